@@ -1,0 +1,37 @@
+import type { Readable } from 'node:stream'
+
+/** Inclusive byte positions, as in an HTTP Range header; without `end` to the last byte; a negative `start` counts from the end. */
+export interface ByteRange {
+  start: number
+  end?: number
+}
+
+export interface ReadResult {
+  /** Bytes that `body` will deliver. */
+  length: number
+  /** Bytes of the whole object. */
+  size: number
+  /** First byte delivered; 0 without a range. */
+  start: number
+  etag?: string
+  lastModified?: Date
+  body: Readable
+}
+
+export interface WriteOptions {
+  contentType?: string
+  /** Bytes that `body` will deliver, when known. */
+  length?: number
+  signal?: AbortSignal
+}
+
+/**
+ * The data path of artifact stores, addressed by URI like ArtifactStoreService. Bytes are streamed with back-pressure.
+ * Errors are MlflowErrors: RESOURCE_DOES_NOT_EXIST for a missing object, INVALID_PARAMETER_VALUE for a folder or a bad path.
+ */
+export interface ByteChannel {
+  /** @throws a range beyond the end: MlflowError INVALID_PARAMETER_VALUE with errorClass RANGE_NOT_SATISFIABLE. */
+  read(uri: string, options?: { range?: ByteRange; signal?: AbortSignal }): Promise<ReadResult>
+  /** Nothing is visible at the URI until every byte is written; a body that fails or is aborted leaves nothing. */
+  write(uri: string, body: Readable, options?: WriteOptions): Promise<void>
+}
