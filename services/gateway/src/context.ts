@@ -1,0 +1,19 @@
+import type { Transport } from '@connectrpc/connect'
+import type { ByteChannel } from '@millrace/kit/bytes'
+import type { GatewayConfig } from './config.ts'
+
+/** The parts behind a gateway. An absent one isn't there, as metadata with `--artifacts-only`. */
+export interface GatewayDependencies {
+  metadata?: Transport
+  artifacts?: Transport
+  /** The data path of the artifacts service. */
+  bytes?: ByteChannel
+  jobs?: Transport
+  /** By name of a part: resolves while it can serve, rejects otherwise. Shown by `/ready`. */
+  ready: Record<string, () => Promise<void>>
+}
+
+/** What every handler of the gateway gets. */
+export interface GatewayContext extends GatewayDependencies {
+  readonly config: GatewayConfig
+}

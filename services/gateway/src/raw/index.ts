@@ -1,0 +1,3 @@
+import type { RawRoute } from './route.ts'
+
+export const rawRoutes: readonly RawRoute[] = []

@@ -1,0 +1,27 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { GatewayContext } from '../context.ts'
+
+/** Query parameters in order of first appearance, decoded; a parameter given more than once keeps every value. */
+export type Query = ReadonlyMap<string, readonly string[]>
+
+export interface RawParams {
+  /** Path variables, percent-decoded once (invalid escapes stay as they are). */
+  readonly path: Readonly<Record<string, string>>
+  readonly query: Query
+}
+
+/** An endpoint whose body is not a message: bytes, plain text, probes. It reads the request and writes the response itself. */
+export interface RawRoute {
+  /** HEAD is served by GET's handler; Node leaves its body out. */
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  /** As in google.api.http: literal segments, `{name}` for one segment, `{name=**}` last for the rest of the path (not empty). */
+  readonly pattern: string
+  /** Also served below `/ajax-api` when the pattern begins with `/api`. */
+  readonly twin?: boolean
+  /** Also served without `--static-prefix`. */
+  readonly unprefixed?: boolean
+  /** A part of the server that `--artifacts-only` (tracking) or `--no-serve-artifacts` (artifacts) switches off with 503 text. */
+  readonly area?: 'tracking' | 'artifacts'
+  /** Errors thrown before the headers are sent are answered in MLflow's error body. */
+  handle(req: IncomingMessage, res: ServerResponse, params: RawParams, ctx: GatewayContext): void | Promise<void>
+}
