@@ -1,0 +1,43 @@
+import { invalidParameter } from '@millrace/kit/errors'
+import { parseInteger, parseTuple, tupleRepr } from './python.ts'
+import type { Node } from './token.ts'
+
+/** Largest and smallest values of the integer columns. */
+const INT64_MAX = 2n ** 63n - 1n
+
+/** A list of quoted texts in parentheses. */
+export function listValue(node: Node): string[] {
+  const values = parseTuple(node.text)
+  if (!values) {
+    throw invalidParameter('While parsing a list in the query, expected a non-empty list of string values, but got ill-formed list.')
+  }
+  if (values.length === 0) {
+    throw invalidParameter('While parsing a list in the query, expected a non-empty list of string values, but got empty list')
+  }
+  if (!values.every(value => typeof value === 'string')) {
+    throw invalidParameter(
+      `While parsing a list in the query, expected string value, punctuation, or whitespace, but got different type in list: ${tupleRepr(values)}`,
+    )
+  }
+  return values
+}
+
+export const isNumber = (node: Node) => node.kind === 'integer' || node.kind === 'float'
+
+/** The number of an attribute: integers stay exact. */
+export function numberValue(node: Node): bigint | number {
+  if (node.kind === 'float') return Number(node.text)
+  return int64(BigInt(node.text), node.text)
+}
+
+/** The id of an experiment, which filters and requests give as text. */
+export function experimentId(text: string): bigint {
+  const id = parseInteger(text)
+  if (id === undefined) throw invalidParameter(`Invalid experiment ID '${text}'. Experiment ID must be a valid integer.`)
+  return id
+}
+
+function int64(value: bigint, text: string): bigint {
+  if (value > INT64_MAX || value < -INT64_MAX - 1n) throw invalidParameter(`Invalid value '${text}': not a 64-bit integer`)
+  return value
+}
