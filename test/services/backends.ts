@@ -1,0 +1,81 @@
+import { randomBytes } from 'node:crypto'
+import { CreateBucketCommand, ListMultipartUploadsCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3'
+import { describe } from 'vitest'
+import { readTestConfig } from './config.ts'
+import { query } from './postgres.ts'
+
+const config = readTestConfig()
+
+/** `describe` when every named server is there; otherwise a skipped block that says which one is absent. */
+export function describeWith(needs: ('postgres' | 'redis' | 's3')[], name: string, body: () => void): void {
+  const there = { postgres: config.postgresUrl, redis: config.redisUrl, s3: config.s3 }
+  const absent = needs.filter(need => !there[need])
+  if (absent.length === 0) describe(name, body)
+  else describe.skip(`${name} [${absent.join(', ')} absent]`, body)
+}
+
+export interface Database extends AsyncDisposable {
+  readonly url: string
+}
+
+/** An empty PostgreSQL database of its own. */
+export async function createDatabase(area: string): Promise<Database> {
+  const server = config.postgresUrl ?? ''
+  const name = `${area}_${randomBytes(5).toString('hex')}`
+  await query(`${server}/postgres`, `create database ${name}`)
+  return {
+    url: `${server}/${name}`,
+    async [Symbol.asyncDispose]() {
+      await query(`${server}/postgres`, `drop database if exists ${name} with (force)`)
+    },
+  }
+}
+
+export interface Bucket extends AsyncDisposable {
+  readonly uri: string
+  readonly client: S3Client
+  /** What a server that uses this bucket needs in its environment. */
+  readonly env: Record<string, string>
+  /** Every key, in order. */
+  keys(): Promise<string[]>
+  openUploads(): Promise<number>
+}
+
+export async function createBucket(area: string): Promise<Bucket> {
+  if (!config.s3) throw new Error('s3 is absent')
+  const { endpoint, accessKey, secretKey } = config.s3
+  const Name = `${area}-${randomBytes(5).toString('hex')}`
+  const client = new S3Client({
+    endpoint,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    credentials: { accessKeyId: accessKey, secretAccessKey: secretKey },
+  })
+  await client.send(new CreateBucketCommand({ Bucket: Name }))
+  return {
+    uri: `s3://${Name}`,
+    client,
+    env: {
+      MLFLOW_S3_ENDPOINT_URL: endpoint,
+      AWS_ACCESS_KEY_ID: accessKey,
+      AWS_SECRET_ACCESS_KEY: secretKey,
+      AWS_DEFAULT_REGION: 'us-east-1',
+      AWS_REGION: 'us-east-1',
+    },
+    async keys() {
+      const keys: string[] = []
+      for (let token: string | undefined; ; ) {
+        const page = await client.send(new ListObjectsV2Command({ Bucket: Name, ContinuationToken: token }))
+        for (const object of page.Contents ?? []) if (object.Key) keys.push(object.Key)
+        token = page.NextContinuationToken
+        if (!token) return keys
+      }
+    },
+    async openUploads() {
+      return (await client.send(new ListMultipartUploadsCommand({ Bucket: Name }))).Uploads?.length ?? 0
+    },
+    async [Symbol.asyncDispose]() {
+      client.destroy()
+    },
+  }
+}

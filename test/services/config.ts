@@ -1,0 +1,34 @@
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export const repository = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
+export const cacheFolder = join(repository, '.cache')
+export const sharedFolder = resolve(repository, '../shared')
+
+/** The names under which every test finds the servers that globalSetup started; a missing variable means an absent server. */
+export const serverVariables = {
+  postgres: ['TEST_POSTGRES_URL'],
+  redis: ['TEST_REDIS_URL'],
+  s3: ['TEST_S3_ENDPOINT', 'TEST_S3_ACCESS_KEY', 'TEST_S3_SECRET_KEY'],
+} as const
+
+export interface TestConfig {
+  /** On CI an absent server fails the run; elsewhere its tests are skipped under its name. */
+  ci: boolean
+  /** A Python environment with MLflow to use instead of making one. */
+  venv: string | undefined
+  postgresUrl: string | undefined
+  redisUrl: string | undefined
+  s3: { endpoint: string; accessKey: string; secretKey: string } | undefined
+}
+
+export function readTestConfig(env: NodeJS.ProcessEnv = process.env): TestConfig {
+  const { TEST_S3_ENDPOINT: endpoint, TEST_S3_ACCESS_KEY: accessKey, TEST_S3_SECRET_KEY: secretKey } = env
+  return {
+    ci: env.CI === 'true' || env.CI === '1',
+    venv: env.MILLRACE_TEST_VENV,
+    postgresUrl: env.TEST_POSTGRES_URL,
+    redisUrl: env.TEST_REDIS_URL,
+    s3: endpoint && accessKey && secretKey ? { endpoint, accessKey, secretKey } : undefined,
+  }
+}
