@@ -1,0 +1,31 @@
+import type { ByteRange } from '@millrace/kit/bytes'
+import { doesNotExist, invalidParameter, type MlflowError } from '@millrace/kit/errors'
+
+/** Error classes that tell callers in front of a store what happened; they are not MLflow's and go no further. */
+export const IS_A_DIRECTORY = 'IS_A_DIRECTORY'
+export const RANGE_NOT_SATISFIABLE = 'RANGE_NOT_SATISFIABLE'
+
+/** @param key as the client named it. Source of the wording: GET /api/2.0/mlflow-artifacts/artifacts/<path>. */
+export const noSuchArtifact = (key: string, cause?: unknown): MlflowError => doesNotExist(`No such artifact: '${key}'`, { cause })
+
+export const isDirectory = (key: string, cause?: unknown): MlflowError =>
+  invalidParameter(`Artifact path refers to a directory, not a file: '${key}'`, { errorClass: IS_A_DIRECTORY, cause })
+
+export const rangeNotSatisfiable = (range: ByteRange, size?: number): MlflowError =>
+  invalidParameter(`The range from byte ${range.start} is outside the artifact${size === undefined ? '' : ` of ${size} bytes`}`, {
+    errorClass: RANGE_NOT_SATISFIABLE,
+  })
+
+export const fileInTheWay = (key: string, cause?: unknown): MlflowError =>
+  invalidParameter(`A file is where a folder of artifact '${key}' would be`, { cause })
+
+export const folderInTheWay = (key: string, cause?: unknown): MlflowError =>
+  invalidParameter(`A folder is where artifact '${key}' would be`, { cause })
+
+/** First and last byte of `range` in an object of `size` bytes, both inclusive (RFC 9110 section 14.1.2). */
+export function resolveRange(range: ByteRange, size: number): { start: number; end: number } {
+  const start = range.start < 0 ? Math.max(0, size + range.start) : range.start
+  const end = Math.min(range.end ?? size - 1, size - 1)
+  if (start > end) throw rangeNotSatisfiable(range, size)
+  return { start, end }
+}

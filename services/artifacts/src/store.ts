@@ -1,0 +1,68 @@
+import { posix } from 'node:path'
+import type { Readable } from 'node:stream'
+import type { ReadResult, WriteOptions } from '@millrace/kit/bytes'
+import { notImplemented } from '@millrace/kit/errors'
+import { guessType } from '@millrace/kit/media-types'
+import type { Driver, Entry, Multipart, Presign, ReadOptions, Stat } from './driver.ts'
+import { noSuchArtifact } from './errors.ts'
+import { checkKey, checkWritable, isTemporary } from './keys.ts'
+
+/**
+ * What every store promises whatever its driver: paths are checked, uploads in progress are not to be seen, content types
+ * go by name, a capability that the store lacks is NOT_IMPLEMENTED in MLflow's words. Otherwise as stated on Driver.
+ */
+export class ArtifactStore {
+  readonly #driver: Driver
+
+  constructor(driver: Driver) {
+    this.#driver = driver
+  }
+
+  async stat(path: string, signal?: AbortSignal): Promise<Stat | undefined> {
+    const key = checkKey(path)
+    return isTemporary(key) ? undefined : this.#driver.stat(key, signal)
+  }
+
+  async *list(path: string, signal?: AbortSignal): AsyncIterable<Entry> {
+    const key = checkKey(path)
+    if (isTemporary(key)) return
+    for await (const entry of this.#driver.list(key, signal)) {
+      if (!isTemporary(entry.name)) yield entry
+    }
+  }
+
+  async read(path: string, options?: ReadOptions): Promise<ReadResult> {
+    const key = checkKey(path)
+    if (isTemporary(key)) throw noSuchArtifact(path)
+    return this.#driver.read(key, options)
+  }
+
+  async write(path: string, body: Readable, options: WriteOptions = {}): Promise<void> {
+    const key = checkWritable(path)
+    const { type, encoding } = guessType(posix.basename(key))
+    const { length, signal } = options
+    await this.#driver.write(key, body, { contentType: type ?? options.contentType, contentEncoding: encoding, length, signal })
+  }
+
+  async remove(path: string, signal?: AbortSignal): Promise<void> {
+    await this.#driver.remove(checkKey(path), signal)
+  }
+
+  get capabilities(): { multipart: boolean; presign: boolean } {
+    return { multipart: this.#driver.multipart !== undefined, presign: this.#driver.presign !== undefined }
+  }
+
+  /** The store's multipart upload with a checked key. */
+  multipart(path: string): { multipart: Multipart; key: string } {
+    const { multipart } = this.#driver
+    if (!multipart) throw notImplemented('Multipart upload is not supported for the current artifact repository')
+    return { multipart, key: checkWritable(path) }
+  }
+
+  /** The store's signing of URLs with a checked key. */
+  presign(path: string, direction: 'download' | 'upload'): { presign: Presign; key: string } {
+    const { presign } = this.#driver
+    if (!presign) throw notImplemented(`Presigned ${direction} is not supported for the current artifact repository`)
+    return { presign, key: direction === 'upload' ? checkWritable(path) : checkKey(path) }
+  }
+}
