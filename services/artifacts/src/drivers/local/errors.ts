@@ -1,0 +1,49 @@
+import { cancelled, internalError, invalidParameter, MlflowError, permissionDenied, temporarilyUnavailable } from '@millrace/kit/errors'
+import { fileInTheWay, folderInTheWay, noSuchArtifact } from '../../errors.ts'
+
+export function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
+}
+
+/** Whether a path leads nowhere, also because one of its folders is a file. */
+export function isAbsent(error: unknown): boolean {
+  const code = codeOf(error)
+  return code === 'ENOENT' || code === 'ENOTDIR'
+}
+
+/** What went wrong with the file at `key`, without its place on the disk. */
+export function localError(error: unknown, key: string): MlflowError {
+  if (error instanceof MlflowError) return error
+  switch (codeOf(error)) {
+    case 'ENOENT':
+      return noSuchArtifact(key, error)
+    case 'ENOTDIR':
+    case 'EEXIST':
+      return fileInTheWay(key, error)
+    case 'EISDIR':
+    case 'ENOTEMPTY':
+      return folderInTheWay(key, error)
+    case 'ENAMETOOLONG':
+      return invalidParameter('Artifact path is too long', { cause: error })
+    case 'ELOOP':
+    case 'EILSEQ':
+    case 'EINVAL':
+      return invalidParameter('Invalid path', { cause: error })
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return permissionDenied(`The server may not access artifact '${key}'`, { cause: error })
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return temporarilyUnavailable('The artifact store is full', { cause: error })
+    case 'EMFILE':
+    case 'ENFILE':
+      return temporarilyUnavailable('The server has too many open files', { cause: error })
+    case 'ABORT_ERR':
+    case 'ECONNRESET':
+    case 'ERR_STREAM_PREMATURE_CLOSE':
+      return cancelled(`The transfer of artifact '${key}' was cut off`, { cause: error })
+    default:
+      return internalError(`The artifact store failed at artifact '${key}'`, { cause: error })
+  }
+}

@@ -1,0 +1,50 @@
+import { type Dirent, promises as fs } from 'node:fs'
+import { join } from 'node:path'
+import type { Entry } from '../../driver.ts'
+import { byCodePoint, TEMPORARY_PREFIX } from '../../keys.ts'
+import { isAbsent } from './errors.ts'
+
+const STATS_AT_ONCE = 64
+
+/** An upload that wrote nothing for so long has lost its process. */
+const STALE_UPLOAD_MS = 24 * 60 * 60 * 1000
+
+/** Children of a folder with their sizes; names in progress are left out, and removed once they are stale. */
+export async function* listFolder(folder: string): AsyncGenerator<Entry> {
+  let children: Dirent[]
+  try {
+    children = await fs.readdir(folder, { withFileTypes: true })
+  } catch (error) {
+    if (isAbsent(error)) return
+    throw error
+  }
+  children.sort((a, b) => byCodePoint(a.name, b.name))
+  for (let i = 0; i < children.length; i += STATS_AT_ONCE) {
+    const entries = await Promise.all(children.slice(i, i + STATS_AT_ONCE).map(child => entryOf(folder, child)))
+    for (const entry of entries) if (entry) yield entry
+  }
+}
+
+async function entryOf(folder: string, child: Dirent): Promise<Entry | undefined> {
+  const { name } = child
+  const path = join(folder, name)
+  if (name.startsWith(TEMPORARY_PREFIX)) return removeStale(path)
+  if (child.isDirectory()) return { name, isDir: true, sizeBytes: 0 }
+  try {
+    const found = await fs.stat(path)
+    return { name, isDir: found.isDirectory(), sizeBytes: found.isDirectory() ? 0 : found.size }
+  } catch (error) {
+    if (isAbsent(error)) return undefined
+    throw error
+  }
+}
+
+async function removeStale(path: string): Promise<undefined> {
+  try {
+    const { mtimeMs } = await fs.lstat(path)
+    if (Date.now() - mtimeMs > STALE_UPLOAD_MS) await fs.unlink(path)
+  } catch {
+    // Finished, or somebody else's to remove: a listing doesn't fail for it.
+  }
+  return undefined
+}

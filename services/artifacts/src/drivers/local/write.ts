@@ -1,0 +1,94 @@
+import { randomBytes } from 'node:crypto'
+import { createWriteStream, promises as fs } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import type { DriverWriteOptions } from '../../driver.ts'
+import { folderInTheWay } from '../../errors.ts'
+import { TEMPORARY_PREFIX } from '../../keys.ts'
+import { codeOf, isAbsent } from './errors.ts'
+import { changedFolders, checkContained, type MadeFolder, makeFolder, unmakeFolder } from './paths.ts'
+
+/** Chunks of a socket are 64 KiB; one writev a MiB costs a tenth of a write for each. */
+const WRITE_BUFFER_BYTES = 1024 * 1024
+
+/** Bodies up to this size are taken whole before anything is made on the disk. */
+const SMALL_BODY_BYTES_MAX = 64 * 1024
+
+/** Writes `body` beside `path` under a hidden name, makes it durable and renames it. */
+export async function writeFile(root: string, path: string, key: string, body: Readable, options: DriverWriteOptions): Promise<void> {
+  const { length, signal } = options
+  await checkContained(root, dirname(path))
+  await checkTarget(root, path, key)
+  const small = length !== undefined && length <= SMALL_BODY_BYTES_MAX ? await takeBody(body, signal) : undefined
+  const { folder, file, temporary } = await openTemporary(dirname(path))
+  try {
+    try {
+      if (small) await file.writeFile(small)
+      else await pipeline(body, createWriteStream('', { fd: file, autoClose: false, highWaterMark: WRITE_BUFFER_BYTES }), { signal })
+      await file.datasync()
+    } finally {
+      await file.close()
+    }
+    signal?.throwIfAborted()
+    await fs.rename(temporary, path)
+  } catch (error) {
+    await fs.rm(temporary, { force: true })
+    await unmakeFolder(folder)
+    throw error
+  }
+  for (const changed of changedFolders(folder)) await syncFolder(changed)
+}
+
+/** Fails before the body is read when the target can't be replaced. */
+async function checkTarget(root: string, path: string, key: string): Promise<void> {
+  try {
+    const found = await fs.lstat(path)
+    if (found.isDirectory()) throw folderInTheWay(key)
+    if (found.isSymbolicLink()) await checkContained(root, path)
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw error
+  }
+}
+
+async function takeBody(body: Readable, signal?: AbortSignal): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  await pipeline(
+    body,
+    async (source: AsyncIterable<Buffer>) => {
+      for await (const chunk of source) chunks.push(chunk)
+    },
+    { signal },
+  )
+  return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)
+}
+
+/** Tries again when the folder went away in between: another writer that failed may remove the folders it made. */
+async function openTemporary(path: string): Promise<{ folder: MadeFolder; file: fs.FileHandle; temporary: string }> {
+  const temporary = join(path, TEMPORARY_PREFIX + randomBytes(12).toString('hex'))
+  let folder: MadeFolder = { path }
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return { folder, file: await fs.open(temporary, 'wx', 0o666), temporary }
+    } catch (error) {
+      if (!isAbsent(error) || attempt === 3) throw error
+      folder = await makeFolder(path)
+    }
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await fs.open(path, 'r').catch((error: unknown) => {
+    if (isAbsent(error)) return undefined
+    throw error
+  })
+  if (!folder) return
+  try {
+    await folder.sync()
+  } catch (error) {
+    // Some network file systems can't flush a folder; the rename is then as durable as they make it.
+    if (codeOf(error) !== 'EINVAL' && codeOf(error) !== 'ENOTSUP') throw error
+  } finally {
+    await folder.close()
+  }
+}
