@@ -1,0 +1,110 @@
+import { readFileSync } from 'node:fs'
+import { checkBoolean, checkInteger, checkOneOf, type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { extraArgNames } from './extra-args.ts'
+
+export interface S3Config {
+  endpointUrl?: string
+  /** Absent: the profile's, else us-east-1. */
+  region?: string
+  /** Absent: the SDK's usual chain (profile, process, web identity, container, instance). */
+  credentials?: { accessKeyId: string; secretAccessKey: string; sessionToken?: string }
+  /** Requests without a signature, for public buckets. */
+  unsigned: boolean
+  addressingStyle: 'auto' | 'path' | 'virtual'
+  verifyTls: boolean
+  /** Certificates in PEM that TLS connections trust. */
+  caBundle?: string
+  /** Account that must own the bucket, sent with every call. */
+  expectedBucketOwner?: string
+  /** Parameters of PutObject, for everything that is uploaded. */
+  uploadExtraArgs: Record<string, unknown>
+  /** Longest silence of the store within a call, in milliseconds. */
+  timeoutMs: number
+}
+
+export interface RawS3Config {
+  endpointUrl?: Raw
+  region?: Raw
+  accessKeyId?: Raw
+  secretAccessKey?: Raw
+  sessionToken?: Raw
+  signatureVersion?: Raw
+  addressingStyle?: Raw
+  ignoreTls?: Raw
+  caBundle?: Raw
+  expectedBucketOwner?: Raw
+  uploadExtraArgs?: Raw
+  timeoutSeconds?: Raw
+}
+
+const TIMEOUT_SECONDS = 60
+const TIMEOUT_SECONDS_MAX = 86_400
+
+export function readS3Config(env: Env): RawS3Config {
+  const variable = (...names: string[]) => read(env, {}, undefined, ...names)
+  return {
+    endpointUrl: variable('MLFLOW_S3_ENDPOINT_URL'),
+    region: variable('AWS_REGION', 'AWS_DEFAULT_REGION'),
+    accessKeyId: variable('AWS_ACCESS_KEY_ID'),
+    secretAccessKey: variable('AWS_SECRET_ACCESS_KEY'),
+    sessionToken: variable('AWS_SESSION_TOKEN'),
+    signatureVersion: variable('MLFLOW_EXPERIMENTAL_S3_SIGNATURE_VERSION'),
+    addressingStyle: variable('MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE'),
+    ignoreTls: variable('MLFLOW_S3_IGNORE_TLS'),
+    caBundle: variable('AWS_CA_BUNDLE', 'REQUESTS_CA_BUNDLE'),
+    expectedBucketOwner: variable('MLFLOW_S3_EXPECTED_BUCKET_OWNER'),
+    uploadExtraArgs: variable('MLFLOW_S3_UPLOAD_EXTRA_ARGS'),
+    timeoutSeconds: variable('MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT'),
+  }
+}
+
+export function checkS3Config(raw: RawS3Config): S3Config {
+  const { endpointUrl, accessKeyId, secretAccessKey, caBundle } = raw
+  if (endpointUrl && !/^https?:$/.test(URL.parse(endpointUrl.value)?.protocol ?? ''))
+    throw refused(endpointUrl, 'an http:// or https:// URL')
+  return {
+    endpointUrl: endpointUrl?.value,
+    region: raw.region?.value,
+    credentials: accessKeyId &&
+      secretAccessKey && {
+        accessKeyId: accessKeyId.value,
+        secretAccessKey: secretAccessKey.value,
+        sessionToken: raw.sessionToken?.value,
+      },
+    unsigned: checkOneOf(raw.signatureVersion, 's3v4', ['s3v4', 'unsigned']) === 'unsigned',
+    addressingStyle: checkOneOf(raw.addressingStyle, 'auto', ['auto', 'path', 'virtual']),
+    verifyTls: !checkBoolean(raw.ignoreTls, false),
+    caBundle: caBundle && readCertificates(caBundle),
+    expectedBucketOwner: raw.expectedBucketOwner?.value,
+    uploadExtraArgs: checkExtraArgs(raw.uploadExtraArgs),
+    timeoutMs: checkTimeout(raw.timeoutSeconds) * 1000,
+  }
+}
+
+/** -1 stands for the longest, since a call without a limit could hang for ever. */
+function checkTimeout(raw: Raw | undefined): number {
+  return raw?.value.trim() === '-1' ? TIMEOUT_SECONDS_MAX : checkInteger(raw, TIMEOUT_SECONDS, 1, TIMEOUT_SECONDS_MAX)
+}
+
+function readCertificates(raw: Raw): string {
+  try {
+    return readFileSync(raw.value, 'utf8')
+  } catch (error) {
+    throw refused(raw, 'a readable file of certificates in PEM', error)
+  }
+}
+
+function checkExtraArgs(raw: Raw | undefined): Record<string, unknown> {
+  if (!raw) return {}
+  const hidden = { ...raw, value: '…' }
+  let args: unknown
+  try {
+    args = JSON.parse(raw.value)
+  } catch (error) {
+    throw refused(hidden, 'a JSON object of S3 upload arguments', error)
+  }
+  if (typeof args !== 'object' || args === null || Array.isArray(args)) throw refused(hidden, 'a JSON object of S3 upload arguments')
+  const unknown = Object.keys(args).find(name => !extraArgNames.includes(name))
+  if (unknown !== undefined) throw refused({ ...raw, value: unknown }, extraArgNames.join(', '))
+  return args as Record<string, unknown>
+}

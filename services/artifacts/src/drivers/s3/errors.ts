@@ -1,0 +1,92 @@
+import {
+  cancelled,
+  deadlineExceeded,
+  doesNotExist,
+  internalError,
+  invalidParameter,
+  MlflowError,
+  permissionDenied,
+  temporarilyUnavailable,
+} from '@millrace/kit/errors'
+import { noSuchArtifact } from '../../errors.ts'
+
+interface Failure {
+  /** S3's error code, else the name of the SDK's or Node's error. */
+  code: string
+  status?: number
+}
+
+/** Reads an error of the SDK without depending on its classes, so that the SDK stays lazily loaded. */
+export function failureOf(error: unknown): Failure {
+  if (!(error instanceof Error)) return { code: 'Unknown' }
+  const { $metadata, Code, code } = error as { $metadata?: { httpStatusCode?: number }; Code?: unknown; code?: unknown }
+  const own = error.name === 'Error' || error.name === 'UnknownError' ? undefined : error.name
+  const known = [Code, own, code].find(value => typeof value === 'string' && value !== '')
+  return { code: String(known ?? 'Unknown'), status: $metadata?.httpStatusCode }
+}
+
+export function isMissing(error: unknown): boolean {
+  const { code, status } = failureOf(error)
+  return code === 'NoSuchKey' || code === 'NotFound' || (status === 404 && code !== 'NoSuchBucket' && code !== 'NoSuchUpload')
+}
+
+/** MLflow's code for what S3 answered; wording of ours, since S3's may quote keys of the account. */
+export function s3Error(error: unknown, key: string): MlflowError {
+  if (error instanceof MlflowError) return error
+  const { code, status } = failureOf(error)
+  const options = { cause: error }
+  switch (code) {
+    case 'NoSuchBucket':
+      return doesNotExist('The bucket of the artifact location does not exist', options)
+    case 'NoSuchUpload':
+      return doesNotExist('No such multipart upload', options)
+    case 'InvalidPart':
+    case 'InvalidPartOrder':
+    case 'EntityTooSmall':
+    case 'MalformedXML':
+      return invalidParameter(`The store refused the parts of artifact '${key}' (${code})`, options)
+    case 'InvalidBucketName':
+    case 'KeyTooLongError':
+    case 'InvalidURI':
+    case 'InvalidArgument':
+    case 'EntityTooLarge':
+      return invalidParameter(`The store refused artifact '${key}' (${code})`, options)
+    case 'InvalidAccessKeyId':
+    case 'SignatureDoesNotMatch':
+      return new MlflowError('UNAUTHENTICATED', `The artifact store refused the server's credentials (${code})`, options)
+    case 'AccessDenied':
+    case 'ExpiredToken':
+    case 'InvalidToken':
+    case 'CredentialsProviderError':
+    case 'TokenProviderError':
+      return permissionDenied(`The artifact store refused the server access to artifact '${key}' (${code})`, options)
+    case 'SlowDown':
+    case 'ServiceUnavailable':
+    case 'Throttling':
+    case 'ThrottlingException':
+    case 'TooManyRequestsException':
+    case 'RequestLimitExceeded':
+      return temporarilyUnavailable('The artifact store is busy', options)
+    case 'TimeoutError':
+    case 'RequestTimeout':
+    case 'ETIMEDOUT':
+      return deadlineExceeded('The artifact store took too long', options)
+    case 'ECONNREFUSED':
+    case 'ECONNRESET':
+    case 'EPIPE':
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+    case 'EHOSTUNREACH':
+    case 'NetworkingError':
+      return temporarilyUnavailable('The artifact store is not reachable', options)
+    case 'AbortError':
+    case 'ABORT_ERR':
+    case 'ERR_STREAM_PREMATURE_CLOSE':
+      return cancelled(`The transfer of artifact '${key}' was cut off`, options)
+    default:
+      if (isMissing(error)) return noSuchArtifact(key, error)
+      if (status === 401 || status === 403) return permissionDenied(`The artifact store refused access to artifact '${key}'`, options)
+      if (status === 429 || status === 503) return temporarilyUnavailable('The artifact store is busy', options)
+      return internalError(`The artifact store failed at artifact '${key}' (${code})`, options)
+  }
+}

@@ -1,0 +1,38 @@
+import type { S3Client } from '@aws-sdk/client-s3'
+import { invalidParameter } from '@millrace/kit/errors'
+import type { S3Config } from './config.ts'
+
+/** Where a driver works, with what every call of it takes along. */
+export interface S3Location {
+  client: S3Client
+  bucket: string
+  /** Without slashes at its ends. */
+  prefix: string
+  config: S3Config
+}
+
+/** Bucket and key of `s3://bucket/prefix`; the prefix is taken as written, a query or fragment is not part of it. */
+export function parseS3Uri(uri: string): { bucket: string; prefix: string } {
+  const [, bucket, path] = /^s3:\/\/([^/?#]+)([^?#]*)/i.exec(uri) ?? []
+  if (!bucket || path === undefined) throw invalidParameter(`Artifact location '${uri}' is not of the form s3://bucket/path`)
+  return { bucket, prefix: path.replace(/^\/+|\/+$/g, '') }
+}
+
+export function objectKey({ prefix }: S3Location, key: string): string {
+  if (prefix === '' || key === '') return prefix + key
+  return `${prefix}/${key}`
+}
+
+/** Prefix of everything below `key`; "" for a whole bucket. */
+export function folderPrefix(location: S3Location, key: string): string {
+  const full = objectKey(location, key)
+  return full === '' ? '' : `${full}/`
+}
+
+export function bucketParams({ bucket, config }: S3Location): { Bucket: string; ExpectedBucketOwner?: string } {
+  return { Bucket: bucket, ...(config.expectedBucketOwner ? { ExpectedBucketOwner: config.expectedBucketOwner } : {}) }
+}
+
+export function objectParams(location: S3Location, key: string): { Bucket: string; Key: string; ExpectedBucketOwner?: string } {
+  return { ...bucketParams(location), Key: objectKey(location, key) }
+}

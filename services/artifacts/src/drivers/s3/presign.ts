@@ -1,0 +1,54 @@
+import { posix } from 'node:path'
+import { GetObjectCommand, HeadObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
+import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
+import type { Presign, Presigned } from '../../driver.ts'
+import { s3Error } from './errors.ts'
+import { headersOf, sdkArgs } from './extra-args.ts'
+import { objectParams, type S3Location } from './location.ts'
+
+export class S3Presign implements Presign {
+  readonly #location: S3Location
+
+  constructor(location: S3Location) {
+    this.#location = location
+  }
+
+  async download(key: string, expirationSeconds: number, signal?: AbortSignal): Promise<Presigned & { sizeBytes: number }> {
+    const target = objectParams(this.#location, key)
+    try {
+      const { ContentLength = 0 } = await this.#location.client.send(new HeadObjectCommand(target), { abortSignal: signal })
+      const command = new GetObjectCommand({ ...target, ResponseContentDisposition: attachment(posix.basename(target.Key)) })
+      const url = await getSignedUrl(this.#location.client, command, { expiresIn: expirationSeconds })
+      return { url, headers: {}, sizeBytes: ContentLength }
+    } catch (error) {
+      throw s3Error(error, key)
+    }
+  }
+
+  async upload(key: string, expirationSeconds: number, contentType: string): Promise<Presigned> {
+    const { uploadExtraArgs } = this.#location.config
+    const headers = headersOf({ ContentType: contentType, ...uploadExtraArgs })
+    const names = Object.keys(headers).map(name => name.toLowerCase())
+    const command = new PutObjectCommand({ ...objectParams(this.#location, key), ContentType: contentType, ...sdkArgs(uploadExtraArgs) })
+    try {
+      const url = await getSignedUrl(this.#location.client, command, {
+        expiresIn: expirationSeconds,
+        signableHeaders: new Set(names),
+        unhoistableHeaders: new Set(names),
+      })
+      return { url, headers }
+    } catch (error) {
+      throw s3Error(error, key)
+    }
+  }
+}
+
+/** RFC 6266; without it a browser would show the object instead of saving it. */
+function attachment(name: string): string {
+  if (!/^[\x20-\x7e]*$/.test(name)) return `attachment; filename*=UTF-8''${encodeURIComponent(name).replace(/['()*]/g, escapeByte)}`
+  return `attachment; filename="${name.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
+}
+
+function escapeByte(character: string): string {
+  return `%${character.charCodeAt(0).toString(16).toUpperCase()}`
+}

@@ -1,0 +1,120 @@
+import { addAbortSignal, type Readable } from 'node:stream'
+import {
+  AbortMultipartUploadCommand,
+  type CompletedPart,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  PutObjectCommand,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3'
+import type { DriverWriteOptions } from '../../driver.ts'
+import { partArgs, sdkArgs } from './extra-args.ts'
+import { objectParams, type S3Location } from './location.ts'
+
+/** Also the largest object that goes as one PUT. S3 takes parts from 5 MiB. */
+const PART_SIZE_BYTES_MIN = 8 * 1024 * 1024
+const PARTS_MAX = 10_000
+const PARTS_IN_FLIGHT_MAX = 3
+const ABORT_TIMEOUT_MS = 30_000
+
+/**
+ * Puts a stream of any length at `key`, holding at most one part more than are in flight. Parts are buffered so that each
+ * can be sent again; the object appears with the completion.
+ */
+export async function upload(location: S3Location, key: string, body: Readable, options: DriverWriteOptions): Promise<void> {
+  const { signal, length } = options
+  if (signal) addAbortSignal(signal, body)
+  const parts = partsOf(body, number => partSizeBytes(number, length))
+  const first = await parts.next()
+  const about = {
+    ...objectParams(location, key),
+    ContentType: options.contentType,
+    ContentEncoding: options.contentEncoding,
+    ...sdkArgs(location.config.uploadExtraArgs),
+  }
+  if (first.done || first.value.last) {
+    await location.client.send(new PutObjectCommand({ ...about, Body: first.value?.bytes ?? Buffer.alloc(0) }), { abortSignal: signal })
+    return
+  }
+  const { UploadId } = await location.client.send(new CreateMultipartUploadCommand(about), { abortSignal: signal })
+  const target = { ...objectParams(location, key), ...partArgs(location.config.uploadExtraArgs), UploadId }
+  try {
+    const sent = await sendParts(location, target, first.value, parts, signal)
+    await location.client.send(new CompleteMultipartUploadCommand({ ...target, MultipartUpload: { Parts: sent } }), { abortSignal: signal })
+  } catch (error) {
+    await location.client
+      .send(new AbortMultipartUploadCommand(target), { abortSignal: AbortSignal.timeout(ABORT_TIMEOUT_MS) })
+      .catch(() => undefined)
+    throw error
+  }
+}
+
+/**
+ * Sizes that let a stream of unknown length grow past 10,000 parts of the smallest: they double every 2,000 parts, so that
+ * 484 GiB fit while nothing below 16 GiB needs more than 8 MiB a part.
+ */
+function partSizeBytes(number: number, length: number | undefined): number {
+  if (length !== undefined) return Math.max(PART_SIZE_BYTES_MIN, Math.ceil(length / PARTS_MAX))
+  return PART_SIZE_BYTES_MIN * 2 ** Math.floor((number - 1) / 2000)
+}
+
+interface Part {
+  bytes: Buffer
+  last: boolean
+}
+
+/** Cuts a body into parts; nothing for an empty one. */
+async function* partsOf(body: Readable, size: (number: number) => number): AsyncGenerator<Part, undefined> {
+  let held: Buffer[] = []
+  let heldBytes = 0
+  let number = 1
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    let rest = chunk
+    // A full part waits for one more byte, which tells whether it is the last.
+    while (heldBytes + rest.length > size(number)) {
+      const room = size(number) - heldBytes
+      held.push(rest.subarray(0, room))
+      const bytes = Buffer.concat(held)
+      held = []
+      heldBytes = 0
+      number++
+      rest = rest.subarray(room)
+      yield { bytes, last: false }
+    }
+    held.push(rest)
+    heldBytes += rest.length
+  }
+  if (heldBytes > 0) yield { bytes: Buffer.concat(held), last: true }
+  return undefined
+}
+
+type Target = ReturnType<typeof objectParams> & { UploadId: string | undefined }
+
+async function sendParts(location: S3Location, target: Target, first: Part, rest: AsyncIterable<Part>, signal?: AbortSignal) {
+  const failed = new AbortController()
+  const abortSignal = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal
+  const sent: CompletedPart[] = []
+  const inFlight = new Set<Promise<void>>()
+  const send = async (number: number, bytes: Buffer) => {
+    const command = new UploadPartCommand({ ...target, PartNumber: number, Body: bytes })
+    const { ETag } = await location.client.send(command, { abortSignal })
+    sent[number - 1] = { PartNumber: number, ETag }
+  }
+  const add = async (number: number, part: Part) => {
+    const sending = send(number, part.bytes).finally(() => inFlight.delete(sending))
+    sending.catch(() => failed.abort())
+    inFlight.add(sending)
+    if (inFlight.size >= PARTS_IN_FLIGHT_MAX) await Promise.race(inFlight)
+  }
+  try {
+    await add(1, first)
+    let number = 2
+    for await (const part of rest) await add(number++, part)
+    await Promise.all(inFlight)
+    return sent
+  } catch (error) {
+    failed.abort()
+    await Promise.allSettled(inFlight)
+    throw error
+  }
+}
