@@ -11,7 +11,7 @@ export async function hasUnfinishedJobs(target: ControlTarget): Promise<boolean>
   if (target.provider === 'sqlite') {
     if (!existsSync(target.path)) return false
     const { default: Database } = await import('better-sqlite3')
-    const db = new Database(target.path, { fileMustExist: true })
+    const db = new Database(target.path, { fileMustExist: true, timeout: 0 })
     try {
       const there = db.prepare(`SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'jobs'`).get()
       return there !== undefined && db.prepare(UNFINISHED).get() !== undefined

@@ -1,0 +1,77 @@
+import { ConfigError, checkInteger, type Env, type Flags, type Raw, read, refused } from '@millrace/kit/config'
+import { type ControlTarget, parseControlUri } from '../../../prisma/control/target.ts'
+
+export interface GcWorkerConfig {
+  readonly control: ControlTarget
+  /** Without it jobs are run in this process alone. */
+  readonly redisUrl?: string
+  /** Begins the name of every key in Redis. */
+  readonly redisPrefix: string
+  /** Jobs at once in this process. */
+  readonly concurrency: number
+  /** Where new experiments get their artifact folders, if not under `mlflow-artifacts:/`. */
+  readonly defaultArtifactRoot?: string
+}
+
+export interface RawGcWorker {
+  controlStoreUri?: Raw
+  backendStoreUri?: Raw
+  redisUrl?: Raw
+  redisPrefix?: Raw
+  concurrency?: Raw
+  defaultArtifactRoot?: Raw
+}
+
+export function readGcWorker(env: Env, flags: Flags): RawGcWorker {
+  return {
+    controlStoreUri: read(env, flags, 'controlStoreUri', 'MILLRACE_CONTROL_STORE_URI'),
+    backendStoreUri: read(env, flags, 'backendStoreUri', 'MLFLOW_BACKEND_STORE_URI'),
+    redisUrl: read(env, flags, 'redisUrl', 'MILLRACE_REDIS_URL'),
+    redisPrefix: read(env, flags, 'redisPrefix', 'MILLRACE_REDIS_PREFIX'),
+    concurrency: read(env, flags, 'jobConcurrency', 'MILLRACE_JOB_CONCURRENCY'),
+    defaultArtifactRoot: read(env, flags, 'defaultArtifactRoot', 'MLFLOW_DEFAULT_ARTIFACT_ROOT'),
+  }
+}
+
+const CONCURRENCY_DEFAULT = 4
+const CONCURRENCY_MAX = 100
+const DATABASE_NAME = 'millrace.db'
+
+export function checkGcWorker(raw: RawGcWorker): GcWorkerConfig {
+  return {
+    control: checkControl(raw.controlStoreUri, raw.backendStoreUri),
+    redisUrl: checkRedisUrl(raw.redisUrl),
+    redisPrefix: checkPrefix(raw.redisPrefix),
+    concurrency: checkInteger(raw.concurrency, CONCURRENCY_DEFAULT, 1, CONCURRENCY_MAX),
+    defaultArtifactRoot: raw.defaultArtifactRoot?.value,
+  }
+}
+
+/** The control database: as named, else beside a SQLite tracking database, else inside a PostgreSQL one. */
+function checkControl(control: Raw | undefined, backend: Raw | undefined): ControlTarget {
+  if (control) {
+    const target = parseControlUri(control.value)
+    if (!target) throw refused(control, 'sqlite:///PATH or postgresql://USER@HOST/DATABASE')
+    return target
+  }
+  const backendTarget = backend && parseControlUri(backend.value)
+  if (backendTarget?.provider === 'postgresql') return backendTarget
+  if (backendTarget) return { provider: 'sqlite', path: backendTarget.path.replace(/[^/]*$/, DATABASE_NAME) }
+  if (backend && !/^sqlite/.test(backend.value)) {
+    const which = `${backend.source} names neither a SQLite nor a PostgreSQL database`
+    throw new ConfigError(
+      `--control-store-uri or MILLRACE_CONTROL_STORE_URI is required: ${which}. Allowed: sqlite:///PATH or postgresql://…`,
+    )
+  }
+  return { provider: 'sqlite', path: DATABASE_NAME }
+}
+
+function checkRedisUrl(raw: Raw | undefined): string | undefined {
+  if (raw && !/^rediss?:$/.test(URL.parse(raw.value)?.protocol ?? '')) throw refused(raw, 'redis://HOST:PORT or rediss://HOST:PORT')
+  return raw?.value
+}
+
+function checkPrefix(raw: Raw | undefined): string {
+  if (raw && !/^[\w.{}-]{1,64}$/.test(raw.value)) throw refused(raw, 'up to 64 letters, digits and . _ - { }')
+  return raw?.value ?? 'millrace'
+}

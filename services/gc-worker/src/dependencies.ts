@@ -1,0 +1,34 @@
+import { type CallOptions, type Client, createClient, type Transport } from '@connectrpc/connect'
+import type { Logger } from '@millrace/kit/logger'
+import { ArtifactStoreService } from '@millrace/proto/millrace/artifacts/v1/store_pb'
+import { MaintenanceService } from '@millrace/proto/millrace/tracking/v1/maintenance_pb'
+import { RunService } from '@millrace/proto/millrace/tracking/v1/runs_pb'
+
+export interface GcWorkerDependencies {
+  readonly metadata: Transport
+  readonly artifacts: Transport
+  readonly log?: Logger
+}
+
+/** The other services as this one calls them. */
+export interface Clients {
+  readonly maintenance: Client<typeof MaintenanceService>
+  readonly runs: Client<typeof RunService>
+  readonly artifacts: Client<typeof ArtifactStoreService>
+}
+
+export function createClients({ metadata, artifacts }: GcWorkerDependencies): Clients {
+  return {
+    maintenance: createClient(MaintenanceService, metadata),
+    runs: createClient(RunService, metadata),
+    artifacts: createClient(ArtifactStoreService, artifacts),
+  }
+}
+
+const METADATA_TIMEOUT_MS = 60_000
+/** A folder can hold very many files, and a large upload takes an object store minutes to join. */
+const ARTIFACTS_TIMEOUT_MS = 15 * 60_000
+
+/** A call that has begun is allowed to end when the worker stops: cutting it would leave unknown what it did. */
+export const metadataCall = (): CallOptions => ({ timeoutMs: METADATA_TIMEOUT_MS, signal: AbortSignal.timeout(METADATA_TIMEOUT_MS) })
+export const artifactsCall = (): CallOptions => ({ timeoutMs: ARTIFACTS_TIMEOUT_MS, signal: AbortSignal.timeout(ARTIFACTS_TIMEOUT_MS) })

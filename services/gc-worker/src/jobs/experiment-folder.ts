@@ -1,0 +1,23 @@
+import { artifactsCall, type Clients } from '../dependencies.ts'
+
+const DEPTH_MAX = 3
+
+/**
+ * Removes what is left of an experiment's own folder (see ownFolder) once its runs and models are gone: folders in which no file is
+ * left. A file that nothing of this experiment accounts for stays, with the folders above it: several trackers may share
+ * an artifact store, and their experiment numbers coincide.
+ * @returns whether nothing is left.
+ */
+export async function pruneFolder(artifacts: Clients['artifacts'], uri: string, depth = DEPTH_MAX): Promise<boolean> {
+  const { files } = await artifacts.list({ uri }, artifactsCall())
+  let empty = true
+  for (const file of files) {
+    const isEmpty = file.isDir === true && depth > 0 && (await pruneFolder(artifacts, `${uri}/${file.path}`, depth - 1))
+    empty &&= isEmpty
+  }
+  if (!empty) return false
+  const { exists, isDir } = await artifacts.stat({ uri }, artifactsCall())
+  if (exists && !isDir) return false
+  if (exists) await artifacts.delete({ uri }, artifactsCall())
+  return true
+}

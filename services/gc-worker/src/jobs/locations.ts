@@ -1,0 +1,25 @@
+/**
+ * Whether everything at `uri` may be removed: it names something below the root of a store. A bucket, a drive, the artifacts
+ * destination itself, an empty or a climbing path never do.
+ */
+export function isRemovable(uri: string): boolean {
+  const path = pathOf(uri)
+  return path.length > 0 && !path.includes('..')
+}
+
+/**
+ * The folder that an experiment's location names, if it is the one that the server chose for it: `<root>/<experiment id>`, where root is
+ * `mlflow-artifacts:/` or the operator's default artifact root. A location that a user chose is never taken for the experiment's own,
+ * since other things may live there.
+ */
+export function ownFolder(location: string, experimentId: string, defaultRoot: string | undefined): string | undefined {
+  const trimmed = location.replace(/\/+$/, '')
+  const roots = ['mlflow-artifacts:', ...(defaultRoot ? [defaultRoot.replace(/\/+$/, '')] : [])]
+  return experimentId !== '' && roots.some(root => trimmed === `${root}/${experimentId}`) ? trimmed : undefined
+}
+
+/** Segments of the path below the bucket or host. */
+function pathOf(uri: string): string[] {
+  const path = uri.replace(/[?#].*$/s, '').replace(/^[a-z][a-z0-9+.-]*:(?:\/\/[^/]*)?/i, '')
+  return path.split('/').filter(segment => segment !== '' && segment !== '.')
+}

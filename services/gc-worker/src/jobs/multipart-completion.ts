@@ -1,0 +1,29 @@
+import { toMlflowError } from '@millrace/kit/errors'
+import type { Logger } from '@millrace/kit/logger'
+import { artifactsCall, type Clients } from '../dependencies.ts'
+import type { JobHandler } from '../queues/engine.ts'
+import type { UploadStore } from '../store/uploads.ts'
+import { backoffMs, type Timings } from '../timings.ts'
+import { isPassing } from './passing.ts'
+
+const ATTEMPTS_MAX = 10
+
+/** Joins the parts of one upload. The store takes a repetition after success for success, so a crash in between does no harm. */
+export function multipartCompletion(uploads: UploadStore, artifacts: Clients['artifacts'], timings: Timings, log: Logger): JobHandler {
+  return async ({ job }) => {
+    const upload = await uploads.forJob(job.id)
+    if (upload?.state !== 'COMPLETING') return { ended: upload?.state === 'FAILED' ? 'FAILED' : 'SUCCEEDED' }
+    const { uri, uploadId, parts } = upload
+    try {
+      await artifacts.completeMultipart({ uri, uploadId, parts }, artifactsCall())
+    } catch (reason) {
+      const error = toMlflowError(reason)
+      log.warn('multipart upload could not be completed', { jobId: job.id, uri, attempt: job.attempts, error: reason })
+      if (isPassing(error) && job.attempts < ATTEMPTS_MAX) return { againAt: Date.now() + backoffMs(timings.retryMs, job.attempts) }
+      await uploads.endCompletion(job.id, { state: 'FAILED', errorCode: error.errorCode, error: error.rawMessage })
+      return { ended: 'FAILED' }
+    }
+    await uploads.endCompletion(job.id, { state: 'COMPLETED', errorCode: '', error: '' })
+    return { ended: 'SUCCEEDED' }
+  }
+}

@@ -1,0 +1,88 @@
+import { randomUUID } from 'node:crypto'
+import { doesNotExist, type ErrorCode, invalidParameter, MlflowError } from '@millrace/kit/errors'
+import { type Route, route } from '@millrace/kit/rpc'
+import type { SentPart } from '@millrace/proto/millrace/artifacts/v1/store_pb'
+import { MultipartUploadService, UploadState } from '@millrace/proto/millrace/jobs/v1/multipart_uploads_pb'
+import { type Context, POLL_MS } from '../context.ts'
+import { artifactsCall } from '../dependencies.ts'
+import type { Part, Upload } from '../store/uploads.ts'
+
+const WAIT_MS_MAX = 10 * 60_000
+/** How long an abort waits for a completion that is under way. */
+const ABORT_WAIT_MS = 10_000
+/** The largest part number of S3, the most generous of the stores. */
+const PART_NUMBER_MAX = 10_000
+
+export function multipartUploadRoutes(context: Context): Route[] {
+  const { uploads, clients, ring } = context
+  return [
+    route(MultipartUploadService, {
+      async recordUpload({ uri, uploadId, numParts }) {
+        checkUri(uri)
+        await uploads.record(uri, uploadId, numParts)
+        return {}
+      },
+
+      async completeUpload({ uri, uploadId, parts, waitMs }, { signal }) {
+        checkUri(uri)
+        const checked = checkParts(parts)
+        const upload = await uploads.record(uri, uploadId, parts.length)
+        if (upload.state === 'OPEN' || upload.state === 'FAILED') {
+          const jobId = randomUUID()
+          if (await uploads.startCompletion(upload.id, jobId, checked)) await ring(jobId)
+        }
+        const { state, errorCode, error } = await untilEnded(context, upload, Math.min(waitMs, WAIT_MS_MAX), signal)
+        switch (state) {
+          case 'COMPLETED':
+            return { state: UploadState.COMPLETED }
+          case 'FAILED':
+            throw new MlflowError(errorCode as ErrorCode, error)
+          case 'ABORTED':
+            throw doesNotExist(`Multipart upload '${uploadId}' was aborted`)
+          case 'OPEN':
+          case 'COMPLETING':
+            return { state: UploadState.COMPLETING }
+          default:
+            return state satisfies never
+        }
+      },
+
+      async abortUpload({ uri, uploadId }, { signal }) {
+        checkUri(uri)
+        const upload = await uploads.record(uri, uploadId, 0)
+        const { state } = await untilEnded(context, upload, ABORT_WAIT_MS, signal)
+        if (state === 'COMPLETED') return {}
+        if (!(await uploads.abort(upload.id)))
+          throw new MlflowError('RESOURCE_CONFLICT', `Multipart upload '${uploadId}' is being completed`)
+        await clients.artifacts.abortMultipart({ uri, uploadId }, artifactsCall())
+        return {}
+      },
+    }),
+  ]
+}
+
+/** The upload once it is not being completed any more, or as it is when the time is over or the caller has gone. */
+async function untilEnded({ uploads, notifier }: Context, upload: Upload, waitMs: number, signal: AbortSignal): Promise<Upload> {
+  const deadline = Date.now() + waitMs
+  for (;;) {
+    const now = (await uploads.get(upload.uri, upload.uploadId)) ?? upload
+    const left = deadline - Date.now()
+    if (now.state !== 'COMPLETING' || now.jobId === null || left <= 0 || signal.aborted) return now
+    await notifier.wait(now.jobId, Math.min(left, POLL_MS), signal)
+  }
+}
+
+function checkUri(uri: string): void {
+  if (uri === '') throw invalidParameter('uri must not be empty')
+}
+
+function checkParts(parts: readonly SentPart[]): Part[] {
+  const seen = new Set<number>()
+  return parts.map(({ partNumber, etag, url }) => {
+    if (partNumber < 1 || partNumber > PART_NUMBER_MAX)
+      throw invalidParameter(`part_number must be from 1 to ${PART_NUMBER_MAX}, but is ${partNumber}`)
+    if (seen.has(partNumber)) throw invalidParameter(`Part ${partNumber} is named twice`)
+    seen.add(partNumber)
+    return { partNumber, etag, url }
+  })
+}

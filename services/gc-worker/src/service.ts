@@ -1,0 +1,64 @@
+import { createLogger } from '@millrace/kit/logger'
+import type { Route } from '@millrace/kit/rpc'
+import type { GcWorkerConfig } from './config.ts'
+import { createClients, type GcWorkerDependencies } from './dependencies.ts'
+import { garbageCollection } from './jobs/garbage-collection.ts'
+import { multipartCompletion } from './jobs/multipart-completion.ts'
+import { Notifier } from './notifier.ts'
+import { Engine } from './queues/engine.ts'
+import { Supervisor } from './queues/supervisor.ts'
+import { createRoutes } from './routes.ts'
+import { Control } from './store/control.ts'
+import { ItemStore } from './store/items.ts'
+import { JobStore } from './store/jobs.ts'
+import { UploadStore } from './store/uploads.ts'
+import { DEFAULT_TIMINGS, type Timings } from './timings.ts'
+
+export { checkGcWorker, type GcWorkerConfig, readGcWorker } from './config.ts'
+export type { GcWorkerDependencies } from './dependencies.ts'
+
+/** Disposing it finishes the items in hand, gives back the leases and closes the control database. */
+export interface GcWorker extends AsyncDisposable {
+  readonly routes: Route[]
+  /** @throws when jobs would not be run: the control database or Redis is away, or nothing has moved for too long. */
+  ready(): Promise<void>
+}
+
+export interface GcWorkerOverrides {
+  readonly timings?: Partial<Timings>
+}
+
+/**
+ * Opens the worker. With Redis it works from now on; without, it opens the control database and loads what that takes only
+ * when there is a job, so an idle all-in-one server stays small.
+ */
+export async function openGcWorker(
+  config: GcWorkerConfig,
+  deps: GcWorkerDependencies,
+  overrides: GcWorkerOverrides = {},
+): Promise<GcWorker> {
+  const timings = { ...DEFAULT_TIMINGS, ...overrides.timings }
+  const log = (deps.log ?? createLogger()).child({ part: 'gc-worker' })
+  const control = new Control(config.control)
+  const jobs = new JobStore(control)
+  const items = new ItemStore(control)
+  const uploads = new UploadStore(control)
+  const notifier = new Notifier()
+  const clients = createClients(deps)
+  const { defaultArtifactRoot } = config
+  const handlers = {
+    'garbage-collection': garbageCollection({ items, clients, defaultArtifactRoot, notifier, timings, log }),
+    'multipart-completion': multipartCompletion(uploads, clients.artifacts, timings, log),
+  }
+  const engine = new Engine({ jobs, handlers, notifier, timings, log })
+  const supervisor = new Supervisor({ config, control, jobs, uploads, engine, timings, log })
+  supervisor.start()
+  return {
+    routes: createRoutes({ jobs, items, uploads, clients, notifier, ring: jobId => supervisor.ring(jobId) }),
+    ready: () => supervisor.ready(),
+    async [Symbol.asyncDispose]() {
+      await supervisor[Symbol.asyncDispose]()
+      await control[Symbol.asyncDispose]()
+    },
+  }
+}

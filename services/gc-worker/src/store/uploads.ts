@@ -1,0 +1,94 @@
+import { createHash } from 'node:crypto'
+import type { Control } from './control.ts'
+
+export type UploadState = 'OPEN' | 'COMPLETING' | 'COMPLETED' | 'ABORTED' | 'FAILED'
+
+export interface Part {
+  readonly partNumber: number
+  readonly etag: string
+  readonly url: string
+}
+
+export interface Upload {
+  readonly id: string
+  readonly uri: string
+  readonly uploadId: string
+  readonly state: UploadState
+  /** MLflow's error code and message of the last failure; "" without one. */
+  readonly errorCode: string
+  readonly error: string
+  readonly jobId: string | null
+}
+
+/** The key of an upload's record. */
+export function uploadKey(uri: string, uploadId: string): string {
+  return createHash('sha256').update(`${uri}\0${uploadId}`).digest('hex')
+}
+
+export class UploadStore {
+  readonly #control: Control
+
+  constructor(control: Control) {
+    this.#control = control
+  }
+
+  /** Records an upload; one that is recorded already stays as it is. */
+  async record(uri: string, uploadId: string, numParts: number): Promise<Upload> {
+    const id = uploadKey(uri, uploadId)
+    const now = BigInt(Date.now())
+    const row = { id, uri, uploadId, numParts, state: 'OPEN', createdTime: now, updatedTime: now }
+    return (await this.#control.use(db => db.multipartUpload.upsert({ where: { id }, create: row, update: {} }))) as Upload
+  }
+
+  async get(uri: string, uploadId: string): Promise<Upload | undefined> {
+    const row = await this.#control.use(db => db.multipartUpload.findUnique({ where: { id: uploadKey(uri, uploadId) } }))
+    return row ? (row as Upload) : undefined
+  }
+
+  async forJob(jobId: string): Promise<(Upload & { readonly parts: Part[] }) | undefined> {
+    const include = { parts: { orderBy: { partNumber: 'asc' } } } as const
+    const row = await this.#control.use(db => db.multipartUpload.findFirst({ where: { jobId }, include }))
+    return row ? (row as Upload & { parts: Part[] }) : undefined
+  }
+
+  /** In one transaction: an OPEN or FAILED upload becomes COMPLETING with these parts and the new job. @returns whether it did. */
+  async startCompletion(id: string, jobId: string, parts: readonly Part[]): Promise<boolean> {
+    const now = BigInt(Date.now())
+    const rows = parts.map(part => ({ ...part, multipartUploadId: id }))
+    return this.#control.use(db =>
+      db.$transaction(async tx => {
+        const where = { id, state: { in: ['OPEN', 'FAILED'] } }
+        const { count } = await tx.multipartUpload.updateMany({
+          where,
+          data: { state: 'COMPLETING', errorCode: '', error: '', updatedTime: now },
+        })
+        if (count !== 1) return false
+        await tx.job.create({ data: { id: jobId, kind: 'multipart-completion', state: 'PENDING', createdTime: now, dueTime: now } })
+        await tx.multipartUpload.update({ where: { id }, data: { jobId } })
+        await tx.multipartUploadPart.deleteMany({ where: { multipartUploadId: id } })
+        await tx.multipartUploadPart.createMany({ data: rows })
+        return true
+      }),
+    )
+  }
+
+  /** Writes how the completion by `jobId` went; its parts are not needed any more once it has succeeded. */
+  async endCompletion(jobId: string, outcome: { state: 'COMPLETED' | 'FAILED'; errorCode: string; error: string }): Promise<void> {
+    const data = { ...outcome, updatedTime: BigInt(Date.now()) }
+    await this.#control.use(db => db.multipartUpload.updateMany({ where: { jobId, state: 'COMPLETING' }, data }))
+    if (outcome.state === 'COMPLETED') await this.#control.use(db => db.multipartUploadPart.deleteMany({ where: { upload: { jobId } } }))
+  }
+
+  /** @returns false when the upload is COMPLETING or COMPLETED: then it isn't changed. */
+  async abort(id: string): Promise<boolean> {
+    const where = { id, state: { in: ['OPEN', 'FAILED', 'ABORTED'] } }
+    const data = { state: 'ABORTED', updatedTime: BigInt(Date.now()) }
+    return (await this.#control.use(db => db.multipartUpload.updateMany({ where, data }))).count === 1
+  }
+
+  /** Forgets the records of uploads not changed since `time`, save those being completed; the store may still hold their parts. */
+  async forget(time: number): Promise<void> {
+    const where = { state: { not: 'COMPLETING' }, updatedTime: { lt: BigInt(Math.floor(time)) } }
+    await this.#control.use(db => db.multipartUpload.deleteMany({ where }))
+  }
+}
