@@ -31,11 +31,15 @@ export class MlflowError extends ConnectError {
   readonly sqlstate: string | undefined
   readonly errorClass: string | undefined
 
+  /** ConnectError's own check goes by name and shape, so it has to keep its name, and would say no to a subclass. */
+  static override [Symbol.hasInstance](value: unknown): value is MlflowError {
+    return Object.prototype.isPrototypeOf.call(MlflowError.prototype, value as object)
+  }
+
   constructor(errorCode: ErrorCode, message: string, options: { cause?: unknown; sqlstate?: string; errorClass?: string } = {}) {
     const [status, code] = CODES[errorCode]
     const value = { errorCode, sqlstate: options.sqlstate, errorClass: options.errorClass }
     super(message, code, undefined, [{ desc: ErrorDetailSchema, value }], options.cause)
-    this.name = 'MlflowError'
     this.errorCode = errorCode
     this.httpStatus = status
     this.sqlstate = options.sqlstate
