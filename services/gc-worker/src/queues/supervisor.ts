@@ -92,10 +92,11 @@ export class Supervisor implements AsyncDisposable {
   }
 
   async #peek(): Promise<void> {
-    const { config, log } = this.#options
+    const { config, control, log } = this.#options
     try {
       const { hasUnfinishedJobs } = await import('../../../../prisma/control/peek.ts')
-      if (!this.#awake && !this.#closed && (await hasUnfinishedJobs(config.control))) await this.#wake()
+      // An open SQLite database is locked against a second connection, and what opening it costs is paid already.
+      if (!this.#awake && !this.#closed && (control.opened || (await hasUnfinishedJobs(config.control)))) await this.#wake()
     } catch (error) {
       log.debug('no look into the control database', { error })
     }

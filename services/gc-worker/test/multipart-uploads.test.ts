@@ -1,0 +1,102 @@
+import { invalidParameter, temporarilyUnavailable } from '@millrace/kit/errors'
+import { UploadState } from '@millrace/proto/millrace/jobs/v1/multipart_uploads_pb'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { configFor, databases, openWorker, type TestDatabase, until } from './harness.ts'
+import { World } from './world.ts'
+
+const uri = 'mlflow-artifacts:/1/r/artifacts/big.bin'
+const upload = { uri, uploadId: 'u-1' }
+const parts = [2, 1].map(partNumber => ({ partNumber, etag: `"e${partNumber}"`, url: '' }))
+
+describe.each(['sqlite', 'postgresql'] as const)('multipart uploads, control database on %s', provider => {
+  let database: TestDatabase
+  let world: World
+  beforeEach(async () => {
+    database = await databases[provider]()
+    world = new World()
+  })
+  afterEach(() => database[Symbol.asyncDispose]())
+
+  test('completing waits for the job, and repeating it is success without a second completion', async () => {
+    await using open = await openWorker(world, configFor(database.target))
+    await open.uploads.recordUpload({ ...upload, numParts: 2 })
+    for (let i = 0; i < 2; i++) {
+      expect(await open.uploads.completeUpload({ ...upload, parts, waitMs: 5_000 })).toMatchObject({ state: UploadState.COMPLETED })
+    }
+    expect(world.completed).toEqual([`${uri}#u-1`])
+    await open.uploads.abortUpload(upload)
+    expect(world.aborted).toEqual([])
+  })
+
+  test('callers at the same moment share one completion', async () => {
+    world.completeMs = 50
+    await using open = await openWorker(world, configFor(database.target))
+    await open.uploads.recordUpload({ ...upload, numParts: 2 })
+    const answers = await Promise.all(Array.from({ length: 5 }, () => open.uploads.completeUpload({ ...upload, parts, waitMs: 5_000 })))
+    expect(answers.map(answer => answer.state)).toEqual(Array(5).fill(UploadState.COMPLETED))
+    expect(world.completed.length).toBe(1)
+  })
+
+  test('a slow completion answers COMPLETING and ends though the caller has gone', async () => {
+    world.completeMs = 300
+    await using open = await openWorker(world, configFor(database.target))
+    expect(await open.uploads.completeUpload({ ...upload, parts, waitMs: 50 })).toMatchObject({ state: UploadState.COMPLETING })
+    const second = { uri: `${uri}2`, uploadId: 'u-2' }
+    const gone = open.uploads.completeUpload({ ...second, parts, waitMs: 5_000 }, { signal: AbortSignal.timeout(20) })
+    await gone.catch(() => undefined)
+    await until('both are joined', () => world.completed.length === 2)
+    expect(await open.uploads.completeUpload({ ...second, parts, waitMs: 1_000 })).toMatchObject({ state: UploadState.COMPLETED })
+  })
+
+  test("the store's refusal reaches the caller, and new parts may then be sent", async () => {
+    world.beforeComplete = () => {
+      throw invalidParameter('the part 2 was never sent')
+    }
+    await using open = await openWorker(world, configFor(database.target))
+    const complete = () => open.uploads.completeUpload({ ...upload, parts, waitMs: 5_000 })
+    await expect(complete()).rejects.toMatchObject({ errorCode: 'INVALID_PARAMETER_VALUE', rawMessage: 'the part 2 was never sent' })
+    world.beforeComplete = () => undefined
+    expect(await complete()).toMatchObject({ state: UploadState.COMPLETED })
+  })
+
+  test('a store that is away for a while only costs time', async () => {
+    let failures = 2
+    world.beforeComplete = () => {
+      if (failures-- > 0) throw temporarilyUnavailable('away')
+    }
+    await using open = await openWorker(world, configFor(database.target))
+    expect(await open.uploads.completeUpload({ ...upload, parts, waitMs: 9_000 })).toMatchObject({ state: UploadState.COMPLETED })
+  })
+
+  test('aborting is safe to repeat, works for uploads never recorded, and ends the upload', async () => {
+    await using open = await openWorker(world, configFor(database.target))
+    await open.uploads.abortUpload(upload)
+    await open.uploads.abortUpload(upload)
+    expect(world.aborted).toEqual([`${uri}#u-1`, `${uri}#u-1`])
+    await expect(open.uploads.completeUpload({ ...upload, parts, waitMs: 100 })).rejects.toMatchObject({
+      errorCode: 'RESOURCE_DOES_NOT_EXIST',
+    })
+  })
+
+  test('a completion that a stopped worker left is ended by the next one', async () => {
+    world.beforeComplete = () => {
+      throw temporarilyUnavailable('away')
+    }
+    const config = configFor(database.target)
+    const first = await openWorker(world, config)
+    await first.uploads.completeUpload({ ...upload, parts, waitMs: 20 })
+    await first[Symbol.asyncDispose]()
+    world.beforeComplete = () => undefined
+    await using _second = await openWorker(world, config)
+    await until('the parts are joined', () => world.completed.length === 1)
+  })
+
+  test.each([
+    [{ uri: '', uploadId: 'x', parts: [] }, 'uri must not be empty'],
+    [{ ...upload, parts: [...parts, ...parts] }, 'Part 2 is named twice'],
+    [{ ...upload, parts: [{ partNumber: 0, etag: '' }] }, 'part_number must be from 1 to 10000, but is 0'],
+  ])('%o is refused', async (request, message) => {
+    await using open = await openWorker(world, configFor(database.target))
+    await expect(open.uploads.completeUpload({ ...request, waitMs: 0 })).rejects.toMatchObject({ rawMessage: message })
+  })
+})
