@@ -1,0 +1,88 @@
+import type { CompiledQuery, Kysely } from 'kysely'
+import type { DB } from '../../../../prisma/tracking/gen/tables.ts'
+import { openPostgres } from './db/postgres.ts'
+import { openSqlite } from './db/sqlite.ts'
+import { parseStoreUri } from './db/uri.ts'
+
+export type { DB } from '../../../../prisma/tracking/gen/tables.ts'
+
+/**
+ * SQL with its parameters, in the words of one dialect: `db.kysely` builds it, `statement()` makes it again and again.
+ * Without `wide` integers are numbers, and one beyond 2^53 fails the query; with it every integer of SQLite and every 64-bit
+ * integer of PostgreSQL is a bigint.
+ */
+export interface Query<R = unknown> {
+  readonly sql: string
+  readonly parameters: readonly unknown[]
+  readonly wide?: boolean
+  /** Prepared once per connection under this name on PostgreSQL. SQLite keeps every statement prepared. */
+  readonly name?: string
+  readonly row?: R
+}
+
+/** @throws MlflowError BAD_REQUEST for a broken constraint (see db/errors.ts), TEMPORARILY_UNAVAILABLE when the database is out of reach. */
+export interface Executor {
+  all<R>(query: CompiledQuery<R> | Query<R>): Promise<R[]>
+  get<R>(query: CompiledQuery<R> | Query<R>): Promise<R | undefined>
+  /** The number of rows changed. */
+  run(query: CompiledQuery<unknown> | Query): Promise<number>
+}
+
+export type Dialect = 'sqlite' | 'postgresql'
+
+/**
+ * The tracking database. `all` and `get` read what is committed, on a connection that cannot write; `run` writes in a transaction
+ * of its own.
+ */
+export interface Database extends Executor, AsyncDisposable {
+  readonly dialect: Dialect
+  /** Builds SQL; it cannot execute. */
+  readonly kysely: Kysely<DB>
+  /**
+   * Commits durably when `work` resolves, rolls back when it throws. Serialization failures and deadlocks are retried, so `work`
+   * must bear being run again. One at a time on SQLite: `work` must wait for nothing but `tx`.
+   */
+  transaction<T>(work: (tx: Executor) => Promise<T>): Promise<T>
+}
+
+export interface SqliteDatabase extends Database {
+  readonly dialect: 'sqlite'
+  /** Absolute path of the file; undefined for a database in memory. */
+  readonly path: string | undefined
+  /** Runs `work` alone on the writing connection, outside of a transaction. */
+  exclusive<T>(work: (writer: SqliteConnection) => T): Promise<T>
+}
+
+export interface PostgresDatabase extends Database {
+  readonly dialect: 'postgresql'
+}
+
+export type AnyDatabase = SqliteDatabase | PostgresDatabase
+export type SqliteConnection = import('node:sqlite').DatabaseSync
+
+export interface DatabaseOptions {
+  /** SQLAlchemy's form: `sqlite:///relative`, `sqlite:////absolute`, `postgresql://...`, `postgresql+psycopg2://...`. */
+  uri: string
+  /** Connections to PostgreSQL. */
+  poolSize: number
+}
+
+/** Opens the database; makes MLflow's tables when there are none. @throws when the tables are of another revision. */
+export async function openDatabase({ uri, poolSize }: DatabaseOptions): Promise<AnyDatabase> {
+  const target = parseStoreUri(uri)
+  return target.dialect === 'sqlite' ? openSqlite(target.path) : openPostgres(target.connectionString, poolSize)
+}
+
+let statements = 0
+
+/** A query that is run often with different parameters: compiled and named once. */
+export function statement<R>(sql: string, options: { wide?: boolean } = {}): (...parameters: unknown[]) => Query<R> {
+  const name = `millrace_${++statements}`
+  const wide = options.wide ?? false
+  return (...parameters) => ({ sql, parameters, wide, name })
+}
+
+/** `query` with 64-bit integers as bigints. */
+export function wide<R>(query: CompiledQuery<R> | Query<R>): Query<R> {
+  return { sql: query.sql, parameters: query.parameters, wide: true }
+}

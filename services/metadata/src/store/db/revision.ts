@@ -1,0 +1,19 @@
+import { readFile } from 'node:fs/promises'
+import type { Dialect } from '../db.ts'
+
+/** The alembic revision of MLflow 3.17.2. */
+export const headRevision = 'dc11669786a5'
+
+/** SQL that makes MLflow's 64 tables at `headRevision` with their first rows. */
+export function headSchema(dialect: Dialect): Promise<string> {
+  return readFile(new URL(`../../../../../prisma/tracking/${dialect}.sql`, import.meta.url), 'utf8')
+}
+
+/** @throws Error naming both revisions when the database's is not `headRevision`. */
+export function checkRevision(found: string | undefined): void {
+  if (found === headRevision) return
+  throw new Error(
+    `the tracking database is at schema revision ${found ?? 'unknown'}, Millrace knows ${headRevision} (MLflow 3.17.2): ` +
+      'take a backup and bring it there with `mlflow db upgrade` of that version',
+  )
+}

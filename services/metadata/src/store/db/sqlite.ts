@@ -1,0 +1,152 @@
+import { mkdir } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import { type CompiledQuery, DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely'
+import type { DB, Executor, Query, SqliteDatabase } from '../db.ts'
+import { translateError } from './errors.ts'
+import { retrying } from './retry.ts'
+import { checkRevision, headSchema } from './revision.ts'
+
+const busyTimeoutMs = 20_000
+const statementsMax = 500
+/** A checkpoint copies the log into the file while writers wait: little and often keeps each wait to a few milliseconds. */
+const checkpointPages = 1000
+const cacheKib = 32 * 1024
+
+/** One writing connection, first come first served, and one that only reads. WAL, and a commit returns after fsync. */
+export async function openSqlite(path: string | undefined): Promise<SqliteDatabase> {
+  if (path) await mkdir(dirname(path), { recursive: true })
+  const writer = connect(path ?? ':memory:')
+  try {
+    if (path) writer.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = ${checkpointPages}`)
+    await createSchema(writer)
+  } catch (reason) {
+    writer.close()
+    throw reason
+  }
+  const reader = path ? connect(path, true) : writer
+  return new Sqlite(path, writer, reader)
+}
+
+function connect(path: string, readOnly = false): DatabaseSync {
+  const db = new DatabaseSync(path, { readOnly, enableForeignKeyConstraints: true, timeout: busyTimeoutMs })
+  db.exec(`PRAGMA case_sensitive_like = ON; PRAGMA cache_size = -${cacheKib}; PRAGMA temp_store = MEMORY`)
+  return db
+}
+
+async function createSchema(db: DatabaseSync): Promise<void> {
+  const sql = await headSchema('sqlite')
+  db.exec('BEGIN IMMEDIATE')
+  try {
+    const tables = db.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('alembic_version', 'experiments')").all()
+    if (tables.length === 0) db.exec(sql)
+    const known = tables.length === 0 || tables.some(t => t.name === 'alembic_version')
+    checkRevision(known ? (db.prepare('SELECT version_num FROM alembic_version').get()?.version_num as string | undefined) : undefined)
+    db.exec('COMMIT')
+  } catch (reason) {
+    db.exec('ROLLBACK')
+    throw reason
+  }
+}
+
+class Sqlite implements SqliteDatabase {
+  readonly dialect = 'sqlite'
+  readonly path: string | undefined
+  readonly kysely = new Kysely<DB>({
+    dialect: {
+      createAdapter: () => new SqliteAdapter(),
+      createDriver: () => new DummyDriver(),
+      createIntrospector: db => new SqliteIntrospector(db),
+      createQueryCompiler: () => new SqliteQueryCompiler(),
+    },
+  })
+  readonly #writer: DatabaseSync
+  readonly #reader: DatabaseSync
+  readonly #reads: Executor
+  readonly #writes: Executor
+  #tail: Promise<unknown> = Promise.resolve()
+
+  constructor(path: string | undefined, writer: DatabaseSync, reader: DatabaseSync) {
+    this.path = path
+    this.#writer = writer
+    this.#reader = reader
+    this.#reads = executor(reader)
+    this.#writes = reader === writer ? this.#reads : executor(writer)
+  }
+
+  all<R>(query: CompiledQuery<R> | Query<R>): Promise<R[]> {
+    return this.#reads.all(query)
+  }
+
+  get<R>(query: CompiledQuery<R> | Query<R>): Promise<R | undefined> {
+    return this.#reads.get(query)
+  }
+
+  run(query: CompiledQuery<unknown> | Query): Promise<number> {
+    return this.transaction(tx => tx.run(query))
+  }
+
+  transaction<T>(work: (tx: Executor) => Promise<T>): Promise<T> {
+    return this.#queue(() =>
+      retrying(async () => {
+        try {
+          this.#writer.exec('BEGIN IMMEDIATE')
+          const result = await work(this.#writes)
+          this.#writer.exec('COMMIT')
+          return result
+        } catch (reason) {
+          if (this.#writer.isTransaction) this.#writer.exec('ROLLBACK')
+          throw translateError(reason)
+        }
+      }),
+    )
+  }
+
+  exclusive<T>(work: (writer: DatabaseSync) => T): Promise<T> {
+    return this.#queue(async () => work(this.#writer))
+  }
+
+  #queue<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#tail.then(work, work)
+    this.#tail = result.catch(() => {})
+    return result
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#tail
+    if (this.#reader !== this.#writer) this.#reader.close()
+    this.#writer.close()
+  }
+}
+
+type Bindable = SQLInputValue[]
+
+function executor(db: DatabaseSync): Executor {
+  const cached = [new Map<string, StatementSync>(), new Map<string, StatementSync>()] as const
+  const prepare = ({ sql, wide }: Query) => {
+    const cache = cached[wide ? 1 : 0]
+    let found = cache.get(sql)
+    if (found) return found
+    found = db.prepare(sql)
+    if (wide) found.setReadBigInts(true)
+    if (cache.size >= statementsMax) cache.delete(cache.keys().next().value as string)
+    cache.set(sql, found)
+    return found
+  }
+  const attempt = async <T>(query: Query, use: (statement: StatementSync, parameters: Bindable) => T): Promise<T> => {
+    try {
+      return use(prepare(query), bindable(query.parameters))
+    } catch (reason) {
+      throw translateError(reason)
+    }
+  }
+  return {
+    all: <R>(query: CompiledQuery<R> | Query<R>) => attempt(query as Query, (s, p) => s.all(...p) as R[]),
+    get: <R>(query: CompiledQuery<R> | Query<R>) => attempt(query as Query, (s, p) => s.get(...p) as R | undefined),
+    run: query => attempt(query as Query, (s, p) => Number(s.run(...p).changes)),
+  }
+}
+
+function bindable(parameters: readonly unknown[]): Bindable {
+  return parameters.map(p => (p === undefined ? null : typeof p === 'boolean' ? (p ? 1 : 0) : (p as SQLInputValue)))
+}
