@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { createWriteStream, promises as fs } from 'node:fs'
+import { promises as fs } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -7,10 +7,8 @@ import type { DriverWriteOptions } from '../../driver.ts'
 import { folderInTheWay } from '../../errors.ts'
 import { TEMPORARY_PREFIX } from '../../keys.ts'
 import { codeOf, isAbsent } from './errors.ts'
+import { FileSink } from './file-sink.ts'
 import { changedFolders, checkContained, type MadeFolder, makeFolder, unmakeFolder } from './paths.ts'
-
-/** Chunks of a socket are 64 KiB; one writev a MiB costs a tenth of a write for each. */
-const WRITE_BUFFER_BYTES = 1024 * 1024
 
 /** Bodies up to this size are taken whole before anything is made on the disk. */
 const SMALL_BODY_BYTES_MAX = 64 * 1024
@@ -25,7 +23,7 @@ export async function writeFile(root: string, path: string, key: string, body: R
   try {
     try {
       if (small) await file.writeFile(small)
-      else await pipeline(body, createWriteStream('', { fd: file, autoClose: false, highWaterMark: WRITE_BUFFER_BYTES }), { signal })
+      else await pipeline(body, new FileSink(file), { signal })
       await file.datasync()
     } finally {
       await file.close()

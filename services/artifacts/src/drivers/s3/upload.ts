@@ -7,6 +7,7 @@ import {
   PutObjectCommand,
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
+import { cancelled, MlflowError } from '@millrace/kit/errors'
 import type { DriverWriteOptions } from '../../driver.ts'
 import { partArgs, sdkArgs } from './extra-args.ts'
 import { objectParams, type S3Location } from './location.ts'
@@ -68,7 +69,7 @@ async function* partsOf(body: Readable, size: (number: number) => number): Async
   let held: Buffer[] = []
   let heldBytes = 0
   let number = 1
-  for await (const chunk of body as AsyncIterable<Buffer>) {
+  for await (const chunk of failingAsCancelled(body)) {
     let rest = chunk
     // A full part waits for one more byte, which tells whether it is the last.
     while (heldBytes + rest.length > size(number)) {
@@ -86,6 +87,15 @@ async function* partsOf(body: Readable, size: (number: number) => number): Async
   }
   if (heldBytes > 0) yield { bytes: Buffer.concat(held), last: true }
   return undefined
+}
+
+/** The client's broken connection looks like the store's, so it is told apart where it happens. */
+async function* failingAsCancelled(body: Readable): AsyncGenerator<Buffer> {
+  try {
+    yield* body as AsyncIterable<Buffer>
+  } catch (error) {
+    throw error instanceof MlflowError ? error : cancelled('The upload was cut off', { cause: error })
+  }
 }
 
 type Target = ReturnType<typeof objectParams> & { UploadId: string | undefined }

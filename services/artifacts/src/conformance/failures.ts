@@ -1,0 +1,34 @@
+import { MlflowError } from '@millrace/kit/errors'
+import { describe, expect, test } from 'vitest'
+import { bodyOf } from './bodies.ts'
+import type { Call } from './harness.ts'
+import type { Suite } from './suite.ts'
+
+const SECRETS = /secret|password|AKIA|\bat \S+\.[jt]s:|node_modules/i
+
+export function failureCases({ harness }: Suite): void {
+  describe('failures', () => {
+    test('a store that fails says how in an error code, without secrets', { timeout: 60_000 }, async () => {
+      for (const { name, open, codes, calls } of harness().failing) {
+        const driver = await open()
+        const actions: Record<Call, () => Promise<unknown>> = {
+          read: () => driver.read('x'),
+          write: () => driver.write('x', bodyOf('1')),
+          stat: () => driver.stat('x'),
+          remove: () => driver.remove('x'),
+          list: async () => {
+            for await (const _ of driver.list('')) break
+          },
+        }
+        for (const call of calls ?? (Object.keys(actions) as Call[])) {
+          const error: unknown = await actions[call]().then(
+            () => undefined,
+            reason => reason,
+          )
+          expect(codes, `${call} with ${name}: ${error}`).toContain(error instanceof MlflowError ? error.errorCode : undefined)
+          expect(String(error)).not.toMatch(SECRETS)
+        }
+      }
+    })
+  })
+}

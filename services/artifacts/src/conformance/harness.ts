@@ -1,0 +1,28 @@
+import type { Driver } from '../driver.ts'
+
+/** What a driver's suite needs from a real server. */
+export interface Harness extends AsyncDisposable {
+  /** A driver below a root of its own that holds nothing yet. */
+  openEmpty(): Promise<Driver>
+  /** Drivers whose calls must fail: wrong credentials, a missing bucket, a closed port, … */
+  readonly failing: readonly Failing[]
+  /** Everything that the server itself knows to be there, uploads in progress too; [] once a test has cleaned up. */
+  leftovers(driver: Driver): Promise<string[]>
+  /** Losing one of these fails the suite. */
+  readonly capabilities: { multipart: boolean; presign: boolean }
+  /** Smallest part but the last that the store takes. */
+  readonly partSizeBytesMin?: number
+  /** Keys of the suite that the server itself can't hold, whatever the driver does. */
+  readonly unfitKeys?: readonly string[]
+}
+
+export interface Failing {
+  name: string
+  open: () => Promise<Driver>
+  /** Error codes that a call may fail with. */
+  codes: readonly string[]
+  /** The calls that fail; every one by default. */
+  calls?: readonly Call[]
+}
+
+export type Call = 'read' | 'write' | 'stat' | 'remove' | 'list'
