@@ -1,11 +1,12 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { JobState } from '@millrace/proto/millrace/jobs/v1/garbage_collection_pb'
 import { describe, expect, test } from 'vitest'
-import { configFor, databases, openWorker, postgresDatabase, REDIS_URL, until, watch } from './harness.ts'
-import { forkWorker, serveWorld, startRedis } from './processes.ts'
+import { startRedis } from '../../../test/services/redis.ts'
+import { configFor, databases, has, openWorker, postgresDatabase, redisUrl, until, watch } from './harness.ts'
+import { forkWorker, serveWorld } from './processes.ts'
 import { World } from './world.ts'
 
 const RUNS = 60
-const REDIS_PORT = 21_450
 
 function worldOfRuns(): World {
   const world = new World()
@@ -16,11 +17,12 @@ function worldOfRuns(): World {
 }
 
 describe.each(['sqlite', 'postgresql'] as const)('a worker killed in the middle of a job, control database on %s', provider => {
-  test.each([undefined, REDIS_URL])('leaves a job that the next one completes (Redis: %s)', async redisUrl => {
+  test.for(['in-process', 'redis'] as const)('leaves a job that the next one completes, runner %s', async (runner, { skip }) => {
+    skip(!has(provider, runner), `no server for ${provider} or ${runner}`)
     const world = worldOfRuns()
     await using database = await databases[provider]()
     await using served = await serveWorld(world)
-    const config = configFor(database.target, { redisUrl })
+    const config = configFor(database.target, runner === 'redis' ? { redisUrl } : {})
     await using first = await forkWorker(config, served.baseUrl)
     const { job } = await first.gc.startGarbageCollection({})
     await until('some runs are gone', () => world.runs.size < RUNS - 10)
@@ -35,11 +37,12 @@ describe.each(['sqlite', 'postgresql'] as const)('a worker killed in the middle 
   })
 })
 
-test('another worker takes over when the one at work is killed', async () => {
+test('another worker takes over when the one at work is killed', async ({ skip }) => {
+  skip(!has('postgresql', 'redis'), 'no PostgreSQL or no Redis')
   const world = worldOfRuns()
   await using database = await postgresDatabase()
   await using served = await serveWorld(world)
-  const config = configFor(database.target, { redisUrl: REDIS_URL })
+  const config = configFor(database.target, { redisUrl })
   await using first = await forkWorker(config, served.baseUrl)
   const { job } = await first.gc.startGarbageCollection({})
   await until('some runs are gone', () => world.runs.size < RUNS - 10)
@@ -49,53 +52,55 @@ test('another worker takes over when the one at work is killed', async () => {
   expect(ended).toMatchObject({ state: JobState.SUCCEEDED, doneItems: RUNS + 1 })
 })
 
-test('Redis killed and restarted in the middle of a job loses nothing', async () => {
+test('Redis killed and restarted in the middle of a job loses nothing', async ({ skip }) => {
+  skip(!has('postgresql', 'redis'), 'no PostgreSQL or no Redis')
   const world = worldOfRuns()
   await using database = await postgresDatabase()
-  let redis = await startRedis(REDIS_PORT)
-  try {
-    await using open = await openWorker(world, configFor(database.target, { redisUrl: `redis://127.0.0.1:${REDIS_PORT}` }))
-    await until('the worker is ready', () =>
-      open.worker.ready().then(
-        () => true,
-        () => false,
-      ),
-    )
-    const { job: before } = await open.gc.startGarbageCollection({ runIds: ['run-0', 'run-1'], experimentIds: [] })
-    await until('it has begun', () => world.deletes.length > 0)
-    await redis.kill()
-    await expect(open.worker.ready()).rejects.toThrow()
-    const { job: during } = await open.gc.startGarbageCollection({})
-    const results = await Promise.all([before, during].map(job => watch(open.gc, job?.jobId ?? '')))
-    expect(results.map(result => result.job.state)).toEqual([JobState.SUCCEEDED, JobState.SUCCEEDED])
-    expect(world.runs.size + world.files.size).toBe(0)
-    redis = await startRedis(REDIS_PORT)
-    await until('the worker is ready again', () =>
-      open.worker.ready().then(
-        () => true,
-        () => false,
-      ),
-    )
-    world.experiment('2')
-    world.run('late', '2')
-    const { job: after } = await open.gc.startGarbageCollection({})
-    expect((await watch(open.gc, after?.jobId ?? '')).job.state).toBe(JobState.SUCCEEDED)
-  } finally {
-    await redis.kill()
-  }
+  await using redis = await startRedis()
+  // After the restart a job has to come through Redis again: the sweeper would wait too long.
+  const timings = { doorbellPatienceMs: 60_000, silenceMs: 1_000 }
+  await using open = await openWorker(world, configFor(database.target, { redisUrl: redis.url }), timings)
+  await until('the worker is ready', () =>
+    open.worker.ready().then(
+      () => true,
+      () => false,
+    ),
+  )
+  const { job: before } = await open.gc.startGarbageCollection({ runIds: ['run-0', 'run-1'], experimentIds: [] })
+  await until('it has begun', () => world.deletes.length > 0)
+  await redis.kill()
+  await expect(open.worker.ready()).rejects.toThrow()
+  const { job: during } = await open.gc.startGarbageCollection({})
+  const results = await Promise.all([before, during].map(job => watch(open.gc, job?.jobId ?? '')))
+  expect(results.map(result => result.job.state)).toEqual([JobState.SUCCEEDED, JobState.SUCCEEDED])
+  expect(world.runs.size + world.files.size).toBe(0)
+  await redis.restart()
+  await until('the worker is ready again', () =>
+    open.worker.ready().then(
+      () => true,
+      () => false,
+    ),
+  )
+  await sleep(1_500)
+  await open.worker.ready()
+  world.experiment('2')
+  world.run('late', '2')
+  const { job: after } = await open.gc.startGarbageCollection({})
+  expect((await watch(open.gc, after?.jobId ?? '')).job.state).toBe(JobState.SUCCEEDED)
 })
 
-test('a due job whose ring was lost in Redis is found by the sweeper', async () => {
+test('a due job whose ring was lost in Redis is found by the sweeper', async ({ skip }) => {
+  skip(!has('postgresql', 'redis'), 'no PostgreSQL or no Redis')
   const world = worldOfRuns()
   await using database = await postgresDatabase()
   await using served = await serveWorld(world)
-  const redis = await startRedis(REDIS_PORT + 1)
-  const config = configFor(database.target, { redisUrl: `redis://127.0.0.1:${REDIS_PORT + 1}` })
+  await using redis = await startRedis()
+  const config = configFor(database.target, { redisUrl: redis.url })
   await using first = await forkWorker(config, served.baseUrl)
   const { job } = await first.gc.startGarbageCollection({})
   await until('some runs are gone', () => world.runs.size < RUNS - 10)
   await Promise.all([first.kill(), redis.kill()])
-  await using _redis = await startRedis(REDIS_PORT + 1)
+  await redis.restart()
   await using second = await forkWorker(config, served.baseUrl)
   expect((await watch(second.gc, job?.jobId ?? '')).job).toMatchObject({ state: JobState.SUCCEEDED, doneItems: RUNS + 1 })
 })

@@ -2,17 +2,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { internalError, temporarilyUnavailable } from '@millrace/kit/errors'
 import { ItemState, JobState } from '@millrace/proto/millrace/jobs/v1/garbage_collection_pb'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { collect, configFor, databases, openWorker, REDIS_URL, type TestDatabase, watch } from './harness.ts'
+import { collect, configFor, databases, has, openWorker, redisUrl, type TestDatabase, watch } from './harness.ts'
 import { World } from './world.ts'
 
 describe.each(['sqlite', 'postgresql'] as const)('garbage collection, control database on %s', provider => {
   let database: TestDatabase
   let world: World
-  beforeEach(async () => {
+  beforeEach(async ({ skip }) => {
+    skip(!has(provider), `no ${provider} server`)
     database = await databases[provider]()
     world = new World()
   })
-  afterEach(() => database[Symbol.asyncDispose]())
+  afterEach(() => database?.[Symbol.asyncDispose]())
 
   test('removes everything deleted, experiments last, and nothing active', async () => {
     world.experiment('1', 'active')
@@ -92,11 +93,12 @@ describe.each(['sqlite', 'postgresql'] as const)('garbage collection, control da
     expect(world.deletes).toEqual([])
   })
 
-  test('two workers on one queue run a job once', async () => {
+  test('two workers on one queue run a job once', async ({ skip }) => {
+    skip(!has('redis'), 'no Redis server')
     world.experiment('1')
     for (let i = 0; i < 40; i++) world.run(`run-${i}`)
     world.deleteMs = 20
-    const config = configFor(database.target, { redisUrl: REDIS_URL })
+    const config = configFor(database.target, { redisUrl })
     await using first = await openWorker(world, config)
     await using second = provider === 'postgresql' ? await openWorker(world, config) : first
     const jobs = await Promise.all(

@@ -9,13 +9,22 @@ import { type GarbageCollectionItem, GarbageCollectionService, ItemState } from 
 import { MultipartUploadService } from '@millrace/proto/millrace/jobs/v1/multipart_uploads_pb'
 import pg from 'pg'
 import type { ControlTarget } from '../../../prisma/control/target.ts'
+import { readTestConfig } from '../../../test/services/config.ts'
 import type { GcWorkerConfig } from '../src/config.ts'
 import { openGcWorker } from '../src/service.ts'
 import type { Timings } from '../src/timings.ts'
 import type { World } from './world.ts'
 
-export const REDIS_URL = process.env.TEST_REDIS_URL ?? 'redis://127.0.0.1:16379'
-export const POSTGRES_URL = process.env.TEST_POSTGRES_URL ?? 'postgresql://postgres@127.0.0.1:15432/postgres'
+const { postgresUrl, redisUrl } = readTestConfig()
+
+export { redisUrl }
+
+/** Whether the test run has these servers; globalSetup names the ones that are absent. */
+export function has(...names: ('sqlite' | 'in-process' | 'postgresql' | 'redis')[]): boolean {
+  return names.every(
+    name => (name === 'postgresql' && postgresUrl) || (name === 'redis' && redisUrl) || name === 'sqlite' || name === 'in-process',
+  )
+}
 
 export const FAST: Partial<Timings> = {
   leaseMs: 900,
@@ -26,7 +35,7 @@ export const FAST: Partial<Timings> = {
   silenceMs: 3_000,
   retryMs: 100,
 }
-export const silent = createLogger({ level: process.env.TEST_LOG ? 'debug' : 'silent' })
+export const silent = createLogger({ level: 'silent' })
 
 export interface TestDatabase extends AsyncDisposable {
   readonly target: ControlTarget
@@ -41,13 +50,13 @@ export async function sqliteDatabase(): Promise<TestDatabase> {
 export async function postgresDatabase(): Promise<TestDatabase> {
   const name = `gc_test_${randomUUID().slice(0, 8)}`
   const admin = async (sql: string) => {
-    const client = new pg.Client({ connectionString: POSTGRES_URL, connectionTimeoutMillis: 5_000 })
+    const client = new pg.Client({ connectionString: postgresUrl, connectionTimeoutMillis: 5_000 })
     await client.connect()
     await client.query(sql)
     await client.end()
   }
   await admin(`CREATE DATABASE ${name}`)
-  const url = new URL(POSTGRES_URL)
+  const url = new URL(postgresUrl ?? '')
   url.pathname = `/${name}`
   const target = { provider: 'postgresql', url: url.href } as const
   return { target, [Symbol.asyncDispose]: () => admin(`DROP DATABASE ${name} WITH (FORCE)`) }

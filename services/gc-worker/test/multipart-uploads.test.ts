@@ -1,7 +1,7 @@
 import { invalidParameter, temporarilyUnavailable } from '@millrace/kit/errors'
 import { UploadState } from '@millrace/proto/millrace/jobs/v1/multipart_uploads_pb'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { configFor, databases, openWorker, type TestDatabase, until } from './harness.ts'
+import { configFor, databases, has, openWorker, type TestDatabase, until } from './harness.ts'
 import { World } from './world.ts'
 
 const uri = 'mlflow-artifacts:/1/r/artifacts/big.bin'
@@ -11,11 +11,12 @@ const parts = [2, 1].map(partNumber => ({ partNumber, etag: `"e${partNumber}"`, 
 describe.each(['sqlite', 'postgresql'] as const)('multipart uploads, control database on %s', provider => {
   let database: TestDatabase
   let world: World
-  beforeEach(async () => {
+  beforeEach(async ({ skip }) => {
+    skip(!has(provider), `no ${provider} server`)
     database = await databases[provider]()
     world = new World()
   })
-  afterEach(() => database[Symbol.asyncDispose]())
+  afterEach(() => database?.[Symbol.asyncDispose]())
 
   test('completing waits for the job, and repeating it is success without a second completion', async () => {
     await using open = await openWorker(world, configFor(database.target))
