@@ -1,0 +1,82 @@
+import type { ServiceImpl } from '@connectrpc/connect'
+import { invalidParameter } from '@millrace/kit/errors'
+import type { MaintenanceService } from '@millrace/proto/millrace/tracking/v1/maintenance_pb'
+import { experimentId } from '../search/values.ts'
+import { type ExperimentLocation, Maintenance, type ModelLocation, type RunLocation, type TimePlace } from '../store/maintenance.ts'
+import type { ReadContext } from '../store/reads.ts'
+
+const PAGE_ROWS_DEFAULT = 1000
+const PAGE_ROWS_MAX = 10_000
+
+export function maintenance({ db }: ReadContext): ServiceImpl<typeof MaintenanceService> {
+  const store = new Maintenance(db)
+  return {
+    async listDeletedRuns({ deletedBefore, experimentIds, pageSize, pageToken }) {
+      const limit = pageRows(pageSize)
+      const found = await store.deletedRuns(deletedBefore, experimentIds.map(experimentId), limit, placeOf(pageToken))
+      const last = found.length === limit ? found.at(-1) : undefined
+      return { runs: found.map(runMessage), nextPageToken: last ? `${last.deleted_time ?? 0n}:${last.run_uuid}` : '' }
+    },
+    async listDeletedExperiments({ updatedBefore, pageSize, pageToken }) {
+      const limit = pageRows(pageSize)
+      const found = await store.deletedExperiments(updatedBefore, limit, pageToken ? experimentId(pageToken) : undefined)
+      const last = found.length === limit ? found.at(-1) : undefined
+      return { experiments: found.map(experimentMessage), nextPageToken: last ? String(last.experiment_id) : '' }
+    },
+    async listDeletedModels({ updatedBefore: before, modelIds, experimentIds, pageSize, pageToken }) {
+      const limit = pageRows(pageSize)
+      const filter = { before, modelIds, experimentIds: experimentIds.map(experimentId) }
+      const found = await store.deletedModels(filter, limit, placeOf(pageToken))
+      const last = found.length === limit ? found.at(-1) : undefined
+      return { models: found.map(modelMessage), nextPageToken: last ? `${last.last_updated_timestamp_ms}:${last.model_id}` : '' }
+    },
+    async lookupRuns({ runIds }) {
+      return { runs: (await store.runs(runIds)).map(runMessage) }
+    },
+    async lookupExperiments({ experimentIds }) {
+      return { experiments: (await store.experiments(experimentIds.map(experimentId))).map(experimentMessage) }
+    },
+    async purgeRuns({ runIds }) {
+      return { purged: await store.purgeRuns(runIds) }
+    },
+    async purgeExperiment({ experimentId: id }) {
+      return { purged: await store.purgeExperiment(experimentId(id)) }
+    },
+    async purgeModels({ modelIds }) {
+      return { purged: await store.purgeModels(modelIds) }
+    },
+  }
+}
+
+const pageRows = (asked: number) => (asked > 0 ? Math.min(asked, PAGE_ROWS_MAX) : PAGE_ROWS_DEFAULT)
+
+function placeOf(token: string): TimePlace | undefined {
+  if (!token) return undefined
+  const [, time, id] = /^(-?\d{1,19}):(.*)$/s.exec(token) ?? []
+  if (time === undefined || id === undefined) throw invalidParameter('Invalid page token')
+  return { time: BigInt(time), id }
+}
+
+const runMessage = (run: RunLocation) => ({
+  runId: run.run_uuid,
+  experimentId: String(run.experiment_id),
+  artifactUri: run.artifact_uri ?? '',
+  lifecycleStage: run.lifecycle_stage,
+  deletedTime: run.deleted_time ?? undefined,
+})
+
+const experimentMessage = (experiment: ExperimentLocation) => ({
+  experimentId: String(experiment.experiment_id),
+  name: experiment.name,
+  artifactLocation: experiment.artifact_location ?? '',
+  lifecycleStage: experiment.lifecycle_stage,
+  lastUpdateTime: experiment.last_update_time ?? 0n,
+})
+
+const modelMessage = (model: ModelLocation) => ({
+  modelId: model.model_id,
+  experimentId: String(model.experiment_id),
+  artifactLocation: model.artifact_location,
+  lifecycleStage: model.lifecycle_stage,
+  lastUpdatedTime: model.last_updated_timestamp_ms,
+})

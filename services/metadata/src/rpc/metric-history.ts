@@ -1,0 +1,107 @@
+import type { ServiceImpl } from '@connectrpc/connect'
+import { invalidParameter } from '@millrace/kit/errors'
+import type {
+  GetMetricHistoryBulkIntervalRequest,
+  GetMetricHistoryBulkRequest,
+  GetMetricHistoryRequest,
+  Metric,
+  MetricService,
+  MetricWithRunId,
+} from '@millrace/proto/millrace/tracking/v1/metrics_pb'
+import { createPageToken, parsePageToken } from '../search/page-token.ts'
+import { MetricHistory, type PointRecord } from '../store/metric-history.ts'
+import type { ReadContext } from '../store/reads.ts'
+import { parsed, type Slices } from '../store/reads.ts'
+
+type Methods = 'getMetricHistory' | 'getMetricHistoryBulk' | 'getMetricHistoryBulkInterval'
+
+const BULK_RUNS_MAX = 100
+const BULK_POINTS_MAX = 25_000
+const INTERVAL_POINTS_MAX = 2500
+
+export function metricHistory({ reads }: ReadContext): Pick<ServiceImpl<typeof MetricService>, Methods> {
+  const history = new MetricHistory(reads)
+  return {
+    async getMetricHistory(request: GetMetricHistoryRequest) {
+      const { metricKey: key = '', maxResults } = request
+      if (maxResults !== undefined && maxResults <= 0) {
+        throw invalidParameter(`Invalid value ${maxResults} for parameter 'max_results' supplied. It must be a positive integer.`)
+      }
+      const { offset } = parsePageToken(request.pageToken)
+      const limit = maxResults === undefined ? undefined : maxResults + 1
+      const metrics: Metric[] = []
+      for await (const slice of parsed<PointRecord>(
+        await history.ofRun({ runId: request.runId || request.runUuid || '', key, offset, limit }),
+      )) {
+        for (const [, value, timestamp, step, isNan] of slice) {
+          metrics.push({
+            $typeName: 'millrace.tracking.v1.Metric',
+            key,
+            value: isNan ? Number.NaN : value,
+            timestamp: BigInt(timestamp),
+            step: BigInt(step),
+          })
+        }
+      }
+      const more = maxResults !== undefined && metrics.length > maxResults
+      if (more) metrics.length = maxResults
+      const nextPageToken = more ? createPageToken(offset + maxResults) : undefined
+      return { $typeName: 'millrace.tracking.v1.GetMetricHistoryResponse' as const, metrics, nextPageToken }
+    },
+
+    async getMetricHistoryBulk({ runId: runIds, metricKey: key, maxResults }: GetMetricHistoryBulkRequest) {
+      if (runIds.length === 0) throw invalidParameter('GetMetricHistoryBulk request must specify at least one run_id.')
+      if (runIds.length > BULK_RUNS_MAX) {
+        throw invalidParameter(
+          `GetMetricHistoryBulk request cannot specify more than ${BULK_RUNS_MAX} run_ids. Received ${runIds.length} run_ids.`,
+        )
+      }
+      if (key === undefined) throw invalidParameter('GetMetricHistoryBulk request must specify a metric_key.')
+      const limit = Math.min(maxResults ?? BULK_POINTS_MAX, BULK_POINTS_MAX)
+      const metrics = await points(await history.ofRuns(runIds, key, Math.max(0, limit)), key)
+      return { $typeName: 'millrace.tracking.v1.GetMetricHistoryBulkResponse' as const, metrics }
+    },
+
+    async getMetricHistoryBulkInterval(request: GetMetricHistoryBulkIntervalRequest) {
+      const { runIds, metricKey: key = '', maxResults = INTERVAL_POINTS_MAX } = request
+      if (runIds.length > BULK_RUNS_MAX) {
+        throw invalidParameter(
+          `GetMetricHistoryBulkInterval request must specify at most ${BULK_RUNS_MAX} run_ids. Received ${runIds.length} run_ids.`,
+        )
+      }
+      if (maxResults < 1 || maxResults > INTERVAL_POINTS_MAX) {
+        throw invalidParameter(`max_results must be between 1 and ${INTERVAL_POINTS_MAX}.`)
+      }
+      const metrics = await points(await history.sampled(runIds, key, maxResults, stepsOf(request)), key)
+      return { $typeName: 'millrace.tracking.v1.GetMetricHistoryBulkIntervalResponse' as const, metrics }
+    },
+  }
+}
+
+function stepsOf({ startStep, endStep }: GetMetricHistoryBulkIntervalRequest) {
+  if (startStep === undefined && endStep === undefined) return undefined
+  if (startStep === undefined || endStep === undefined) {
+    throw invalidParameter('If either start step or end step are specified, both must be specified.')
+  }
+  if (startStep > endStep) {
+    throw invalidParameter(`end_step must be greater than start_step. Found start_step=${startStep} and end_step=${endStep}.`)
+  }
+  return { start: BigInt(startStep), end: BigInt(endStep) }
+}
+
+async function points(slices: Slices, key: string): Promise<MetricWithRunId[]> {
+  const metrics: MetricWithRunId[] = []
+  for await (const slice of parsed<PointRecord>(slices)) {
+    for (const [runId, value, timestamp, step, isNan] of slice) {
+      metrics.push({
+        $typeName: 'millrace.tracking.v1.MetricWithRunId',
+        key,
+        value: isNan ? Number.NaN : value,
+        timestamp: BigInt(timestamp),
+        step: BigInt(step),
+        runId,
+      })
+    }
+  }
+  return metrics
+}

@@ -1,0 +1,89 @@
+import type { Metric } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
+import { type Run, type RunInfo, RunStatus, type RunTag } from '@millrace/proto/millrace/tracking/v1/runs_pb'
+import type { RunAggregate } from '../store/run-reader.ts'
+import type { DatasetInputRecord, MetricRecord, ModelEdgeRecord, RunInfoRecord, TextRecord } from '../store/run-sql.ts'
+
+/** Messages are written as literals: a page of 1,000 runs has 26,000 of them, and create() costs three times as much. */
+
+const STATUS: Record<string, RunStatus> = {
+  RUNNING: RunStatus.RUNNING,
+  SCHEDULED: RunStatus.SCHEDULED,
+  FINISHED: RunStatus.FINISHED,
+  FAILED: RunStatus.FAILED,
+  KILLED: RunStatus.KILLED,
+}
+
+/** @param withModelInputs A search leaves the models that went into a run out, as MLflow's does. */
+export function runMessage({ run, datasetInputs, modelEdges }: RunAggregate, withModelInputs: boolean): Run {
+  const [info, metrics, params, tags] = run
+  return {
+    $typeName: 'millrace.tracking.v1.Run',
+    info: infoMessage(info),
+    data: {
+      $typeName: 'millrace.tracking.v1.RunData',
+      metrics: metrics.map(metricMessage),
+      params: params.map(([key, value]) => ({ $typeName: 'millrace.tracking.v1.Param' as const, key, value: value ?? '' })),
+      tags: tags.map(tagMessage),
+    },
+    inputs: {
+      $typeName: 'millrace.tracking.v1.RunInputs',
+      datasetInputs: datasetInputs.length > 0 ? datasetInputs.map(datasetInputMessage) : [],
+      modelInputs: withModelInputs ? modelInputs(modelEdges) : [],
+    },
+    outputs: { $typeName: 'millrace.tracking.v1.RunOutputs', modelOutputs: modelOutputs(modelEdges) },
+  }
+}
+
+function infoMessage([runId, name, userId, status, startTime, endTime, lifecycleStage, artifactUri, experimentId]: RunInfoRecord): RunInfo {
+  return {
+    $typeName: 'millrace.tracking.v1.RunInfo',
+    runUuid: runId,
+    experimentId: String(experimentId),
+    runName: name ?? undefined,
+    userId: userId ?? '',
+    status: STATUS[status] ?? RunStatus.UNSPECIFIED,
+    startTime: BigInt(startTime ?? 0),
+    endTime: endTime ? BigInt(endTime) : undefined,
+    artifactUri: artifactUri || undefined,
+    lifecycleStage,
+    runId,
+  }
+}
+
+function metricMessage([key, value, timestamp, step, isNan]: MetricRecord): Metric {
+  return {
+    $typeName: 'millrace.tracking.v1.Metric',
+    key,
+    value: isNan ? Number.NaN : value,
+    timestamp: BigInt(timestamp),
+    step: BigInt(step),
+  }
+}
+
+const tagMessage = ([key, value]: TextRecord): RunTag => ({ $typeName: 'millrace.tracking.v1.RunTag', key, value: value ?? '' })
+
+function datasetInputMessage([[, , name, digest, sourceType, source, schema, profile], tags]: DatasetInputRecord) {
+  return {
+    $typeName: 'millrace.tracking.v1.DatasetInput' as const,
+    tags: tags.map(([key, value]) => ({ $typeName: 'millrace.tracking.v1.InputTag' as const, key, value: value ?? '' })),
+    dataset: {
+      $typeName: 'millrace.tracking.v1.Dataset' as const,
+      name,
+      digest,
+      sourceType,
+      source,
+      schema: schema || undefined,
+      profile: profile || undefined,
+    },
+  }
+}
+
+const modelInputs = (edges: readonly ModelEdgeRecord[]) =>
+  edges
+    .filter(([, , , type]) => type === 'RUN_INPUT')
+    .map(([, modelId]) => ({ $typeName: 'millrace.tracking.v1.ModelInput' as const, modelId }))
+
+const modelOutputs = (edges: readonly ModelEdgeRecord[]) =>
+  edges
+    .filter(([, , , type]) => type === 'RUN_OUTPUT')
+    .map(([, modelId, step]) => ({ $typeName: 'millrace.tracking.v1.ModelOutput' as const, modelId, step: BigInt(step) }))

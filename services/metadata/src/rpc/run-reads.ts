@@ -1,0 +1,91 @@
+import type { ServiceImpl } from '@connectrpc/connect'
+import { doesNotExist, invalidParameter } from '@millrace/kit/errors'
+import type {
+  GetRunRequest,
+  LogInputsRequest,
+  LogModelRequest,
+  LogOutputsRequest,
+  Run,
+  RunService,
+  SearchRunsRequest,
+} from '@millrace/proto/millrace/tracking/v1/runs_pb'
+import { parseRunOrder } from '../search/order-by.ts'
+import { createPageToken, parsePageToken } from '../search/page-token.ts'
+import { parseRunFilter } from '../search/run-filter.ts'
+import { experimentId } from '../search/values.ts'
+import { Inputs } from '../store/inputs.ts'
+import { recordModel } from '../store/model-history.ts'
+import type { ReadContext } from '../store/reads.ts'
+import { RunReader } from '../store/run-reader.ts'
+import type { RunCursor } from '../store/search-runs.ts'
+import { checkDatasetInput, checkRunId } from './input-checks.ts'
+import { modelSummary } from './model-json.ts'
+import { checkMaxResults } from './paging.ts'
+import { runMessage } from './run-messages.ts'
+import { stagesOf } from './view-type.ts'
+
+type Methods = 'getRun' | 'searchRuns' | 'logInputs' | 'logOutputs' | 'logModel'
+
+const MAX_RESULTS_DEFAULT = 1000
+const INT64_MAX = 2n ** 63n - 1n
+
+export function runReads({ db, reads }: ReadContext): Pick<ServiceImpl<typeof RunService>, Methods> {
+  const reader = new RunReader(reads)
+  const inputs = new Inputs(db)
+  return {
+    async getRun(request: GetRunRequest) {
+      const runId = request.runId || request.runUuid || ''
+      const found = await reader.get(runId)
+      if (!found) throw doesNotExist(`Run with id=${runId} not found`)
+      return { $typeName: 'millrace.tracking.v1.GetRunResponse' as const, run: runMessage(found, true) }
+    },
+
+    async searchRuns(request: SearchRunsRequest) {
+      const pageSize = checkMaxResults(request.maxResults ?? MAX_RESULTS_DEFAULT)
+      const filter = parseRunFilter(request.filter ?? '')
+      const order = parseRunOrder(request.orderBy)
+      const conditions = filter.conditions()
+      const { offset, after } = parsePageToken(request.pageToken)
+      const ids = request.experimentIds.map(experimentId).filter(id => id >= 0n && id <= INT64_MAX)
+      const cursor = order.length === 0 ? cursorOf(after) : undefined
+      const search = { experimentIds: ids, stages: stagesOf(request.runViewType), conditions, order, offset, after: cursor }
+      const page = await reader.search(search, pageSize)
+      const runs: Run[] = []
+      for await (const slice of page.slices()) for (const run of slice) runs.push(runMessage(run, false))
+      const nextPageToken = page.more ? createPageToken(offset + pageSize, order.length === 0 ? page.last : undefined) : undefined
+      return { $typeName: 'millrace.tracking.v1.SearchRunsResponse' as const, runs, nextPageToken }
+    },
+
+    async logInputs(request: LogInputsRequest) {
+      const runId = request.runId ?? ''
+      checkRunId(runId)
+      const datasets = request.datasets.map(checkDatasetInput)
+      await inputs.logInputs(
+        runId,
+        datasets,
+        request.models.map(model => model.modelId ?? ''),
+      )
+      return { $typeName: 'millrace.tracking.v1.LogInputsResponse' as const }
+    },
+
+    async logOutputs(request: LogOutputsRequest) {
+      const models = request.models.map(({ modelId = '', step = 0n }) => ({ modelId, step }))
+      await inputs.logOutputs(request.runId ?? '', models)
+      return { $typeName: 'millrace.tracking.v1.LogOutputsResponse' as const }
+    },
+
+    async logModel(request: LogModelRequest) {
+      await recordModel(db, request.runId ?? '', modelSummary(request.modelJson ?? ''))
+      return { $typeName: 'millrace.tracking.v1.LogModelResponse' as const }
+    },
+  }
+}
+
+/** The place that one of our own tokens names; MLflow's tokens name an offset only. */
+function cursorOf(after: unknown): RunCursor | undefined {
+  if (after === undefined) return undefined
+  if (!Array.isArray(after) || typeof after[0] !== 'string' || (after[1] !== null && !/^-?\d{1,19}$/.test(String(after[1])))) {
+    throw invalidParameter('Invalid page token, its place cannot be read')
+  }
+  return after[1] === null ? undefined : { runId: after[0], startTime: BigInt(after[1]) }
+}

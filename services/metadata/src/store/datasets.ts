@@ -1,0 +1,23 @@
+import { sql } from 'kysely'
+import type { Reads } from './reads.ts'
+
+/** A data set that went into a run of an experiment, with the context of that use. */
+export type DatasetSummaryRecord = [experimentId: number, name: string, digest: string, context: string | null]
+
+/** Summaries answered at most; MLflow has no paging here. */
+const SUMMARIES_MAX = 1000
+
+/** The distinct data sets that went into runs of these experiments. */
+export async function searchDatasets(reads: Reads, experimentIds: readonly bigint[]): Promise<DatasetSummaryRecord[]> {
+  const d = reads.dialect
+  const record = sql.raw(d.asText(d.jsonArray('experiment_id', 'name', 'digest', 'context')))
+  const slices = await reads.rows(
+    reads.compile(sql`SELECT ${record} AS json FROM (
+      SELECT DISTINCT d.experiment_id, d.name, d.digest, t.value AS context FROM datasets d
+      JOIN inputs i ON i.source_type = 'DATASET' AND i.source_id = d.dataset_uuid
+      LEFT JOIN input_tags t ON t.input_uuid = i.input_uuid AND t.name = 'mlflow.data.context'
+      WHERE ${d.oneOfIds(sql`d.experiment_id`, experimentIds)}
+      ORDER BY 1, 2, 3, 4 LIMIT ${SUMMARIES_MAX}) s`),
+  )
+  return slices.flatMap(text => JSON.parse(text) as DatasetSummaryRecord[])
+}

@@ -1,0 +1,183 @@
+import { invalidParameter } from '@millrace/kit/errors'
+import { sql } from 'kysely'
+import { type AnyDatabase, wide } from './db.ts'
+import { Purge } from './purge.ts'
+import { type Fragment, POSTGRESQL, type SearchDialect, SQLITE } from './search-dialect.ts'
+
+export interface RunLocation {
+  run_uuid: string
+  experiment_id: bigint
+  artifact_uri: string | null
+  lifecycle_stage: string
+  deleted_time: bigint | null
+}
+
+export interface ExperimentLocation {
+  experiment_id: bigint
+  name: string
+  artifact_location: string | null
+  lifecycle_stage: string
+  last_update_time: bigint | null
+}
+
+export interface ModelLocation {
+  model_id: string
+  experiment_id: bigint
+  artifact_location: string
+  lifecycle_stage: string
+  last_updated_timestamp_ms: bigint
+}
+
+/** A place in a list that is ordered by a time and an id. */
+export interface TimePlace {
+  time: bigint
+  id: string
+}
+
+/** What was deleted, and its rows removed for good. Everything is sorted, may be repeated, and leaves what is active alone. */
+export class Maintenance {
+  readonly #db: AnyDatabase
+  readonly #dialect: SearchDialect
+  readonly #purge: Purge
+
+  constructor(db: AnyDatabase) {
+    this.#db = db
+    this.#dialect = db.dialect === 'sqlite' ? SQLITE : POSTGRESQL
+    this.#purge = new Purge(db)
+  }
+
+  /** Deleted runs, oldest deletion first; one without a time of deletion, as old versions left them, counts as the oldest. */
+  deletedRuns(before: bigint | undefined, experimentIds: readonly bigint[], limit: number, after?: TimePlace): Promise<RunLocation[]> {
+    const time = sql`coalesce(deleted_time, 0)`
+    return this.#all(sql`${RUNS} WHERE lifecycle_stage = 'deleted'
+      ${and(before !== undefined && sql`${time} <= ${before}`)} ${and(experimentIds.length > 0 && this.#ids('experiment_id', experimentIds))}
+      ${and(after && sql`(${time} > ${after.time} OR (${time} = ${after.time} AND run_uuid > ${after.id}))`)}
+      ORDER BY ${time}, run_uuid LIMIT ${limit}`)
+  }
+
+  deletedExperiments(before: bigint | undefined, limit: number, afterId = -1n): Promise<ExperimentLocation[]> {
+    return this.#all(sql`${EXPERIMENTS} WHERE lifecycle_stage = 'deleted' AND experiment_id > ${afterId}
+      ${and(before !== undefined && sql`last_update_time < ${before}`)} ORDER BY experiment_id LIMIT ${limit}`)
+  }
+
+  /** Deleted models, oldest deletion first; with `modelIds` those in any stage. */
+  deletedModels(
+    filter: { before?: bigint; modelIds: readonly string[]; experimentIds: readonly bigint[] },
+    limit: number,
+    after?: TimePlace,
+  ): Promise<ModelLocation[]> {
+    const { before, modelIds, experimentIds } = filter
+    const time = sql`last_updated_timestamp_ms`
+    const stage = modelIds.length > 0 ? this.#dialect.oneOf(sql`model_id`, modelIds) : sql`lifecycle_stage = 'deleted'`
+    return this.#all(sql`${MODELS} WHERE ${stage}
+      ${and(before !== undefined && sql`${time} <= ${before}`)} ${and(experimentIds.length > 0 && this.#ids('experiment_id', experimentIds))}
+      ${and(after && sql`(${time} > ${after.time} OR (${time} = ${after.time} AND model_id > ${after.id}))`)}
+      ORDER BY ${time}, model_id LIMIT ${limit}`)
+  }
+
+  runs(runIds: readonly string[]): Promise<RunLocation[]> {
+    return this.#all(sql`${RUNS} WHERE ${this.#dialect.oneOf(sql`run_uuid`, runIds)} ORDER BY run_uuid`)
+  }
+
+  experiments(ids: readonly bigint[]): Promise<ExperimentLocation[]> {
+    return this.#all(sql`${EXPERIMENTS} WHERE ${this.#ids('experiment_id', ids)} ORDER BY experiment_id`)
+  }
+
+  /**
+   * Removes deleted runs; those that are gone count as done.
+   * @returns how many were removed now.
+   * @throws INVALID_PARAMETER_VALUE when one of them is active; then none is removed.
+   */
+  async purgeRuns(runIds: readonly string[]): Promise<number> {
+    const found = await this.runs(runIds)
+    const active = found.find(run => run.lifecycle_stage !== 'deleted')
+    if (active) throw notDeleted('Run', active.run_uuid, 'runs')
+    let purged = 0
+    for (const { run_uuid: id } of found) {
+      if (await this.#purge.run(id, sql`EXISTS (SELECT 1 FROM runs g WHERE g.run_uuid = ${id} AND g.lifecycle_stage = 'deleted')`)) purged++
+    }
+    return purged
+  }
+
+  /** Like purgeRuns, for logged models. */
+  async purgeModels(modelIds: readonly string[]): Promise<number> {
+    const found = await this.#all<ModelLocation>(sql`${MODELS} WHERE ${this.#dialect.oneOf(sql`model_id`, modelIds)} ORDER BY model_id`)
+    const active = found.find(model => model.lifecycle_stage !== 'deleted')
+    if (active) throw notDeleted('Logged model', active.model_id, 'logged models')
+    let purged = 0
+    for (const { model_id: id } of found) {
+      const guard = sql`EXISTS (SELECT 1 FROM logged_models g WHERE g.model_id = ${id} AND g.lifecycle_stage = 'deleted')`
+      if (await this.#purge.model(id, guard)) purged++
+    }
+    return purged
+  }
+
+  /**
+   * Removes a deleted experiment with its runs, models, data sets, traces and everything else that names it.
+   * @returns false when it was gone already.
+   * @throws INVALID_PARAMETER_VALUE when it is active; then nothing is removed.
+   */
+  async purgeExperiment(id: bigint): Promise<boolean> {
+    const [found] = await this.experiments([id])
+    if (!found) return false
+    if (found.lifecycle_stage !== 'deleted') throw notDeleted('Experiment', String(id), 'experiments')
+    const guard = sql`EXISTS (SELECT 1 FROM experiments g WHERE g.experiment_id = ${id} AND g.lifecycle_stage = 'deleted')`
+    const owned = sql`experiment_id = ${id} AND ${guard}`
+    for (const { run_uuid } of await this.#all<RunLocation>(sql`${RUNS} WHERE experiment_id = ${id} ORDER BY run_uuid`)) {
+      await this.#purge.run(run_uuid, guard)
+    }
+    for (const { model_id } of await this.#all<ModelLocation>(sql`${MODELS} WHERE experiment_id = ${id} ORDER BY model_id`)) {
+      await this.#purge.model(model_id, guard)
+    }
+    await this.#purge.traces(id, guard)
+    for (const name of ['logged_model_metrics', 'spans', ...ROLLUPS]) await this.#purge.chunks(name, owned)
+    return this.#db.transaction(async tx => {
+      if (!(await this.#purge.holds(tx, guard))) return false
+      const ofExperiment = sql`experiment_id = ${id}`
+      const datasets = sql`SELECT dataset_uuid FROM datasets WHERE ${ofExperiment}`
+      await this.#purge.edges(tx, sql`source_type = 'DATASET' AND source_id IN (${datasets})`)
+      await this.#purge.delete(tx, 'guardrails', sql`scorer_id IN (SELECT scorer_id FROM scorers WHERE ${ofExperiment})`)
+      for (const name of OWNED) await this.#purge.delete(tx, name, ofExperiment)
+      await this.#purge.associations(tx, 'experiment', sql`${String(id)}`)
+      return (await this.#purge.delete(tx, 'experiments', ofExperiment)) > 0
+    })
+  }
+
+  #all<T>(fragment: Fragment): Promise<T[]> {
+    return this.#db.all<T>(wide(fragment.compile(this.#db.kysely) as never))
+  }
+
+  #ids = (column: string, ids: readonly bigint[]) => this.#dialect.oneOfIds(sql.raw(column), ids)
+}
+
+const RUNS = sql`SELECT run_uuid, CAST(experiment_id AS BIGINT) AS experiment_id, artifact_uri, lifecycle_stage, deleted_time FROM runs`
+const EXPERIMENTS = sql`SELECT CAST(experiment_id AS BIGINT) AS experiment_id, name, artifact_location, lifecycle_stage, last_update_time FROM experiments`
+const MODELS = sql`SELECT model_id, CAST(experiment_id AS BIGINT) AS experiment_id, artifact_location, lifecycle_stage, last_updated_timestamp_ms FROM logged_models`
+
+/** Tables that no foreign key ties to their experiment. */
+const ROLLUPS = [
+  'sql_trace_rollup_rebuild_queue',
+  'sql_trace_metric_daily_rollups',
+  'sql_span_cost_daily_rollups',
+  'sql_assessment_daily_rollups',
+]
+
+/** Tables of small numbers of rows per experiment, children before parents. */
+const OWNED = [
+  'datasets',
+  'experiment_tags',
+  'issues',
+  'review_queues',
+  'label_schemas',
+  'online_scoring_configs',
+  'scorers',
+  'assessments',
+]
+
+const and = (condition: Fragment | false | undefined) => (condition ? sql`AND ${condition}` : sql``)
+
+function notDeleted(noun: string, id: string, nouns: string) {
+  return invalidParameter(
+    `${noun} ${id} is not in \`deleted\` lifecycle stage. Only ${nouns} in \`deleted\` lifecycle stage can be deleted.`,
+  )
+}

@@ -1,0 +1,24 @@
+import { DatabaseSync } from 'node:sqlite'
+import { parentPort, workerData } from 'node:worker_threads'
+import type { ReadAnswer, ReadRequest } from './read-pool.ts'
+import { SqliteStatements } from './sqlite-statements.ts'
+
+/** The thread of a read pool: answers one request after the other over its own read-only connection. */
+const port = parentPort
+if (!port) throw new Error('read-worker runs as a worker thread')
+const { path } = workerData as { path: string }
+const database = new DatabaseSync(path, { readOnly: true })
+database.exec('PRAGMA busy_timeout = 20000; PRAGMA case_sensitive_like = ON; PRAGMA query_only = ON')
+const statements = new SqliteStatements(database)
+
+port.on('message', (request: ReadRequest) => {
+  port.postMessage(answer(request))
+})
+
+function answer({ id, job }: ReadRequest): ReadAnswer {
+  try {
+    return { id, value: 'ids' in job ? statements.page(job) : statements.rows(job) }
+  } catch (error) {
+    return { id, failure: error instanceof Error ? error.message : String(error) }
+  }
+}

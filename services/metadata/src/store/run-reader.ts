@@ -1,0 +1,92 @@
+import { type PageRead, parsed, type Reads } from './reads.ts'
+import { type DatasetInputRecord, type ModelEdgeRecord, type RunRecord, type RunStatements, runStatements } from './run-sql.ts'
+import { type RunSearch, searchRunsSql } from './search-runs.ts'
+
+/** A run with its edges. */
+export interface RunAggregate {
+  run: RunRecord
+  datasetInputs: readonly DatasetInputRecord[]
+  modelEdges: readonly ModelEdgeRecord[]
+}
+
+export interface RunPage {
+  /** The page's runs in order, a slice at a time; other work runs in between. */
+  slices(): AsyncIterable<RunAggregate[]>
+  /** Whether another run follows the page. */
+  more: boolean
+  /** The page's last run and the text of its start time. */
+  last?: readonly [runId: string, startTime: string | null]
+}
+
+const NONE: readonly never[] = []
+
+/** Reads whole runs: what the database holds of them, their latest metrics, params, tags and edges. */
+export class RunReader {
+  readonly #reads: Reads
+  readonly #sql: RunStatements
+
+  constructor(reads: Reads) {
+    this.#reads = reads
+    this.#sql = runStatements(reads.dialect)
+  }
+
+  /** A run in any lifecycle stage. */
+  async get(runId: string): Promise<RunAggregate | undefined> {
+    const parameters = [JSON.stringify([runId])]
+    const read = (kind: keyof RunStatements) => this.#reads.texts({ sql: this.#sql[kind], parameters, name: `millrace_run_${kind}` })
+    const [[found], datasets, edges] = await Promise.all([read('runs'), read('datasetInputs'), read('modelEdges')])
+    const datasetInputs = datasets.map(text => JSON.parse(text) as DatasetInputRecord)
+    const modelEdges = edges.map(text => JSON.parse(text) as ModelEdgeRecord)
+    return found === undefined ? undefined : { run: JSON.parse(found) as RunRecord, datasetInputs, modelEdges }
+  }
+
+  /** A page of at most `pageSize` runs. */
+  async search(search: Omit<RunSearch, 'limit'>, pageSize: number): Promise<RunPage> {
+    if (search.experimentIds.length === 0) return { slices: noSlices, more: false }
+    const page = await this.#reads.page({
+      ids: this.#reads.compile(searchRunsSql({ ...search, limit: pageSize + 1 }, this.#reads.dialect)),
+      pageSize,
+      follow: [this.#sql.runs, this.#sql.datasetInputs, this.#sql.modelEdges],
+    })
+    return { slices: () => aggregates(page), more: page.more, last: page.ids.at(-1) }
+  }
+}
+
+async function* noSlices(): AsyncGenerator<RunAggregate[]> {}
+
+async function* aggregates({ ids, parts }: PageRead): AsyncGenerator<RunAggregate[]> {
+  const [runs = [], datasetInputs = [], modelEdges = []] = parts
+  const datasetsOf = await collect<DatasetInputRecord>(datasetInputs, record => record[0][0])
+  const edgesOf = await collect<ModelEdgeRecord>(modelEdges, record => record[0])
+  for await (const slice of inOrder(ids, runs)) {
+    yield slice.map(run => ({ run, datasetInputs: datasetsOf.get(run[0][0]) ?? NONE, modelEdges: edgesOf.get(run[0][0]) ?? NONE }))
+  }
+}
+
+async function collect<T>(slices: readonly string[], runIdOf: (record: T) => string): Promise<Map<string, T[]>> {
+  const found = new Map<string, T[]>()
+  for await (const slice of parsed<T>(slices)) {
+    for (const record of slice) {
+      const list = found.get(runIdOf(record))
+      if (list) list.push(record)
+      else found.set(runIdOf(record), [record])
+    }
+  }
+  return found
+}
+
+/** Runs in the order of the page's ids. SQLite answers in that order; another database may not, and then the whole page is sorted. */
+async function* inOrder(ids: PageRead['ids'], slices: readonly string[]): AsyncGenerator<RunRecord[]> {
+  let at = 0
+  let sorted = true
+  const seen: RunRecord[] = []
+  for await (const slice of parsed<RunRecord>(slices)) {
+    sorted &&= slice.every((run, i) => run[0][0] === ids[at + i]?.[0])
+    at += slice.length
+    if (sorted) yield slice
+    else seen.push(...slice)
+  }
+  if (seen.length === 0) return
+  const place = new Map(ids.map(([id], i) => [id, i]))
+  yield seen.sort((a, b) => (place.get(a[0][0]) ?? 0) - (place.get(b[0][0]) ?? 0))
+}

@@ -1,0 +1,69 @@
+import { type RawBuilder, sql } from 'kysely'
+
+export type Fragment = RawBuilder<unknown>
+
+/** What the databases write differently in reads. Text compares and sorts by code point on every one. */
+export interface SearchDialect {
+  like(column: Fragment, pattern: string, caseSensitive: boolean): Fragment
+  oneOf(column: Fragment, values: readonly string[]): Fragment
+  oneOfIds(column: Fragment, values: readonly bigint[]): Fragment
+  /** A column of text as a term of ORDER BY. */
+  textOrder(column: Fragment): Fragment
+  real(value: number): Fragment
+  /** Source of one row `id` for each id of the first parameter, a JSON list. */
+  pageIds: string
+  /** Rows of `id` and its place `n` in the list. */
+  numberedIds(ids: readonly string[]): Fragment
+  jsonArray(...values: string[]): string
+  /** One JSON array of all rows' `row`, an array when there are none. */
+  jsonRows(row: string, from: string): string
+  /** An integer as a JSON number, or as text where a double could not hold it. */
+  jsonInteger(column: string): string
+  /** Orders rows as they were inserted. */
+  inserted(table: string): string
+  /** JSON values as the text of one JSON array, a result column. */
+  jsonText(...values: string[]): string
+  /** One JSON value as a result column. */
+  asText(json: string): string
+  /** A join that keeps the ids of the page outermost. */
+  joinFromIds: string
+}
+
+const MAX_SAFE = Number.MAX_SAFE_INTEGER
+
+export const SQLITE: SearchDialect = {
+  like: (column, pattern, caseSensitive) => (caseSensitive ? sql`${column} LIKE ${pattern}` : sql`lower(${column}) LIKE lower(${pattern})`),
+  oneOf: (column, values) => sql`${column} IN (SELECT value FROM json_each(${JSON.stringify(values)}))`,
+  oneOfIds: (column, values) =>
+    values.length === 1 ? sql`${column} = ${values[0]}` : sql`${column} IN (SELECT value FROM json_each(${`[${values.join()}]`}))`,
+  textOrder: column => column,
+  real: value => sql`${value}`,
+  pageIds: '(SELECT value AS id FROM json_each(?))',
+  numberedIds: ids => sql`(SELECT key AS n, value AS id FROM json_each(${JSON.stringify(ids)}))`,
+  jsonArray: (...values) => `json_array(${values.join(', ')})`,
+  jsonRows: (row, from) => `(SELECT json_group_array(${row}) ${from})`,
+  jsonInteger: column => `CASE WHEN ${column} BETWEEN ${-MAX_SAFE} AND ${MAX_SAFE} THEN ${column} ELSE CAST(${column} AS TEXT) END`,
+  inserted: table => `${table}.rowid`,
+  asText: json => json,
+  jsonText: (...values) => `'[' || ${values.join(" || ',' || ")} || ']'`,
+  joinFromIds: 'CROSS JOIN',
+}
+
+export const POSTGRESQL: SearchDialect = {
+  like: (column, pattern, caseSensitive) =>
+    caseSensitive ? sql`${column} LIKE ${pattern} ESCAPE ''` : sql`${column} ILIKE ${pattern} ESCAPE ''`,
+  oneOf: (column, values) => sql`${column} = ANY(${values}::text[])`,
+  oneOfIds: (column, values) => sql`${column} = ANY(${values.map(String)}::bigint[])`,
+  textOrder: column => sql`${column} COLLATE "C"`,
+  real: value => sql`${value}::float8`,
+  pageIds: '(SELECT value AS id FROM json_array_elements_text($1::json)) ids',
+  numberedIds: ids => sql`(SELECT n, id FROM unnest(${ids}::text[]) WITH ORDINALITY AS given(id, n))`,
+  jsonArray: (...values) => `json_build_array(${values.join(', ')})`,
+  jsonRows: (row, from) => `coalesce((SELECT json_agg(${row}) ${from}), '[]'::json)`,
+  jsonInteger: column =>
+    `CASE WHEN ${column} BETWEEN ${-MAX_SAFE} AND ${MAX_SAFE} THEN to_json(${column}) ELSE to_json(${column}::text) END`,
+  inserted: table => `${table}.ctid`,
+  asText: json => `(${json})::text`,
+  jsonText: (...values) => `json_build_array(${values.join(', ')})::text`,
+  joinFromIds: 'JOIN',
+}

@@ -1,0 +1,70 @@
+import { sql } from 'kysely'
+import type { ExperimentCondition, ExperimentOrder } from '../search/experiment-filter.ts'
+import type { Fragment, SearchDialect } from './search-dialect.ts'
+import { type LifecycleStage, ordered, text } from './search-runs.ts'
+
+export interface ExperimentSearch {
+  stages: readonly LifecycleStage[]
+  conditions: readonly ExperimentCondition[]
+  order: readonly ExperimentOrder[]
+  limit: number
+  offset: number
+}
+
+/** An experiment, from a JSON text. */
+export type ExperimentRecord = [
+  info: [
+    id: number,
+    name: string,
+    artifactLocation: string | null,
+    lifecycleStage: string,
+    creationTime: number | null,
+    lastUpdateTime: number | null,
+  ],
+  tags: [key: string, value: string | null][],
+]
+
+const column = (name: string) => sql.raw(name)
+
+/** A page of experiments, in order: rows of one ExperimentRecord. */
+export function searchExperimentsSql(search: ExperimentSearch, d: SearchDialect): Fragment {
+  const where = [
+    sql`e.lifecycle_stage IN (${sql.join(search.stages.map(stage => sql.lit(stage)))})`,
+    ...search.conditions.map(condition => conditionSql(condition, d)),
+  ]
+  const order = search.order.map(({ field, ascending }) => {
+    const value = column(`e.${field}`)
+    return sql`${field === 'name' ? d.textOrder(value) : value} ${sql.raw(ascending ? 'ASC' : 'DESC')} NULLS ${sql.raw(ascending ? 'FIRST' : 'LAST')}`
+  })
+  if (!search.order.some(term => term.field === 'experiment_id')) order.push(sql`e.experiment_id DESC`)
+  const tags = d.jsonRows(d.jsonArray('t.key', 't.value'), 'FROM experiment_tags t WHERE t.experiment_id = e.experiment_id')
+  const record = d.jsonArray(
+    'e.experiment_id',
+    'e.name',
+    'e.artifact_location',
+    'e.lifecycle_stage',
+    'e.creation_time',
+    'e.last_update_time',
+  )
+  return sql`SELECT ${sql.raw(d.jsonText(record, tags))} AS json FROM experiments e WHERE ${sql.join(where, sql` AND `)} ORDER BY ${sql.join(order)} LIMIT ${search.limit} OFFSET ${search.offset}`
+}
+
+function conditionSql(condition: ExperimentCondition, d: SearchDialect): Fragment {
+  switch (condition.on) {
+    case 'name':
+      return text(column('e.name'), condition, d)
+    case 'time':
+      return ordered(column(`e.${condition.field}`), condition.operator, sql`${condition.value}`)
+    case 'id': {
+      const ids = Array.isArray(condition.value) ? condition.value : [condition.value]
+      const found = d.oneOfIds(column('e.experiment_id'), ids)
+      return condition.operator === '!=' || condition.operator === 'NOT IN' ? sql`NOT (${found})` : found
+    }
+    case 'tag': {
+      const tag = sql`EXISTS (SELECT 1 FROM experiment_tags t WHERE t.experiment_id = e.experiment_id AND t.key = ${condition.key}`
+      if (condition.operator === 'IS NULL') return sql`NOT ${tag})`
+      if (condition.operator === 'IS NOT NULL') return sql`${tag})`
+      return sql`${tag} AND ${text(column('t.value'), condition, d)})`
+    }
+  }
+}

@@ -1,0 +1,127 @@
+import { sql } from 'kysely'
+import type { RunOrder } from '../search/order-by.ts'
+import type { RunCondition } from '../search/run-filter.ts'
+import type { Fragment, SearchDialect } from './search-dialect.ts'
+
+export type LifecycleStage = 'active' | 'deleted'
+
+/** Where a page of runs starts when the order is the default one: after the run with this start time and id. */
+export interface RunCursor {
+  startTime: bigint
+  runId: string
+}
+
+export interface RunSearch {
+  experimentIds: readonly bigint[]
+  stages: readonly LifecycleStage[]
+  conditions: readonly RunCondition[]
+  order: readonly RunOrder[]
+  /** Rows to read; ask for one more than the page to see whether another page follows. */
+  limit: number
+  /** Rows to skip; unused with `after`. */
+  offset: number
+  /** Only for the default order. */
+  after?: RunCursor
+}
+
+const column = (name: string) => sql.raw(name)
+
+/** The ids of a page of runs, in order: rows of [id, sort_key], the sort key being the start time. */
+export function searchRunsSql(search: RunSearch, d: SearchDialect): Fragment {
+  const joins: Fragment[] = []
+  const where: Fragment[] = [d.oneOfIds(column('r.experiment_id'), search.experimentIds), stageIn(search.stages)]
+  search.conditions.forEach((condition, i) => {
+    where.push(conditionSql(condition, `f${i}`, joins, d))
+  })
+  const order = search.order.flatMap((term, i) => orderSql(term, `o${i}`, joins, d))
+  if (!search.order.some(term => term.by === 'attribute' && term.name === 'start_time')) order.push(sql`r.start_time DESC NULLS LAST`)
+  order.push(sql`r.run_uuid ASC`)
+  if (search.after) where.push(afterSql(search.after))
+  const offset = search.after ? 0 : search.offset
+  return sql`SELECT r.run_uuid AS id, CAST(r.start_time AS TEXT) AS sort_key FROM runs r ${sql.join(joins, sql` `)} WHERE ${sql.join(where, sql` AND `)} ORDER BY ${sql.join(order)} LIMIT ${search.limit} OFFSET ${offset}`
+}
+
+const stageIn = (stages: readonly LifecycleStage[]) => sql`r.lifecycle_stage IN (${sql.join(stages.map(stage => sql.lit(stage)))})`
+
+/** The run itself may be gone: the next in order follow its place. */
+const afterSql = ({ startTime, runId }: RunCursor) =>
+  sql`(r.start_time < ${startTime} OR (r.start_time = ${startTime} AND r.run_uuid > ${runId}) OR r.start_time IS NULL)`
+
+const TABLES = { metric: 'latest_metrics', param: 'params', tag: 'tags' } as const
+
+function conditionSql(condition: RunCondition, alias: string, joins: Fragment[], d: SearchDialect): Fragment {
+  switch (condition.on) {
+    case 'number-attribute':
+      return ordered(column(`r.${condition.name}`), condition.operator, number(condition.value, d))
+    case 'text-attribute':
+      if (condition.name === 'run_name') return tagSql(alias, 'mlflow.runName', condition, joins, d)
+      return text(column(`r.${condition.name === 'run_id' ? 'run_uuid' : condition.name}`), condition, d)
+    case 'metric': {
+      const value = ordered(column(`${alias}.value`), condition.operator, d.real(condition.value))
+      // NaN is stored as 0 with is_nan, and differs from every number.
+      const nan = column(`${alias}.is_nan`)
+      joins.push(joined('latest_metrics', alias, condition.key))
+      return condition.operator === '!=' ? sql`(${value} OR ${nan})` : sql`(${value} AND NOT ${nan})`
+    }
+    case 'param':
+    case 'tag': {
+      if (condition.operator === 'IS NULL' || condition.operator === 'IS NOT NULL') {
+        const not = condition.operator === 'IS NULL' ? sql`NOT ` : sql``
+        const table = column(TABLES[condition.on])
+        return sql`${not}EXISTS (SELECT 1 FROM ${table} t WHERE t.run_uuid = r.run_uuid AND t.key = ${condition.key})`
+      }
+      joins.push(joined(TABLES[condition.on], alias, condition.key))
+      return text(column(`${alias}.value`), condition, d)
+    }
+    case 'dataset':
+      return datasetSql(condition, d)
+  }
+}
+
+function tagSql(alias: string, key: string, condition: TextCondition, joins: Fragment[], d: SearchDialect): Fragment {
+  joins.push(joined('tags', alias, key))
+  return text(column(`${alias}.value`), condition, d)
+}
+
+const joined = (table: string, alias: string, key: string, kind = 'JOIN') =>
+  sql`${column(kind)} ${column(table)} ${column(alias)} ON ${column(alias)}.run_uuid = r.run_uuid AND ${column(alias)}.key = ${key}`
+
+function datasetSql(condition: Extract<RunCondition, { on: 'dataset' }>, d: SearchDialect): Fragment {
+  const edge = sql`FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id`
+  const ofRun = sql`i.destination_type = 'RUN' AND i.destination_id = r.run_uuid`
+  if (condition.field !== 'context') {
+    return sql`EXISTS (SELECT 1 ${edge} WHERE ${ofRun} AND ${text(column(`d.${condition.field}`), condition, d)})`
+  }
+  const tag = sql`JOIN input_tags c ON c.input_uuid = i.input_uuid AND c.name = 'mlflow.data.context'`
+  return sql`EXISTS (SELECT 1 ${edge} ${tag} WHERE ${ofRun} AND ${text(column('c.value'), condition, d)})`
+}
+
+export type TextCondition =
+  | { operator: '=' | '!=' | 'LIKE' | 'ILIKE' | 'IS NULL' | 'IS NOT NULL'; value?: string }
+  | { operator: 'IN' | 'NOT IN'; value: string[] }
+
+export function text(left: Fragment, { operator, value = '' }: TextCondition, d: SearchDialect): Fragment {
+  if (Array.isArray(value)) return operator === 'NOT IN' ? sql`NOT (${d.oneOf(left, value)})` : d.oneOf(left, value)
+  if (operator === 'LIKE' || operator === 'ILIKE') return d.like(left, value, operator === 'LIKE')
+  return operator === '!=' ? sql`${left} <> ${value}` : sql`${left} = ${value}`
+}
+
+export const ordered = (left: Fragment, operator: string, right: Fragment) =>
+  sql`${left} ${sql.raw(operator === '!=' ? '<>' : operator)} ${right}`
+
+const number = (value: bigint | number, d: SearchDialect) => (typeof value === 'bigint' ? sql`${value}` : d.real(value))
+
+/** Missing values come last in both directions; of metrics, numbers come first, then NaN. */
+function orderSql(term: RunOrder, alias: string, joins: Fragment[], d: SearchDialect): Fragment[] {
+  const direction = sql.raw(term.ascending ? 'ASC' : 'DESC')
+  if (term.by === 'attribute') {
+    const name = term.name === 'run_id' ? 'run_uuid' : term.name === 'run_name' ? 'name' : term.name
+    const value = column(`r.${name}`)
+    const isNumber = term.name === 'start_time' || term.name === 'end_time'
+    return [sql`${isNumber ? value : d.textOrder(value)} ${direction} NULLS LAST`]
+  }
+  joins.push(joined(TABLES[term.by], alias, term.key, 'LEFT JOIN'))
+  const value = column(`${alias}.value`)
+  if (term.by !== 'metric') return [sql`${d.textOrder(value)} ${direction} NULLS LAST`]
+  return [sql`CASE WHEN ${column(`${alias}.is_nan`)} THEN 1 WHEN ${value} IS NULL THEN 2 ELSE 0 END`, sql`${value} ${direction}`]
+}

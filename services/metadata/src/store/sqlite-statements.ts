@@ -1,0 +1,52 @@
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
+import { type PageJob, type PageRead, type Slices, type Statement, slice } from './reads.ts'
+
+/** Shapes of searches are few; what a client makes up anew each time must not fill the memory. */
+const STATEMENTS_MAX = 200
+
+/** Reads of one SQLite connection. Statements are prepared once per text. */
+export class SqliteStatements {
+  readonly #database: DatabaseSync
+  readonly #prepared = new Map<string, StatementSync>()
+
+  constructor(database: DatabaseSync) {
+    this.#database = database
+  }
+
+  all({ sql, parameters }: Statement): unknown[][] {
+    return this.#prepare(sql).all(...(parameters as SQLInputValue[])) as unknown as unknown[][]
+  }
+
+  texts(statement: Statement): string[] {
+    return this.all(statement).map(row => row[0] as string)
+  }
+
+  rows(statement: Statement): Slices {
+    return slice(this.texts(statement))
+  }
+
+  /** All statements of a page see one state of the database. */
+  page({ ids, pageSize, follow }: PageJob): PageRead {
+    const nested = this.#database.isTransaction
+    if (!nested) this.#database.exec('BEGIN')
+    try {
+      const found = this.all(ids) as [string, string | null][]
+      const page = found.slice(0, pageSize)
+      const parameters = [JSON.stringify(page.map(row => row[0]))]
+      const parts = page.length === 0 ? follow.map(() => []) : follow.map(sql => this.rows({ sql, parameters }))
+      return { ids: page, more: found.length > pageSize, parts }
+    } finally {
+      if (!nested) this.#database.exec('COMMIT')
+    }
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#prepared.get(sql)
+    if (statement) return statement
+    if (this.#prepared.size >= STATEMENTS_MAX) this.#prepared.delete(this.#prepared.keys().next().value as string)
+    statement = this.#database.prepare(sql)
+    statement.setReturnArrays(true)
+    this.#prepared.set(sql, statement)
+    return statement
+  }
+}
