@@ -128,3 +128,20 @@ describe.each(['sqlite', 'postgresql'] as const)('garbage collection, control da
     expect(world.deletes.filter(uri => uri.endsWith('/artifacts')).length).toBe(60)
   })
 })
+
+describe("an experiment's folder", () => {
+  test('goes when nothing is left in it; files of somebody else keep it', async () => {
+    await using database = await databases.sqlite()
+    const world = new World()
+    world.experiment('1')
+    world.experiment('2')
+    world.experiment('3', 'deleted', 1_000n, 'mlflow-artifacts:/shared')
+    world.run('r1', '1')
+    world.files.add('mlflow-artifacts:/2/other-tracker/artifacts/model.bin')
+    world.files.add('mlflow-artifacts:/shared/data.csv')
+    await using open = await openWorker(world, configFor(database.target))
+    expect((await collect(open.gc)).job.state).toBe(JobState.SUCCEEDED)
+    expect([...world.files]).toEqual(['mlflow-artifacts:/2/other-tracker/artifacts/model.bin', 'mlflow-artifacts:/shared/data.csv'])
+    expect(world.deletes).toEqual(['mlflow-artifacts:/1/r1/artifacts'])
+  })
+})

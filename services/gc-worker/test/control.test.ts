@@ -1,0 +1,116 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { openControl } from '../../../prisma/control/open.ts'
+import { hasUnfinishedJobs } from '../../../prisma/control/peek.ts'
+import { checkGcWorker, readGcWorker } from '../src/config.ts'
+import { Control } from '../src/store/control.ts'
+import { JobStore } from '../src/store/jobs.ts'
+import { databases, has, sqliteDatabase, type TestDatabase } from './harness.ts'
+
+describe.each(['sqlite', 'postgresql'] as const)('the control database on %s', provider => {
+  let database: TestDatabase
+  beforeEach(async ({ skip }) => {
+    skip(!has(provider), `no ${provider} server`)
+    database = await databases[provider]()
+  })
+  afterEach(() => database?.[Symbol.asyncDispose]())
+
+  test('is made by the first opening and kept by the next', async () => {
+    expect(await hasUnfinishedJobs(database.target)).toBe(false)
+    for (const id of ['a', 'b']) {
+      await using control = new Control(database.target)
+      await new JobStore(control).create(id, { kind: 'garbage-collection', state: 'PENDING' })
+    }
+    expect(await hasUnfinishedJobs(database.target)).toBe(true)
+    await using control = new Control(database.target)
+    expect(await new JobStore(control).due(10)).toEqual(['a', 'b'])
+  })
+
+  test('is refused when a newer version has changed it', async () => {
+    {
+      await using db = await openControl(database.target)
+      const migrations = provider === 'sqlite' ? '"migrations"' : '"millrace"."migrations"'
+      await db.use(client => client.$executeRawUnsafe(`INSERT INTO ${migrations} VALUES ('9999-later.sql', 1)`))
+    }
+    await expect(openControl(database.target)).rejects.toThrow(
+      "9999-later.sql, which this version doesn't know: it knows migrations up to 0001",
+    )
+  })
+
+  test('a lease keeps others off until it runs out, and its loser writes nothing', async () => {
+    await using control = new Control(database.target)
+    const jobs = new JobStore(control)
+    await jobs.create('j', { kind: 'garbage-collection', state: 'PENDING' })
+    const claims = await Promise.all(['x', 'y', 'z'].map(owner => jobs.claim('j', owner, 150)))
+    expect(claims.filter(Boolean).length).toBe(1)
+    const first = ['x', 'y', 'z'][claims.findIndex(Boolean)] ?? ''
+    await new Promise(resolve => setTimeout(resolve, 200))
+    expect(await jobs.claim('j', 'late', 5_000)).toMatchObject({ attempts: 2 })
+    expect(await jobs.renew('j', first, 5_000)).toBe(false)
+    await jobs.release('j', first, { ended: 'FAILED' })
+    expect((await jobs.get('j'))?.state).toBe('RUNNING')
+    await jobs.release('j', 'late', { ended: 'SUCCEEDED' })
+    expect((await jobs.get('j'))?.state).toBe('SUCCEEDED')
+  })
+})
+
+test('processes that open a PostgreSQL control database at the same moment make it once', async ({ skip }) => {
+  skip(!has('postgresql'), 'no PostgreSQL server')
+  await using database = await databases.postgresql()
+  const opened = await Promise.all(Array.from({ length: 4 }, () => openControl(database.target)))
+  await Promise.all(opened.map(one => one[Symbol.asyncDispose]()))
+})
+
+test('a SQLite control database is one process at a time, and says so', async () => {
+  await using database = await sqliteDatabase()
+  await using first = new Control(database.target)
+  await first.use(db => db.job.count())
+  await using second = new Control(database.target)
+  await expect(second.use(db => db.job.count())).rejects.toMatchObject({
+    errorCode: 'TEMPORARILY_UNAVAILABLE',
+    rawMessage: expect.stringMatching(/^The control database .* is in use by another process$/),
+  })
+})
+
+test('a worker without jobs and without Redis loads neither Prisma nor BullMQ', async () => {
+  await using database = await sqliteDatabase()
+  const script = `
+    import { openGcWorker } from './src/service.ts'
+    const { registerHooks } = await import('node:module')
+    const heavy = new Set()
+    registerHooks({ resolve: (name, context, next) => { if (/prisma|bullmq|ioredis|better-sqlite3|^pg$/.test(name)) heavy.add(name); return next(name, context) } })
+    const transport = {}
+    const config = { control: ${JSON.stringify(database.target)}, redisPrefix: 'x', concurrency: 1 }
+    await using worker = await openGcWorker(config, { metadata: transport, artifacts: transport }, { timings: { startDelayMs: 10 } })
+    await worker.ready()
+    await new Promise(resolve => setTimeout(resolve, 200))
+    process.stdout.write(JSON.stringify([...heavy].filter(name => !name.endsWith('peek.ts'))))
+  `
+  const cwd = new URL('..', import.meta.url)
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], { cwd, timeout: 20_000 })
+  expect(JSON.parse(stdout)).toEqual([])
+})
+
+describe('the configuration', () => {
+  const control = (env: Record<string, string>, flags: Record<string, string> = {}) => checkGcWorker(readGcWorker(env, flags)).control
+
+  test.each([
+    [{}, { provider: 'sqlite', path: 'millrace.db' }],
+    [{ MLFLOW_BACKEND_STORE_URI: 'sqlite:///data/mlflow.db' }, { provider: 'sqlite', path: 'data/millrace.db' }],
+    [{ MLFLOW_BACKEND_STORE_URI: 'sqlite:////var/lib/mlflow.db' }, { provider: 'sqlite', path: '/var/lib/millrace.db' }],
+    [{ MLFLOW_BACKEND_STORE_URI: 'postgresql+psycopg2://u:p@h/d' }, { provider: 'postgresql', url: 'postgresql://u:p@h/d' }],
+    [
+      { MLFLOW_BACKEND_STORE_URI: 'mysql://h/d', MILLRACE_CONTROL_STORE_URI: 'sqlite:///c.db' },
+      { provider: 'sqlite', path: 'c.db' },
+    ],
+  ])('%j puts the control database at %j', (env, expected) => expect(control(env)).toEqual(expected))
+
+  test.each([
+    [{ MLFLOW_BACKEND_STORE_URI: 'mysql://u:secret@h/d' }, {}, /--control-store-uri or MILLRACE_CONTROL_STORE_URI is required/],
+    [{}, { controlStoreUri: 'mysql://u:secret@h/d' }, /--control-store-uri: 'mysql:\/\/u:\*\*\*@h\/d'\. Allowed: sqlite/],
+    [{ MILLRACE_CONTROL_STORE_URI: 'sqlite:///:memory:' }, {}, /MILLRACE_CONTROL_STORE_URI/],
+    [{ MILLRACE_REDIS_URL: 'localhost:6379' }, {}, /MILLRACE_REDIS_URL: 'localhost:6379'\. Allowed: redis:/],
+    [{ MILLRACE_JOB_CONCURRENCY: '0' }, {}, /MILLRACE_JOB_CONCURRENCY: '0'\. Allowed: a whole number from 1 to 100/],
+  ])('%j %j is refused', (env, flags, message) => expect(() => control(env as never, flags as never)).toThrow(message))
+})
