@@ -1,0 +1,94 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { DescField, DescMessage, DescMethodUnary } from '@bufbuild/protobuf'
+import { ScalarType } from '@bufbuild/protobuf'
+import type { Transport } from '@connectrpc/connect'
+import { invalidParameter } from '@millrace/kit/errors'
+import { MetricService } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
+import { checkContentType, type Parameters, parseBody, readBody } from './body.ts'
+import { rejectBothSpellings } from './codec/aliases.ts'
+import { type Checks, checksOf, validate } from './codec/checks.ts'
+import { type Decoder, decoderOf, type Reading } from './codec/decode.ts'
+import { type Encoder, encoderOf } from './codec/encode.ts'
+import { dumpsPython } from './codec/python-json.ts'
+import { parseQuery } from './query.ts'
+import type { PathParams } from './router.ts'
+
+/** An RPC as REST serves it: everything that can be worked out before a request comes. */
+export interface Endpoint {
+  readonly rpc: DescMethodUnary
+  readonly transport: Transport
+  readonly checks: Checks
+  readonly decode: Decoder
+  readonly encode: Encoder
+  /** MLflow serves this RPC with a handler of its own, which knows no half-read messages. */
+  readonly strict: boolean
+}
+
+/** MLflow writes this answer with Python's json module, so NaN is a bare token (reference/behaviours-tracking.md section 1). */
+const PLAIN_JSON: DescMethodUnary = MetricService.method.getMetricHistoryBulk
+
+export function createEndpoint(rpc: DescMethodUnary, transport: Transport): Endpoint {
+  const plain = rpc === PLAIN_JSON
+  return {
+    rpc,
+    transport,
+    checks: checksOf(rpc.input),
+    decode: decoderOf(rpc.input),
+    encode: encoderOf(rpc.output, { bareNonFinite: plain }),
+    strict: plain,
+  }
+}
+
+/** Reads the request, calls the RPC and returns the answer's JSON. @throws anything; the caller turns it into an error body. */
+export async function callEndpoint(endpoint: Endpoint, req: IncomingMessage, path: PathParams, query: string): Promise<string> {
+  const { rpc } = endpoint
+  const fromQuery = req.method === 'GET' && query !== '' && /[^&]/.test(query)
+  if (!fromQuery) checkContentType(req)
+  const parameters = fromQuery ? queryParameters(rpc.input, query) : parseBody(await readBody(req))
+  const message = readMessage(endpoint, parameters)
+  for (const name in path) setPathParam(rpc.input, message, name, path[name] ?? '')
+  const answer = await endpoint.transport.unary(rpc, undefined, undefined, undefined, message)
+  return endpoint.encode(answer.message)
+}
+
+function readMessage({ rpc, decode, checks, strict }: Endpoint, parameters: Parameters): Record<string, unknown> {
+  const reading: Reading = { failed: false, camelCase: false }
+  const message = decode(parameters.json, reading)
+  if (reading.failed || reading.camelCase) rejectBothSpellings(parameters.json, rpc.input)
+  if (reading.failed && strict)
+    throw invalidParameter(`Invalid parameters for ${rpc.name}: ${dumpsPython({ ...parameters.exact() } as never)}`)
+  validate(checks, parameters.json, reading.failed, parameters.exact)
+  return message
+}
+
+/** Parameters of a query string by field name; text stays text, except booleans. */
+function queryParameters(desc: DescMessage, text: string): Parameters {
+  const query = parseQuery(text)
+  const json: Record<string, unknown> = {}
+  for (const field of desc.fields) {
+    const values = query.get(field.name)
+    if (values === undefined) continue
+    if (field.fieldKind === 'list') json[field.name] = values
+    else json[field.name] = isBoolean(field) ? booleanOf(values[0] ?? '') : values[0]
+  }
+  return { json, exact: () => json }
+}
+
+const isBoolean = (field: DescField) => field.fieldKind === 'scalar' && field.scalar === ScalarType.BOOL
+
+function booleanOf(text: string): boolean {
+  const lower = text.toLowerCase()
+  if (lower !== 'true' && lower !== 'false') throw invalidParameter(`Invalid boolean value: ${text}, must be 'true' or 'false'.`)
+  return lower === 'true'
+}
+
+function setPathParam(desc: DescMessage, message: Record<string, unknown>, name: string, value: string): void {
+  const field = desc.fields.find(one => one.name === name)
+  if (field) message[field.localName] = value
+}
+
+/** Writes the answer of a call in one piece. @param headers flat list of names and values. */
+export function writeAnswer(res: ServerResponse, json: string, headers: readonly string[]): void {
+  res.writeHead(200, ['Content-Type', 'application/json', 'Content-Length', String(Buffer.byteLength(json)), ...headers])
+  res.end(json)
+}

@@ -1,0 +1,116 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { SecurityConfig } from './config.ts'
+import { writeText } from './rest/respond.ts'
+
+/** MLflow's security middleware: which hosts and origins may call, and the headers of every answer. */
+export interface Security {
+  /** Headers of every answer, as a flat list of names and values. */
+  readonly headers: readonly string[]
+  /** False when it answered the request itself: a wrong host, a preflight or a change from a foreign origin. */
+  admit(req: IncomingMessage, res: ServerResponse, path: string): boolean
+}
+
+const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]', '0.0.0.0']
+const PRIVATE_HOSTS = ['192.168.*', '10.*', ...Array.from({ length: 16 }, (_, i) => `172.${16 + i}.*`), 'fc00:*', 'fd00:*']
+const LOOPBACK_ORIGIN = /^http:\/\/(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?$/
+const LOOPBACK_NAMES = new Set(['localhost', '127.0.0.1', '[::1]'])
+const CHANGES = new Set(['POST', 'PUT', 'DELETE', 'PATCH'])
+const PREFLIGHT_MAX_AGE_SECONDS = '600'
+const METHODS = 'GET, POST, PUT, DELETE, OPTIONS, PATCH'
+
+export function createSecurity(config: SecurityConfig | undefined, staticPrefix: string): Security {
+  if (!config) return { headers: [], admit: () => true }
+  const hostAllowed = allowHosts(config.allowedHosts)
+  const cors = createCors(config.corsAllowedOrigins)
+  const withoutHostCheck = new Set([`${staticPrefix}/health`, `${staticPrefix}/version`, `${staticPrefix}/ready`])
+  const api = ['/api/', '/ajax-api/'].map(one => staticPrefix + one)
+  const isApi = (path: string) =>
+    api.some(one => path.startsWith(one)) || path.includes('/millrace.') || /^\/(ajax-)?api\/2\.0\/mlflow-artifacts\/artifacts/.test(path)
+  const frame = config.xFrameOptions === 'NONE' ? [] : ['X-Frame-Options', config.xFrameOptions]
+  return {
+    headers: ['X-Content-Type-Options', 'nosniff', ...frame, 'Vary', 'Origin'],
+    admit(req, res, path) {
+      const host = req.headers.host ?? req.headers[':authority']
+      if (!hostAllowed(host as string | undefined) && !withoutHostCheck.has(path)) {
+        writeText(res, 403, 'Invalid Host header - possible DNS rebinding attack detected')
+        return false
+      }
+      const { origin } = req.headers
+      if (origin === undefined) return true
+      return cors(req, res, origin, isApi(path))
+    },
+  }
+}
+
+type Cors = (req: IncomingMessage, res: ServerResponse, origin: string, isApi: boolean) => boolean
+
+function createCors(allowed: readonly string[]): Cors {
+  const any = allowed.includes('*')
+  const listed = anyOf(allowed)
+  const exact = new Set(allowed)
+  const mayRead = (origin: string) => any || exact.has(origin) || LOOPBACK_ORIGIN.test(origin)
+  const mayChange = (origin: string) => any || isLoopback(origin) || listed(origin)
+  return (req, res, origin, isApi) => {
+    if (mayRead(origin)) res.setHeader('Access-Control-Allow-Origin', any ? '*' : origin)
+    if (!any) res.setHeader('Access-Control-Allow-Credentials', 'true')
+    if (req.method === 'OPTIONS' && req.headers['access-control-request-method'] !== undefined) {
+      preflight(req, res, mayRead(origin))
+      return false
+    }
+    res.setHeader('Access-Control-Expose-Headers', '*')
+    res.setHeader('Vary', 'Origin')
+    if (isApi && CHANGES.has(req.method ?? '') && !mayChange(origin)) {
+      writeText(res, 403, 'Cross-origin request blocked')
+      return false
+    }
+    return true
+  }
+}
+
+function preflight(req: IncomingMessage, res: ServerResponse, allowed: boolean): void {
+  res.setHeader('Vary', 'Origin, Access-Control-Request-Method, Access-Control-Request-Headers')
+  res.setHeader('Access-Control-Allow-Methods', METHODS)
+  res.setHeader('Access-Control-Max-Age', PREFLIGHT_MAX_AGE_SECONDS)
+  const asked = req.headers['access-control-request-headers']
+  if (asked !== undefined && allowed) res.setHeader('Access-Control-Allow-Headers', asked)
+  if (allowed) writeText(res, 200, 'OK')
+  else writeText(res, 400, 'Disallowed CORS origin')
+}
+
+function isLoopback(origin: string): boolean {
+  const url = URL.parse(origin)
+  return url !== null && LOOPBACK_NAMES.has(url.hostname)
+}
+
+/** Remembers the last host it allowed: a client sends the same one every time. */
+function allowHosts(configured: readonly string[] | undefined): (host: string | undefined) => boolean {
+  const patterns = configured ?? [...LOOPBACK_HOSTS, ...LOOPBACK_HOSTS.map(host => `${host.replace('[', '[[]')}:*`), ...PRIVATE_HOSTS]
+  const all = patterns.includes('*')
+  const matches = anyOf(patterns)
+  let last: string | undefined
+  return host => {
+    if (host === undefined || host === '') return false
+    if (host === last || all) return true
+    if (!matches(host)) return false
+    last = host
+    return true
+  }
+}
+
+/** Whether a text equals one of `patterns` or, for those with `*`, matches it as in Python's fnmatch. */
+function anyOf(patterns: readonly string[]): (text: string) => boolean {
+  const exact = new Set(patterns.filter(one => !one.includes('*')))
+  const expressions = patterns.filter(one => one.includes('*')).map(fnmatch)
+  return text => exact.has(text) || expressions.some(one => one.test(text))
+}
+
+function fnmatch(pattern: string): RegExp {
+  const source = pattern.replace(/\[!?\]?[^\]]*\]|[.*+?^$()|[\]\\{}]/g, text => {
+    if (text === '*') return '.*'
+    if (text === '?') return '.'
+    if (text.length === 1) return `\\${text}`
+    const inside = text.slice(1, -1).replace(/[\\[\]]/g, '\\$&')
+    return `[${inside.startsWith('!') ? `^${inside.slice(1)}` : inside}]`
+  })
+  return new RegExp(`^${source}$`, 's')
+}
