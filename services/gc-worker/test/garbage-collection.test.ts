@@ -22,6 +22,7 @@ describe.each(['sqlite', 'postgresql'] as const)('garbage collection, control da
     world.run('kept', '1', 'active')
     world.run('inside', '2')
     world.model('m-gone')
+    world.model('m-inside', '2', 'active')
     world.model('m-kept', '1', 'active')
     await using open = await openWorker(world, configFor(database.target))
     const { job, items } = await collect(open.gc)

@@ -57,6 +57,11 @@ export class World {
           (experimentIds.length === 0 || experimentIds.includes(one.experimentId)),
       )
     const named = (things: Map<string, Thing>, ids: string[]) => ids.flatMap(id => things.get(id) ?? [])
+    const modelsOf = (q: { updatedBefore?: bigint; modelIds: string[]; experimentIds: string[] }) => {
+      if (q.modelIds.length > 0) return named(this.models, q.modelIds)
+      if (q.experimentIds.length === 0) return deleted(this.models, q.updatedBefore)
+      return [...this.models.values()].filter(one => q.experimentIds.includes(one.experimentId))
+    }
     const purge = (things: Map<string, Thing>, ids: string[]) => {
       for (const one of named(things, ids)) if (one.lifecycleStage !== 'deleted') throw invalidParameter(`${one.id} is active`)
       return ids.filter(id => things.delete(id)).length
@@ -75,9 +80,7 @@ export class World {
             experiments: deleted(this.experiments, q.updatedBefore).map(experiment),
           }),
           listDeletedModels: (q: { updatedBefore?: bigint; modelIds: string[]; experimentIds: string[] }) => ({
-            models: (q.modelIds.length > 0 ? named(this.models, q.modelIds) : deleted(this.models, q.updatedBefore, q.experimentIds)).map(
-              model,
-            ),
+            models: modelsOf(q).map(model),
           }),
           lookupRuns: (q: { runIds: string[] }) => ({ runs: named(this.runs, q.runIds).map(run) }),
           lookupExperiments: (q: { experimentIds: string[] }) => ({
@@ -85,7 +88,10 @@ export class World {
           }),
           purgeRuns: (q: { runIds: string[] }) => ({ purged: purge(this.runs, q.runIds) }),
           purgeModels: (q: { modelIds: string[] }) => ({ purged: purge(this.models, q.modelIds) }),
-          purgeExperiment: (q: { experimentId: string }) => ({ purged: purge(this.experiments, [q.experimentId]) === 1 }),
+          purgeExperiment: (q: { experimentId: string }) => {
+            for (const one of modelsOf({ modelIds: [], experimentIds: [q.experimentId] })) this.models.delete(one.id)
+            return { purged: purge(this.experiments, [q.experimentId]) === 1 }
+          },
         },
       },
       {

@@ -4,7 +4,7 @@ import { artifactsCall, type Clients, metadataCall } from '../dependencies.ts'
 import type { Item } from '../store/items.ts'
 import { pruneFolder } from './experiment-folder.ts'
 import { isRemovable, ownFolder } from './locations.ts'
-import { isYounger, notDeleted } from './selection.ts'
+import { isYounger, modelPages, notDeleted } from './selection.ts'
 
 /** What the removal of an item needs from the job around it. */
 export interface RemovalContext {
@@ -72,22 +72,32 @@ async function removeExperiment(context: RemovalContext, item: Item): Promise<Re
   if (await context.hasOpen(id)) return 'later'
   const left = await runs.searchRuns({ experimentIds: [id], runViewType: ViewType.ALL, maxResults: 1 }, metadataCall())
   if (left.runs.length > 0) throw invalidState(`Experiment ${id} still has runs that were not removed`)
-  const models = await maintenance.listDeletedModels({ experimentIds: [id], pageSize: 1 }, metadataCall())
-  if (models.models.length > 0) throw invalidState(`Experiment ${id} still has logged models that were not removed`)
-  const folder = ownFolder(experiment.artifactLocation, id, context.defaultArtifactRoot)
-  if (item.state === 'PENDING' && folder !== undefined) await pruneFolder(artifacts, folder)
-  if (item.state === 'PENDING') await context.artifactsRemoved(item)
+  // Deleting an experiment leaves its models as they are: those that were active go with it now.
+  const models: string[] = []
+  for await (const model of modelPages(context.clients, undefined, [], [id])) {
+    if (model.lifecycleStage === 'deleted') throw invalidState(`Experiment ${id} still has logged models that were not removed`)
+    models.push(model.artifactLocation)
+  }
+  if (item.state === 'PENDING') {
+    for (const uri of models) await removeAll(context, uri)
+    const folder = ownFolder(experiment.artifactLocation, id, context.defaultArtifactRoot)
+    if (folder !== undefined) await pruneFolder(artifacts, folder)
+    await context.artifactsRemoved(item)
+  }
   await maintenance.purgeExperiment({ experimentId: id }, metadataCall())
   return 'done'
 }
 
 async function removeArtifacts(context: RemovalContext, item: Item, uri: string): Promise<void> {
   if (item.state !== 'PENDING') return
-  if (uri !== '') {
-    if (!isRemovable(uri)) throw invalidState(`The artifact location '${uri}' is the root of a store and is not removed`)
-    await context.clients.artifacts.delete({ uri }, artifactsCall())
-  }
+  await removeAll(context, uri)
   await context.artifactsRemoved(item)
+}
+
+async function removeAll(context: RemovalContext, uri: string): Promise<void> {
+  if (uri === '') return
+  if (!isRemovable(uri)) throw invalidState(`The artifact location '${uri}' is the root of a store and is not removed`)
+  await context.clients.artifacts.delete({ uri }, artifactsCall())
 }
 
 function spared(item: Item, what: string, many: string) {

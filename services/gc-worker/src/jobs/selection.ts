@@ -33,12 +33,13 @@ export async function* select(clients: Clients, selection: Selection, now: numbe
   const extraRuns = experimentIds.length === 0 ? [] : await collect(runPages(clients, undefined, experimentIds))
   for (const run of extraRuns) rules.checkRun(run)
   const extraModels = experimentIds.length === 0 ? [] : await collect(modelPages(clients, undefined, [], experimentIds))
-  for (const model of extraModels) if (model.lifecycleStage === 'deleted') rules.checkModel(model)
+  const deletedModels = extraModels.filter(model => model.lifecycleStage === 'deleted')
+  for (const model of deletedModels) rules.checkModel(model)
 
   const seen = new Set<string>()
   const fresh = (id: string) => !seen.has(id) && Boolean(seen.add(id))
   for await (const run of chain(runs ?? runPages(clients, rules.deletedBefore, []), extraRuns)) if (fresh(run.runId)) yield runItem(run)
-  for await (const model of chain(models ?? modelPages(clients, rules.deletedBefore, [], []), extraModels)) {
+  for await (const model of chain(models ?? modelPages(clients, rules.deletedBefore, [], []), deletedModels)) {
     if (fresh(model.modelId)) yield modelItem(model)
   }
   for (const experiment of experiments) yield experimentItem(experiment)
@@ -90,9 +91,9 @@ class Rules {
   }
 }
 
-/** Whether something was deleted after `deletedBefore`, or nobody knows when; never when there is no such limit. */
+/** Whether something was deleted after `deletedBefore`. What has no time of deletion was deleted by an old version, long ago. */
 export function isYounger(deleted: bigint | undefined, deletedBefore: bigint | undefined | null): boolean {
-  return deletedBefore !== undefined && deletedBefore !== null && (deleted === undefined || deleted > deletedBefore)
+  return deletedBefore !== undefined && deletedBefore !== null && deleted !== undefined && deleted > deletedBefore
 }
 
 export function notDeleted(what: string, many: string, id: string): string {
@@ -164,7 +165,8 @@ async function* runPages(clients: Clients, deletedBefore: bigint | undefined, ex
   } while (pageToken !== '')
 }
 
-async function* modelPages(
+/** Deleted models; those named, or of named experiments, in any stage. */
+export async function* modelPages(
   clients: Clients,
   updatedBefore: bigint | undefined,
   modelIds: string[],

@@ -60,7 +60,7 @@ export class Maintenance {
       ${and(before !== undefined && sql`last_update_time < ${before}`)} ORDER BY experiment_id LIMIT ${limit}`)
   }
 
-  /** Deleted models, oldest deletion first; with `modelIds` those in any stage. */
+  /** Deleted models, oldest deletion first; with `modelIds` or `experimentIds` those in any stage. */
   deletedModels(
     filter: { before?: bigint; modelIds: readonly string[]; experimentIds: readonly bigint[] },
     limit: number,
@@ -68,8 +68,9 @@ export class Maintenance {
   ): Promise<ModelLocation[]> {
     const { before, modelIds, experimentIds } = filter
     const time = sql`last_updated_timestamp_ms`
-    const stage = modelIds.length > 0 ? this.#dialect.oneOf(sql`model_id`, modelIds) : sql`lifecycle_stage = 'deleted'`
-    return this.#all(sql`${MODELS} WHERE ${stage}
+    const named = modelIds.length > 0 && this.#dialect.oneOf(sql`model_id`, modelIds)
+    const anyStage = modelIds.length > 0 || experimentIds.length > 0
+    return this.#all(sql`${MODELS} WHERE ${anyStage ? sql`1 = 1` : sql`lifecycle_stage = 'deleted'`} ${and(named)}
       ${and(before !== undefined && sql`${time} <= ${before}`)} ${and(experimentIds.length > 0 && this.#ids('experiment_id', experimentIds))}
       ${and(after && sql`(${time} > ${after.time} OR (${time} = ${after.time} AND model_id > ${after.id}))`)}
       ORDER BY ${time}, model_id LIMIT ${limit}`)
