@@ -1,0 +1,133 @@
+import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http'
+import { finished, type Readable } from 'node:stream'
+import type { ByteChannel, ByteRange, ReadResult } from './bytes.ts'
+import { cancelled, internalError, MlflowError, temporarilyUnavailable, toMlflowError } from './errors.ts'
+
+const ATTEMPTS_MAX = 4
+/** Longest silence of the other side; a store may take minutes to finish a big object. */
+const SILENCE_MS_MAX = 600_000
+const ERROR_BYTES_MAX = 64 * 1024
+const NOT_SENT = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN'])
+
+export interface ByteClient extends ByteChannel, Disposable {}
+
+/**
+ * The data path to artifact processes over HTTP.
+ * @param pickUrl the base URL whose turn it is; asked again when a connection was refused before anything was sent.
+ */
+export function createByteClient(pickUrl: () => string): ByteClient {
+  const agent = new Agent({ keepAlive: true })
+  const open = async (uri: string, options: RequestOptions) => {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await connect(new URL(`/bytes?uri=${encodeURIComponent(uri)}`, pickUrl()), { agent, timeout: SILENCE_MS_MAX, ...options })
+      } catch (error) {
+        if (attempt === ATTEMPTS_MAX || !wasNotSent(error)) throw failure(error)
+      }
+    }
+  }
+  return {
+    async read(uri, { range, signal } = {}) {
+      const sent = await open(uri, { signal, headers: range ? { Range: rangeHeader(range) } : {} })
+      sent.end()
+      return readResult(await answer(sent))
+    },
+    async write(uri, body, { length, contentType, signal } = {}) {
+      const headers = {
+        ...(length === undefined ? {} : { 'Content-Length': length }),
+        ...(contentType ? { 'Content-Type': contentType } : {}),
+      }
+      const sent = await open(uri, { method: 'PUT', signal, headers })
+      const response = await Promise.race([answer(sent), failing(body, sent)])
+      response.resume()
+    },
+    [Symbol.dispose]: () => agent.destroy(),
+  }
+}
+
+/** A request whose connection stands: from here on it counts as sent. */
+function connect(url: URL, options: RequestOptions): Promise<ClientRequest> {
+  return new Promise((resolve, reject) => {
+    const sent = request(url, options)
+    sent.once('error', reject)
+    sent.once('timeout', () => sent.destroy(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' })))
+    sent.once('socket', socket => {
+      if (socket.connecting) socket.once('connect', () => resolve(sent))
+      else resolve(sent)
+    })
+  })
+}
+
+function answer(sent: ClientRequest): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    sent.once('error', error => reject(failure(error)))
+    sent.once('response', response => {
+      if ((response.statusCode ?? 500) < 300) resolve(response)
+      else readError(response).then(reject, reject)
+    })
+  })
+}
+
+/** Sends the body; settles only when the body fails, since the answer is what says that all went well. */
+function failing(body: Readable, sent: ClientRequest): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const stopWatching = finished(body, { writable: false }, error => {
+      if (!error) return
+      reject(cancelled('The upload was cut off', { cause: error }))
+      sent.destroy()
+    })
+    sent.once('response', () => {
+      stopWatching()
+      body.unpipe(sent)
+    })
+    body.pipe(sent)
+  })
+}
+
+function readResult(response: IncomingMessage): ReadResult {
+  const { headers } = response
+  const length = Number(headers['content-length'])
+  const [, start, size] = /^bytes (\d+)-\d+\/(\d+)$/.exec(headers['content-range'] ?? '') ?? []
+  return {
+    length,
+    size: size === undefined ? length : Number(size),
+    start: start === undefined ? 0 : Number(start),
+    etag: headers.etag,
+    lastModified: headers['last-modified'] === undefined ? undefined : new Date(headers['last-modified']),
+    body: response,
+  }
+}
+
+async function readError(response: IncomingMessage): Promise<MlflowError> {
+  const chunks: Buffer[] = []
+  let length = 0
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    length += chunk.length
+    if (length > ERROR_BYTES_MAX) break
+    chunks.push(chunk)
+  }
+  try {
+    const { error_code, message, error_class } = JSON.parse(Buffer.concat(chunks).toString())
+    return new MlflowError(error_code, message, { errorClass: error_class })
+  } catch (error) {
+    return internalError('Internal server error', { cause: error })
+  }
+}
+
+function wasNotSent(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && NOT_SENT.has(String(error.code))
+}
+
+function failure(error: unknown): MlflowError {
+  if (wasNotSent(error)) return temporarilyUnavailable('The artifacts service cannot be reached', { cause: error })
+  if (error instanceof Error && 'code' in error) {
+    if (error.code === 'ABORT_ERR') return cancelled('The transfer was cut off', { cause: error })
+    if (error.code === 'ECONNRESET' || error.code === 'EPIPE')
+      return temporarilyUnavailable('The artifacts service went away', { cause: error })
+  }
+  return toMlflowError(error)
+}
+
+function rangeHeader({ start, end }: ByteRange): string {
+  return start < 0 ? `bytes=${start}` : `bytes=${start}-${end ?? ''}`
+}
