@@ -9,6 +9,7 @@ import { TEMPORARY_PREFIX } from '../../keys.ts'
 import { codeOf, isAbsent } from './errors.ts'
 import { FileSink } from './file-sink.ts'
 import { changedFolders, checkContained, type MadeFolder, makeFolder, unmakeFolder } from './paths.ts'
+import { pump } from './pump.ts'
 
 /** Bodies up to this size are taken whole before anything is made on the disk. */
 const SMALL_BODY_BYTES_MAX = 64 * 1024
@@ -23,7 +24,7 @@ export async function writeFile(root: string, path: string, key: string, body: R
   try {
     try {
       if (small) await file.writeFile(small)
-      else await pipeline(body, new FileSink(file), { signal })
+      else await pump(body, new FileSink(file), signal)
       await file.datasync()
     } finally {
       await file.close()

@@ -92,7 +92,7 @@ async function* partsOf(body: Readable, size: (number: number) => number): Async
 /** The client's broken connection looks like the store's, so it is told apart where it happens. */
 async function* failingAsCancelled(body: Readable): AsyncGenerator<Buffer> {
   try {
-    yield* body as AsyncIterable<Buffer>
+    yield* body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
   } catch (error) {
     throw error instanceof MlflowError ? error : cancelled('The upload was cut off', { cause: error })
   }

@@ -1,0 +1,62 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import { pipeline } from 'node:stream/promises'
+import type { ByteChannel, ByteRange, WriteOptions } from '@millrace/kit/bytes'
+import { badRequest, toMlflowError } from '@millrace/kit/errors'
+
+/**
+ * The data path between processes, without authentication: for a private network only.
+ * `GET /bytes?uri=…` with an optional Range of one part, `PUT /bytes?uri=…`; an error is `{"error_code", "message", "error_class"}`.
+ */
+export function byteHandler(bytes: ByteChannel): RequestListener {
+  return (req, res) => {
+    serve(bytes, req, res).catch((reason: unknown) => {
+      if (res.headersSent) return res.destroy()
+      const { errorCode, httpStatus, rawMessage, errorClass } = toMlflowError(reason)
+      res.writeHead(httpStatus, { 'Content-Type': 'application/json' })
+      res.end(JSON.stringify({ error_code: errorCode, message: rawMessage, error_class: errorClass }))
+    })
+  }
+}
+
+async function serve(bytes: ByteChannel, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  const uri = new URLSearchParams(req.url?.split('?')[1]).get('uri')
+  if (!uri) throw badRequest('Request must specify uri.')
+  const gone = new AbortController()
+  res.once('close', () => gone.abort())
+  switch (req.method) {
+    case 'GET':
+      return send(bytes, uri, req.headers.range, res, gone.signal)
+    case 'PUT':
+      await bytes.write(uri, req, { ...writeOptions(req), signal: gone.signal })
+      res.writeHead(200, { 'Content-Length': 0 })
+      res.end()
+      return
+    default:
+      throw badRequest(`Method ${req.method} is not served here.`)
+  }
+}
+
+async function send(bytes: ByteChannel, uri: string, header: string | undefined, res: ServerResponse, signal: AbortSignal): Promise<void> {
+  const range = header === undefined ? undefined : parseRange(header)
+  const { body, length, size, start, etag, lastModified } = await bytes.read(uri, { range, signal })
+  res.writeHead(range ? 206 : 200, {
+    'Content-Type': 'application/octet-stream',
+    'Content-Length': length,
+    ...(range ? { 'Content-Range': `bytes ${start}-${start + length - 1}/${size}` } : {}),
+    ...(etag ? { ETag: etag } : {}),
+    ...(lastModified ? { 'Last-Modified': lastModified.toUTCString() } : {}),
+  })
+  await pipeline(body, res)
+}
+
+function parseRange(header: string): ByteRange {
+  const [, first, last] = /^bytes=(\d*)-(\d*)$/.exec(header) ?? []
+  if (first) return { start: Number(first), end: last ? Number(last) : undefined }
+  if (last) return { start: -Number(last) }
+  throw badRequest('Malformed range header.')
+}
+
+function writeOptions({ headers }: IncomingMessage): WriteOptions {
+  const length = headers['content-length']
+  return { contentType: headers['content-type'], length: length === undefined ? undefined : Number(length) }
+}

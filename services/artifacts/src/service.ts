@@ -1,0 +1,31 @@
+import type { ByteChannel } from '@millrace/kit/bytes'
+import type { Route } from '@millrace/kit/rpc'
+import { createByteChannel } from './byte-channel.ts'
+import type { ArtifactsConfig } from './config.ts'
+import { routes } from './routes.ts'
+import { openStores } from './stores.ts'
+
+export { type ArtifactsConfig, type ArtifactsRaw, checkArtifacts, readArtifacts } from './config.ts'
+export { byteHandler } from './http-bytes.ts'
+
+const READY_TIMEOUT_MS = 5_000
+
+export interface Artifacts extends AsyncDisposable {
+  readonly routes: Route[]
+  readonly bytes: ByteChannel
+  /** @throws when the artifacts destination can't be read. */
+  ready(): Promise<void>
+}
+
+export async function openArtifacts(config: ArtifactsConfig): Promise<Artifacts> {
+  const stores = openStores(config)
+  return {
+    routes: routes({ stores }),
+    bytes: createByteChannel(stores),
+    async ready() {
+      const destination = await stores.destination()
+      await destination?.store.stat('', AbortSignal.timeout(READY_TIMEOUT_MS))
+    },
+    [Symbol.asyncDispose]: () => stores[Symbol.asyncDispose](),
+  }
+}

@@ -1,0 +1,70 @@
+import { posix } from 'node:path'
+import { invalidParameter } from '@millrace/kit/errors'
+import type { ArtifactsConfig } from './config.ts'
+import type { Scheme } from './driver.ts'
+import { openLocalScheme } from './drivers/local/scheme.ts'
+import { openS3Scheme } from './drivers/s3/scheme.ts'
+import { checkHost } from './host-policy.ts'
+import { ArtifactStore } from './store.ts'
+import { proxiedPath, schemeOf, splitUri, unknownScheme } from './uri.ts'
+
+export interface OpenedStore {
+  store: ArtifactStore
+  /** Below the store's root. */
+  path: string
+  /** Of the store behind the URI: `file`, `s3`, … */
+  scheme: string
+  /** Whether the URI led to the artifacts destination, whose root no client may remove. */
+  proxied: boolean
+}
+
+/** Every store that this process can reach. Disposing it closes their connections. */
+export interface Stores extends AsyncDisposable {
+  /**
+   * @param uri `ROOT` or `ROOT#PATH`, where PATH is taken as written. ROOT is `mlflow-artifacts:/…` or an MLflow proxy's http(s) URL
+   * (both lead below the artifacts destination), an absolute path, or a URI of a registered scheme.
+   * @throws INVALID_PARAMETER_VALUE for an unknown scheme, a malformed URI or a host that the operator didn't name.
+   */
+  open(uri: string): Promise<OpenedStore>
+  /** The store behind `mlflow-artifacts:`; undefined when nothing is proxied. */
+  destination(): Promise<OpenedStore> | undefined
+}
+
+export function openStores(config: ArtifactsConfig): Stores {
+  const stack = new AsyncDisposableStack()
+  const local = stack.use(openLocalScheme())
+  const schemes: Record<string, Scheme> = { '': local, file: local, s3: stack.use(openS3Scheme(config.s3)) }
+  const known = [...Object.keys(schemes), 'mlflow-artifacts']
+  const policy = {
+    trusted: [config.artifactsDestination, config.defaultArtifactRoot],
+    allowedSchemes: config.allowedHostAddressedSchemes,
+  }
+
+  const openDirect = async (root: string) => {
+    const scheme = schemeOf(root)
+    const found = Object.hasOwn(schemes, scheme) ? schemes[scheme] : undefined
+    checkHost(root, policy)
+    if (!found) throw unknownScheme(root, known)
+    return { store: new ArtifactStore(await found.open(root)), scheme: scheme || 'file' }
+  }
+
+  let destination: ReturnType<typeof openDirect> | undefined
+  const openDestination = async (path: string): Promise<OpenedStore> => {
+    if (!config.artifactsDestination) throw invalidParameter('This server does not serve artifacts, so mlflow-artifacts: URIs lead nowhere')
+    destination ??= openDirect(config.artifactsDestination)
+    return { ...(await destination), path, proxied: true }
+  }
+
+  return {
+    async open(uri) {
+      const { root, path } = splitUri(uri)
+      const proxied = proxiedPath(root)
+      if (proxied !== undefined && (config.artifactsDestination || schemeOf(root) === 'mlflow-artifacts')) {
+        return openDestination(path === '' || proxied === '' ? proxied + path : posix.join(proxied, path))
+      }
+      return { ...(await openDirect(root)), path, proxied: false }
+    },
+    destination: () => (config.artifactsDestination ? openDestination('') : undefined),
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  }
+}
