@@ -1,5 +1,6 @@
 import type { Transport } from '@connectrpc/connect'
 import type { ByteChannel } from '@millrace/kit/bytes'
+import type { Logger } from '@millrace/kit/logger'
 import type { GatewayConfig } from './config.ts'
 
 /** The parts behind a gateway. An absent one isn't there, as metadata with `--artifacts-only`. */
@@ -11,6 +12,8 @@ export interface GatewayDependencies {
   jobs?: Transport
   /** By name of a part: resolves while it can serve, rejects otherwise. Shown by `/ready`. */
   ready: Record<string, () => Promise<void>>
+  /** Where failures of the server's own go; their text never reaches a client. */
+  log?: Logger
 }
 
 /** What every handler of the gateway gets. */

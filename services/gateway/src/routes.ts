@@ -1,7 +1,41 @@
-import type { Route } from '@millrace/kit/rpc'
+import type { DescService } from '@bufbuild/protobuf'
+import type { Transport } from '@connectrpc/connect'
+import { createDirectTransport, type Route } from '@millrace/kit/rpc'
+import { GarbageCollectionService } from '@millrace/proto/millrace/jobs/v1/garbage_collection_pb'
+import { DatasetService } from '@millrace/proto/millrace/tracking/v1/datasets_pb'
+import { ExperimentService } from '@millrace/proto/millrace/tracking/v1/experiments_pb'
+import { LoggedModelService } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
+import { MetricService } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
+import { RunService } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 import type { GatewayContext } from './context.ts'
+import { serverInfo } from './rpc/server-info.ts'
+
+/** A part of the server that a mode switches off. */
+export type Area = 'tracking' | 'artifacts'
+
+/** A service of the public port and what answers it. */
+export interface PublicService {
+  readonly service: DescService
+  readonly transport: Transport
+  readonly area: Area | undefined
+}
 
 /** Every service of the public port: handed on to the part that owns it, or answered here by joining parts. */
-export function routes(_ctx: GatewayContext): Route[] {
-  return []
+export function publicServices(ctx: GatewayContext): PublicService[] {
+  const absent = createDirectTransport([])
+  const forwarded = (service: DescService, transport: Transport | undefined): PublicService => ({
+    service,
+    transport: transport ?? absent,
+    area: 'tracking',
+  })
+  const joined = (route: Route, area?: Area): PublicService => ({ service: route.service, transport: createDirectTransport([route]), area })
+  return [
+    forwarded(ExperimentService, ctx.metadata),
+    forwarded(RunService, ctx.metadata),
+    forwarded(MetricService, ctx.metadata),
+    forwarded(DatasetService, ctx.metadata),
+    forwarded(LoggedModelService, ctx.metadata),
+    forwarded(GarbageCollectionService, ctx.jobs),
+    joined(serverInfo(ctx)),
+  ]
 }

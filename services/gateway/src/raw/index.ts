@@ -1,3 +1,5 @@
+import { openapi } from './openapi.ts'
+import { probes } from './probes.ts'
 import type { RawRoute } from './route.ts'
 
-export const rawRoutes: readonly RawRoute[] = []
+export const rawRoutes: readonly RawRoute[] = [...probes, openapi]

@@ -9,7 +9,6 @@ import { rejectBothSpellings } from './codec/aliases.ts'
 import { type Checks, checksOf, validate } from './codec/checks.ts'
 import { type Decoder, decoderOf, type Reading } from './codec/decode.ts'
 import { type Encoder, encoderOf } from './codec/encode.ts'
-import { dumpsPython } from './codec/python-json.ts'
 import { parseQuery } from './query.ts'
 import type { PathParams } from './router.ts'
 
@@ -55,8 +54,7 @@ function readMessage({ rpc, decode, checks, strict }: Endpoint, parameters: Para
   const reading: Reading = { failed: false, camelCase: false }
   const message = decode(parameters.json, reading)
   if (reading.failed || reading.camelCase) rejectBothSpellings(parameters.json, rpc.input)
-  if (reading.failed && strict)
-    throw invalidParameter(`Invalid parameters for ${rpc.name}: ${dumpsPython({ ...parameters.exact() } as never)}`)
+  if (reading.failed && strict) throw invalidParameter(`The parameters of ${rpc.name} could not be read.`)
   validate(checks, parameters.json, reading.failed, parameters.exact)
   return message
 }

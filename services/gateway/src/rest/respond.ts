@@ -24,7 +24,7 @@ export function errorBody(error: MlflowError): string {
   const found = CLASSES[error.errorCode]
   const sqlstate = error.sqlstate ?? found?.[0]
   const errorClass = error.errorClass ?? found?.[1]
-  const head = `{"error_code": ${JSON.stringify(error.errorCode)}, "message": ${JSON.stringify(error.message)}`
+  const head = `{"error_code": ${JSON.stringify(error.errorCode)}, "message": ${JSON.stringify(error.rawMessage)}`
   return sqlstate && errorClass ? `${head}, "sqlstate": "${sqlstate}", "error_class": ${JSON.stringify(errorClass)}}` : `${head}}`
 }
 

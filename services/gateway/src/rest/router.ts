@@ -79,5 +79,5 @@ const isChange = (method: string) => method !== 'GET' && method !== 'HEAD'
 
 function choose<T>(resource: Resource<T>, method: string, params: PathParams): Match<T> {
   const target = resource.methods.get(method)
-  return target === undefined ? { target, allow: resource.allow } : { target, params }
+  return target === undefined ? { target: undefined, allow: resource.allow } : { target, params }
 }

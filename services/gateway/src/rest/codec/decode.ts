@@ -1,4 +1,5 @@
 import { type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf'
+import { FeatureSet_FieldPresence as Presence } from '@bufbuild/protobuf/wkt'
 import { enumNumbers } from './names.ts'
 import * as scalars from './scalars.ts'
 
@@ -69,10 +70,9 @@ function initial(field: DescField): string {
     case 'message':
       return 'undefined'
     case 'enum':
-      return field.presence === 2 ? '0' : 'undefined'
+      return field.presence === Presence.IMPLICIT ? '0' : 'undefined'
     case 'scalar':
-      if (field.presence !== 2) return 'undefined'
-      return typeof field.getDefaultValue() === 'bigint' ? '0n' : zero(field.scalar)
+      return field.presence === Presence.IMPLICIT ? zero(field.scalar) : 'undefined'
   }
 }
 
@@ -100,7 +100,7 @@ function assign(field: DescField, link: (value: unknown) => string): string {
   const to = `m.${field.localName}`
   switch (field.fieldKind) {
     case 'scalar':
-      return `const x = ${scalar(field.scalar)}(v); if (x === l0) ${FAIL}; ${to} = x`.replace(/^/, '{ ').concat(' }')
+      return `{ const x = ${scalar(field.scalar)}(v); if (x === l0) ${FAIL}; ${to} = x }`
     case 'enum':
       return `{ const x = ${enumeration(field.enum, link)}; if (x === l0) ${FAIL}; if (x !== undefined) ${to} = x }`
     case 'message':

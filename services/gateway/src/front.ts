@@ -1,0 +1,105 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import { MlflowError, toMlflowError } from '@millrace/kit/errors'
+import type { GatewayContext } from './context.ts'
+import { BodyTooLarge } from './rest/body.ts'
+import { METHOD_NOT_ALLOWED, NOT_FOUND, redirectPage } from './rest/pages.ts'
+import { percentDecode } from './rest/query.ts'
+import { errorBody, writeError, writeHtml, writeJson } from './rest/respond.ts'
+import type { Router } from './rest/router.ts'
+import { type Handler, setHeaders } from './rest/table.ts'
+import type { Security } from './security.ts'
+
+export interface Front {
+  readonly router: Router<Handler>
+  readonly security: Security
+  /** Serves Connect, gRPC and gRPC-Web. */
+  readonly rpc: RequestListener
+}
+
+const RPC_PREFIX = '/millrace.'
+const API = /\/(ajax-)?api\//
+const SERVER_INFO = /\/(ajax-)?api\/3\.0\/mlflow\/server-info$/
+
+/** Takes every request of the public port to what serves it. */
+export function createFront(ctx: GatewayContext, { router, security, rpc }: Front): RequestListener {
+  const prefix = ctx.config.staticPrefix
+  const fail = (req: IncomingMessage, res: ServerResponse, reason: unknown) => {
+    if (!res.headersSent) setHeaders(res, security.headers)
+    if (reason instanceof BodyTooLarge) return refuseBody(req, res, reason)
+    const error = toMlflowError(reason)
+    if (error.httpStatus >= 500) ctx.log?.error('a request failed', { method: req.method, path: pathOf(req.url), reason })
+    writeError(res, error)
+  }
+  return (req, res) => {
+    const target = req.url ?? '/'
+    const path = pathOf(target)
+    if (!security.admit(req, res, path)) return
+    if (path.startsWith(RPC_PREFIX)) return rpc(req, res)
+    if (prefix !== '' && path.startsWith(prefix + RPC_PREFIX)) {
+      req.url = target.slice(prefix.length)
+      return rpc(req, res)
+    }
+    const workspace = req.headers['x-mlflow-workspace']
+    if (workspace !== undefined && String(workspace).trim() !== '' && !SERVER_INFO.test(path)) return fail(req, res, workspacesDisabled())
+    const match = router.find(req.method ?? 'GET', path)
+    if (match?.target === undefined) {
+      setHeaders(res, security.headers)
+      return match
+        ? wrongMethod(req, res, path, match.allow)
+        : unknownPath(req, res, path, other => other !== path && router.find(req.method ?? 'GET', other) !== undefined)
+    }
+    try {
+      const work = match.target(req, res, match.params, queryOf(target))
+      if (work) work.catch(reason => fail(req, res, reason))
+    } catch (reason) {
+      fail(req, res, reason)
+    }
+  }
+}
+
+function wrongMethod(req: IncomingMessage, res: ServerResponse, path: string, allow: string): void {
+  if (req.method !== 'OPTIONS') {
+    writeHtml(res, 405, METHOD_NOT_ALLOWED, { Allow: allow })
+  } else if (API.test(path)) {
+    res.writeHead(204, { Allow: allow }).end()
+  } else {
+    writeHtml(res, 200, '', { Allow: allow })
+  }
+}
+
+/** Not found, or a redirect when the path is served with its slashes put right. */
+function unknownPath(req: IncomingMessage, res: ServerResponse, path: string, isServed: (other: string) => boolean): void {
+  const other = [path.replace(/\/{2,}/g, '/'), `${path}/`].find(one => !one.endsWith('//') && isServed(one))
+  if (other === undefined) {
+    writeHtml(res, 404, NOT_FOUND)
+    return
+  }
+  const query = queryOf(req.url ?? '')
+  const location = `http://${req.headers.host ?? req.headers[':authority']}${encodeURI(other)}${query && `?${query}`}`
+  writeHtml(res, 308, redirectPage(location), { Location: location })
+}
+
+function refuseBody(req: IncomingMessage, res: ServerResponse, reason: BodyTooLarge): void {
+  if (req.httpVersionMajor === 1) res.setHeader('Connection', 'close')
+  req.resume()
+  writeJson(res, errorBody(reason.answer), 413)
+}
+
+const workspacesDisabled = () =>
+  new MlflowError('FEATURE_DISABLED', 'Workspace APIs are not available: workspaces are not enabled on this server')
+
+/** The decoded path of a request target, with one slash at its beginning. */
+function pathOf(target = '/'): string {
+  const end = target.search(/[?#]/)
+  let path = end < 0 ? target : target.slice(0, end)
+  if (path.includes('%')) path = percentDecode(path)
+  if (!path.startsWith('/')) path = path.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/]*/i, '')
+  return path.startsWith('//') || path === '' ? path.replace(/^\/*/, '/') : path
+}
+
+function queryOf(target: string): string {
+  const start = target.indexOf('?')
+  if (start < 0) return ''
+  const end = target.indexOf('#', start)
+  return end < 0 ? target.slice(start + 1) : target.slice(start + 1, end)
+}

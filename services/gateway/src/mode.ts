@@ -1,0 +1,17 @@
+import type { GatewayConfig } from './config.ts'
+import type { Area } from './routes.ts'
+
+/**
+ * Why an area isn't served in this mode, in MLflow's words, or undefined when it is.
+ * @param pattern the path pattern with its static prefix.
+ */
+export function disabled(config: GatewayConfig, area: Area | undefined, pattern: string): string | undefined {
+  const rule = pattern.replace(/\{(\w+)(=\*\*)?\}/g, (_, name: string, rest?: string) => (rest ? `<path:${name}>` : `<${name}>`))
+  if (area === 'tracking' && config.artifactsOnly) {
+    return `Endpoint: ${rule} disabled due to the mlflow server running in \`--artifacts-only\` mode. To enable tracking server functionality, run \`mlflow server\` without \`--artifacts-only\``
+  }
+  if (area === 'artifacts' && !config.serveArtifacts) {
+    return `Endpoint: ${rule} disabled due to the mlflow server running with \`--no-serve-artifacts\`. To enable artifacts server functionality, run \`mlflow server\` with \`--serve-artifacts\``
+  }
+  return undefined
+}

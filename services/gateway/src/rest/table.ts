@@ -1,0 +1,69 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { DescMethodUnary } from '@bufbuild/protobuf'
+import type { GatewayContext } from '../context.ts'
+import { disabled } from '../mode.ts'
+import type { RawRoute } from '../raw/route.ts'
+import type { PublicService } from '../routes.ts'
+import { ajaxTwin, bindingsOf, isInternal, unaryMethods } from './bindings.ts'
+import { callEndpoint, createEndpoint, writeAnswer } from './endpoint.ts'
+import { parseQuery } from './query.ts'
+import { writeHtml } from './respond.ts'
+import { type PathParams, Router } from './router.ts'
+
+/** Serves one request. Whatever it throws becomes an error body. @param query the text after `?`. */
+export type Handler = (req: IncomingMessage, res: ServerResponse, path: PathParams, query: string) => void | Promise<void>
+
+/**
+ * What serves each path: RPCs by the http options of their descriptors, then raw routes.
+ * @param headers of every answer of an RPC; raw routes find them set.
+ */
+export function routeTable(
+  ctx: GatewayContext,
+  services: readonly PublicService[],
+  raw: readonly RawRoute[],
+  headers: readonly string[],
+): Router<Handler> {
+  const router = new Router<Handler>()
+  const prefix = ctx.config.staticPrefix
+  for (const { service, transport, area } of services) {
+    for (const rpc of unaryMethods(service)) {
+      if (isInternal(rpc)) continue
+      const endpoint = createEndpoint(rpc as DescMethodUnary, transport)
+      const serve: Handler = async (req, res, path, query) => writeAnswer(res, await callEndpoint(endpoint, req, path, query), headers)
+      for (const { method, pattern } of bindingsOf(rpc)) {
+        const reason = disabled(ctx.config, area, prefix + pattern)
+        router.add(method, prefix + pattern, reason === undefined ? serve : refuse(reason, headers))
+      }
+    }
+  }
+  for (const route of raw) {
+    for (const pattern of patternsOf(route, prefix)) {
+      const reason = disabled(ctx.config, route.area, pattern)
+      router.add(route.method, pattern, reason === undefined ? rawHandler(route, ctx, headers) : refuse(reason, headers))
+    }
+  }
+  return router
+}
+
+function patternsOf(route: RawRoute, prefix: string): Set<string> {
+  const patterns = route.twin ? [route.pattern, ajaxTwin(route.pattern)] : [route.pattern]
+  return new Set(patterns.flatMap(one => (route.unprefixed ? [prefix + one, one] : [prefix + one])))
+}
+
+function rawHandler(route: RawRoute, ctx: GatewayContext, headers: readonly string[]): Handler {
+  return (req, res, path, query) => {
+    setHeaders(res, headers)
+    return route.handle(req, res, { path, query: parseQuery(query) }, ctx)
+  }
+}
+
+function refuse(reason: string, headers: readonly string[]): Handler {
+  return (_req, res) => {
+    setHeaders(res, headers)
+    writeHtml(res, 503, reason)
+  }
+}
+
+export function setHeaders(res: ServerResponse, headers: readonly string[]): void {
+  for (let i = 0; i < headers.length; i += 2) res.setHeader(headers[i] ?? '', headers[i + 1] ?? '')
+}

@@ -1,0 +1,31 @@
+import { createClient } from '@connectrpc/connect'
+import { type Route, route } from '@millrace/kit/rpc'
+import { ArtifactStoreService } from '@millrace/proto/millrace/artifacts/v1/store_pb'
+import { ServerInfoService } from '@millrace/proto/millrace/server/v1/server_info_pb'
+import type { GatewayContext } from '../context.ts'
+
+const PROXIED_ROOT = 'mlflow-artifacts:/'
+const NONE = { multipart: false, presignedDownload: false }
+
+/** What Python's client asks before it uses multipart transfers and workspaces. */
+export function serverInfo({ config, artifacts, log }: GatewayContext): Route {
+  const store = artifacts && config.serveArtifacts ? createClient(ArtifactStoreService, artifacts) : undefined
+  return route(ServerInfoService, {
+    async getServerInfo() {
+      const able = await (store?.capabilities({ uri: PROXIED_ROOT }).catch(reason => {
+        log?.warn('the capabilities of the artifact store are unknown', { reason })
+        return NONE
+      }) ?? NONE)
+      return {
+        storeType: config.artifactsOnly ? undefined : 'SqlStore',
+        workspacesEnabled: false,
+        traceArchivalEnabled: false,
+        multipartUploadsEnabled: able.multipart,
+        multipartDownloadsEnabled: able.presignedDownload,
+        presignedUploadRunIdSupported: true,
+        presignedUploadModelIdSupported: true,
+        featuresEnabled: { gateway: true },
+      }
+    },
+  })
+}
