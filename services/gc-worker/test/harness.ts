@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createClient } from '@connectrpc/connect'
+import { createClient, type Transport } from '@connectrpc/connect'
 import { createLogger } from '@millrace/kit/logger'
 import { createDirectTransport } from '@millrace/kit/rpc'
 import { type GarbageCollectionItem, GarbageCollectionService, ItemState } from '@millrace/proto/millrace/jobs/v1/garbage_collection_pb'
@@ -68,8 +68,13 @@ export function configFor(control: ControlTarget, more: Partial<GcWorkerConfig> 
   return { control, redisPrefix: `gc-test-${randomUUID().slice(0, 8)}`, concurrency: 2, ...more }
 }
 
-export async function openWorker(world: World, config: GcWorkerConfig, timings: Partial<Timings> = {}) {
-  const deps = { metadata: createDirectTransport(world.metadata), artifacts: createDirectTransport(world.artifacts), log: silent }
+export async function openWorker(
+  world: World,
+  config: GcWorkerConfig,
+  timings: Partial<Timings> = {},
+  artifacts: Transport = createDirectTransport(world.artifacts),
+) {
+  const deps = { metadata: createDirectTransport(world.metadata), artifacts, log: silent }
   const worker = await openGcWorker(config, deps, { timings: { ...FAST, ...timings } })
   const transport = createDirectTransport(worker.routes)
   return {
