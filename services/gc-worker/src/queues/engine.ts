@@ -24,6 +24,9 @@ export interface EngineOptions {
   readonly log: Logger
 }
 
+/** Removing a large folder can take longer than an operator waits for a process to stop. */
+const STOP_MS_MAX = 20_000
+
 /**
  * Runs jobs: at most one worker at a time runs a job, by a lease in the control database. A worker that dies lets its lease
  * run out, and the next one goes on with the items that are left.
@@ -93,9 +96,14 @@ export class Engine implements AsyncDisposable {
     if ('ended' in outcome) log.info('job ended', { jobId, kind: job.kind, state: outcome.ended })
   }
 
-  /** Lets the running jobs finish the item in hand and give back their leases. */
+  /** Lets the running jobs finish the items in hand and give back their leases; those that take too long lose them by and by. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort()
-    await Promise.all(this.#running.values())
+    let timer: NodeJS.Timeout | undefined
+    const tooLong = new Promise<void>(resolve => {
+      timer = setTimeout(resolve, STOP_MS_MAX)
+    })
+    await Promise.race([Promise.all(this.#running.values()), tooLong])
+    clearTimeout(timer)
   }
 }
