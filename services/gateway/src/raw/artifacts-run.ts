@@ -1,0 +1,66 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
+import { invalidParameter, MlflowError, temporarilyUnavailable, toMlflowError } from '@millrace/kit/errors'
+import type { GatewayContext } from '../context.ts'
+import { writeHtml } from '../rest/respond.ts'
+import { findRun } from '../rpc/artifacts-run.ts'
+import { safePath } from './artifacts-path.ts'
+import { fileName, sendArtifact } from './artifacts-send.ts'
+import type { Query, RawParams, RawRoute } from './route.ts'
+
+const UPLOAD_BYTES_MAX = 10 * 1024 * 1024
+
+const BAD_REQUEST =
+  '<!doctype html>\n<html lang=en>\n<title>400 Bad Request</title>\n<h1>Bad Request</h1>\n' +
+  '<p>The browser (or proxy) sent a request that this server could not understand.</p>\n'
+
+/** Artifacts by run, wherever the run keeps them. */
+export const runArtifactRoutes: readonly RawRoute[] = [
+  { method: 'GET', pattern: '/get-artifact', area: 'tracking', handle: getArtifact },
+  { method: 'POST', pattern: '/ajax-api/2.0/mlflow/upload-artifact', area: 'tracking', handle: uploadArtifact },
+]
+
+const first = (query: Query, name: string) => query.get(name)?.[0] || undefined
+
+async function getArtifact(req: IncomingMessage, res: ServerResponse, { query }: RawParams, ctx: GatewayContext): Promise<void> {
+  const given = query.get('path')?.[0]
+  if (given === undefined) return writeHtml(res, 400, BAD_REQUEST)
+  const path = safePath(given)
+  const { artifactUri } = await findRun(ctx, first(query, 'run_id') ?? first(query, 'run_uuid'))
+  if (!ctx.bytes) throw temporarilyUnavailable('The artifacts service is not there')
+  try {
+    await sendArtifact(req, res, ctx.bytes, `${artifactUri}#${path}`, fileName(path))
+  } catch (reason) {
+    const { errorCode, rawMessage } = toMlflowError(reason)
+    throw res.headersSent ? reason : new MlflowError(errorCode, rawMessage, { cause: reason })
+  }
+}
+
+async function uploadArtifact(req: IncomingMessage, res: ServerResponse, { query }: RawParams, ctx: GatewayContext): Promise<void> {
+  const runId = first(query, 'run_uuid')
+  if (!runId) throw invalidParameter('Request must specify run_uuid.')
+  const given = first(query, 'path')
+  if (!given) throw invalidParameter('Request must specify path.')
+  const path = safePath(given)
+  const content = await readUpload(req)
+  const { artifactUri } = await findRun(ctx, runId)
+  if (!ctx.bytes) throw temporarilyUnavailable('The artifacts service is not there')
+  if (fileName(path) === '') throw invalidParameter('Invalid path')
+  await ctx.bytes.write(`${artifactUri}#${path}`, Readable.from([content], { objectMode: false }), { length: content.length })
+  res.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': 0 })
+  res.end()
+}
+
+async function readUpload(req: IncomingMessage): Promise<Buffer> {
+  const tooLarge = () => invalidParameter('Artifact size is too large. Max size is 10MB.')
+  if (Number(req.headers['content-length'] ?? 0) > UPLOAD_BYTES_MAX) throw tooLarge()
+  const chunks: Buffer[] = []
+  let length = 0
+  for await (const chunk of req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    length += chunk.length
+    if (length > UPLOAD_BYTES_MAX) throw tooLarge()
+    chunks.push(chunk)
+  }
+  if (length === 0) throw invalidParameter('Request must specify data.')
+  return Buffer.concat(chunks)
+}

@@ -1,0 +1,109 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { pipeline } from 'node:stream/promises'
+import type { ByteChannel, ByteRange, ReadResult } from '@millrace/kit/bytes'
+import { toMlflowError } from '@millrace/kit/errors'
+import { writeText } from '../rest/respond.ts'
+import { attachment, servedType } from './artifacts-headers.ts'
+
+/** Error class of the artifact service for a range beyond the end of the artifact. */
+const RANGE_NOT_SATISFIABLE = 'RANGE_NOT_SATISFIABLE'
+
+/**
+ * Streams an artifact as a download: whole, one range of it (206), or only "not modified" (304). Several ranges in one request
+ * get the whole, as RFC 9110 section 14.2 allows. The store's transfer ends when the client goes away.
+ */
+export async function sendArtifact(
+  req: IncomingMessage,
+  res: ServerResponse,
+  bytes: ByteChannel,
+  uri: string,
+  name: string,
+): Promise<void> {
+  const range = parseRange(req.headers.range)
+  if (typeof range === 'string') return writeText(res, 400, range)
+  const gone = new AbortController()
+  res.once('close', () => gone.abort())
+  const opened = await open(bytes, uri, range, req.headers['if-range']?.toString(), gone.signal)
+  if (opened.unsatisfied !== undefined) {
+    res.setHeader('Content-Range', `bytes */${opened.unsatisfied}`)
+    return writeText(res, 416, '')
+  }
+  const { found, isPart } = opened
+  const { body, length, size, start, etag, lastModified } = found
+  if (isUnchanged(req, found)) {
+    body.destroy()
+    res.writeHead(304, etag ? { ETag: etag } : {})
+    res.end()
+    return
+  }
+  res.setHeader('Content-Type', servedType(name))
+  res.setHeader('Content-Length', length)
+  res.setHeader('Content-Disposition', attachment(name))
+  res.setHeader('X-Content-Type-Options', 'nosniff')
+  res.setHeader('Accept-Ranges', 'bytes')
+  if (etag) res.setHeader('ETag', etag)
+  if (lastModified) res.setHeader('Last-Modified', lastModified.toUTCString())
+  if (isPart) res.setHeader('Content-Range', `bytes ${start}-${start + length - 1}/${size}`)
+  res.writeHead(isPart ? 206 : 200)
+  if (req.method === 'HEAD') {
+    body.destroy()
+    res.end()
+    return
+  }
+  await pipeline(body, res)
+}
+
+type Opened = { found: ReadResult; isPart: boolean; unsatisfied?: undefined } | { unsatisfied: number }
+
+/** The range, or the whole artifact when If-Range names another version; the artifact's size when the range is beyond its end. */
+async function open(
+  bytes: ByteChannel,
+  uri: string,
+  range: ByteRange | undefined,
+  version: string | undefined,
+  signal: AbortSignal,
+): Promise<Opened> {
+  try {
+    const found = await bytes.read(uri, { range, signal })
+    if (!range) return { found, isPart: false }
+    if (version === undefined || version === found.etag || version === found.lastModified?.toUTCString()) return { found, isPart: true }
+    found.body.destroy()
+    return { found: await bytes.read(uri, { signal }), isPart: false }
+  } catch (reason) {
+    const error = toMlflowError(reason)
+    if (error.errorClass !== RANGE_NOT_SATISFIABLE) throw error
+    const { body, size } = await bytes.read(uri, { signal })
+    body.destroy()
+    return { unsatisfied: size }
+  }
+}
+
+function isUnchanged({ headers }: IncomingMessage, { etag, lastModified }: ReadResult): boolean {
+  const known = headers['if-none-match']
+  if (known !== undefined) {
+    return known.trim() === '*' || (etag !== undefined && known.split(',').some(tag => tag.trim().replace(/^W\//, '') === etag))
+  }
+  const since = headers['if-modified-since']
+  if (since === undefined || !lastModified) return false
+  return Math.floor(lastModified.getTime() / 1000) * 1000 <= Date.parse(since)
+}
+
+/** A range; undefined for none or several; the text of a 400 answer, in the words of MLflow's web framework. */
+function parseRange(header: string | undefined): ByteRange | undefined | string {
+  if (header === undefined) return undefined
+  const [, unit, list] = /^([^=]*)=(.*)$/s.exec(header) ?? []
+  if (unit === undefined || list === undefined) return 'Malformed range header.'
+  if (unit.trim().toLowerCase() !== 'bytes') return 'Only support bytes range'
+  const ranges = list.split(',').flatMap(part => /^\s*(\d*)-(\d*)\s*$/.exec(part)?.slice(1, 3).join('-') ?? [])
+  const valid = ranges.filter(part => part !== '-')
+  const [only] = valid
+  if (only === undefined) return 'Range header: range must be requested'
+  if (valid.length > 1) return undefined
+  const [first, last] = only.split('-')
+  if (!first) return { start: -Number(last) }
+  if (last && Number(last) < Number(first)) return 'Range header: start must be less than end'
+  return { start: Number(first), end: last ? Number(last) : undefined }
+}
+
+/** Last segment; "" for a path that ends with a slash. */
+export const fileName = (path: string): string => path.slice(path.lastIndexOf('/') + 1)

@@ -1,0 +1,53 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { toMlflowError } from '@millrace/kit/errors'
+import type { GatewayContext } from '../context.ts'
+import { writeJson } from '../rest/respond.ts'
+import { safePath } from './artifacts-path.ts'
+import { fileName, sendArtifact } from './artifacts-send.ts'
+import type { RawParams, RawRoute } from './route.ts'
+
+const ROUTE = '/api/2.0/mlflow-artifacts/artifacts/'
+
+/** Error class of the artifact service for a folder in a file's place. */
+const IS_A_DIRECTORY = 'IS_A_DIRECTORY'
+
+const DISABLED = 'Artifact serving is disabled. Run `mlflow server` with `--serve-artifacts` to enable.'
+const NO_NAME = "Artifact path must include a filename (cannot end with '/')."
+
+/** Uploads and downloads through the proxy. The path after the route may be empty, which no pattern with `**` takes. */
+export const artifactProxyRoutes: readonly RawRoute[] = [`${ROUTE}{path=**}`, ROUTE].flatMap((pattern): RawRoute[] => [
+  { method: 'GET', pattern, twin: true, unprefixed: true, handle: download },
+  { method: 'PUT', pattern, twin: true, unprefixed: true, handle: upload },
+])
+
+async function download(req: IncomingMessage, res: ServerResponse, { path }: RawParams, { bytes, config }: GatewayContext): Promise<void> {
+  if (!bytes || !config.serveArtifacts) return writeDetail(res, 503, DISABLED)
+  const artifact = safePath(path.path ?? '')
+  try {
+    await sendArtifact(req, res, bytes, `mlflow-artifacts:/#${artifact}`, fileName(artifact))
+  } catch (reason) {
+    const error = toMlflowError(reason)
+    if (res.headersSent || error.errorClass !== IS_A_DIRECTORY) throw reason
+    writeDetail(res, 400, `Artifact path refers to a directory, not a file: '${artifact}'`)
+  }
+}
+
+async function upload(req: IncomingMessage, res: ServerResponse, { path }: RawParams, { bytes, config }: GatewayContext): Promise<void> {
+  if (!bytes || !config.serveArtifacts) return writeDetail(res, 503, DISABLED)
+  const artifact = safePath(path.path ?? '')
+  if (artifact === '' || artifact.endsWith('/')) return writeDetail(res, 400, NO_NAME)
+  const length = req.headers['content-length']
+  const gone = new AbortController()
+  res.once('close', () => gone.abort())
+  await bytes.write(`mlflow-artifacts:/#${artifact}`, req, {
+    length: length === undefined ? undefined : Number(length),
+    signal: gone.signal,
+  })
+  res.writeHead(200, { 'Content-Length': 0 })
+  res.end()
+}
+
+/** The body that MLflow's other web framework answers with on these routes. */
+function writeDetail(res: ServerResponse, status: number, detail: string): void {
+  writeJson(res, JSON.stringify({ detail }), status)
+}

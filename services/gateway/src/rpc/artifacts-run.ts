@@ -1,0 +1,85 @@
+import { createClient, type ServiceImpl } from '@connectrpc/connect'
+import { doesNotExist, invalidParameter, temporarilyUnavailable } from '@millrace/kit/errors'
+import type { RunArtifactService } from '@millrace/proto/millrace/artifacts/v1/run_artifacts_pb'
+import { PresignMethod } from '@millrace/proto/millrace/artifacts/v1/store_pb'
+import { LoggedModelService } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
+import { RunService } from '@millrace/proto/millrace/tracking/v1/runs_pb'
+import type { GatewayContext } from '../context.ts'
+import { safePath } from '../raw/artifacts-path.ts'
+import { shownSize, storeClient } from './artifacts.ts'
+
+const UPLOAD_EXPIRATION_SECONDS = 900n
+const EXPIRATION_SECONDS_MAX = 604_800n
+
+/** Artifacts of runs: where a run keeps them comes from metadata, what is there from the artifact service. */
+export function runArtifacts(ctx: GatewayContext): ServiceImpl<typeof RunArtifactService> {
+  return {
+    async listRunArtifacts({ runId, runUuid, path: given }, { signal }) {
+      const path = given === undefined ? '' : safePath(given)
+      const { artifactUri } = await findRun(ctx, runId || runUuid)
+      const { files } = await storeClient(ctx).list({ uri: `${artifactUri}#${path}` }, { signal })
+      const above = path === '' ? '' : `${path.replace(/\/+$/, '')}/`
+      return { rootUri: artifactUri, files: files.map(file => ({ ...shownSize(file), path: `${above}${file.path}` })) }
+    },
+
+    async createPresignedUploadUrl({ runId, modelId, path: given, expiration = UPLOAD_EXPIRATION_SECONDS }, { signal }) {
+      if (!runId === !modelId) throw invalidParameter('Exactly one of run_id and model_id must be provided.')
+      const path = safePath(given ?? '')
+      const root = runId ? (await findRun(ctx, runId)).artifactUri : await modelRoot(ctx, modelId ?? '')
+      refuseProxied(root, 'upload', '')
+      const { presignedUpload } = await storeClient(ctx).capabilities({ uri: root }, { signal })
+      if (presignedUpload) checkExpiration(expiration)
+      const uri = `${root}#${path}`
+      const { url, headers } = await storeClient(ctx).presign(
+        { uri, method: PresignMethod.PUT, expirationSeconds: Number(expiration) },
+        { signal },
+      )
+      return { presignedUrl: url, headers }
+    },
+
+    async createPresignedDownloadUrl({ runId, path: given, expiration }, { signal }) {
+      const path = safePath(given ?? '')
+      if (expiration !== undefined) checkExpiration(expiration)
+      const { artifactUri: root } = await findRun(ctx, runId)
+      refuseProxied(root, 'download', 'runs with ')
+      const uri = `${root}#${path}`
+      const { url, headers, size } = await storeClient(ctx).presign(
+        { uri, method: PresignMethod.GET, expirationSeconds: Number(expiration ?? 0) },
+        { signal },
+      )
+      return { presignedUrl: url, headers, fileSize: size }
+    },
+  }
+}
+
+export interface FoundRun {
+  artifactUri: string
+}
+
+/** @throws RESOURCE_DOES_NOT_EXIST for a run that metadata doesn't know. */
+export async function findRun({ metadata }: GatewayContext, runId: string | undefined): Promise<FoundRun> {
+  if (!runId) throw doesNotExist('Run with id=None not found')
+  if (!metadata) throw temporarilyUnavailable('The metadata service is not there')
+  const { run } = await createClient(RunService, metadata).getRun({ runId })
+  return { artifactUri: run?.info?.artifactUri ?? '' }
+}
+
+async function modelRoot({ metadata }: GatewayContext, modelId: string): Promise<string> {
+  if (!metadata) throw temporarilyUnavailable('The metadata service is not there')
+  const { model } = await createClient(LoggedModelService, metadata).getLoggedModel({ modelId })
+  return model?.info?.artifactUri ?? ''
+}
+
+function checkExpiration(seconds: bigint): void {
+  if (seconds >= 1n && seconds <= EXPIRATION_SECONDS_MAX) return
+  throw invalidParameter(`expiration must be between 1 and ${EXPIRATION_SECONDS_MAX} seconds (got ${seconds}).`)
+}
+
+function refuseProxied(root: string, direction: 'upload' | 'download', owner: '' | 'runs with '): void {
+  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(root)?.[1]?.toLowerCase() ?? ''
+  if (scheme !== 'http' && scheme !== 'https' && scheme !== 'mlflow-artifacts') return
+  throw invalidParameter(
+    `Presigned ${direction} is not supported for ${owner}proxied artifact storage (artifact URI scheme: ${scheme}). ` +
+      `This endpoint requires a ${owner === '' ? '' : 'run with a '}direct cloud storage artifact URI.`,
+  )
+}

@@ -1,0 +1,115 @@
+import { posix } from 'node:path'
+import { type Client, createClient, type ServiceImpl } from '@connectrpc/connect'
+import { deadlineExceeded, internalError, invalidParameter, notImplemented, temporarilyUnavailable } from '@millrace/kit/errors'
+import type { FileInfo } from '@millrace/proto/millrace/artifacts/v1/files_pb'
+import type { ArtifactProxyService } from '@millrace/proto/millrace/artifacts/v1/proxy_pb'
+import { ArtifactStoreService, PresignMethod } from '@millrace/proto/millrace/artifacts/v1/store_pb'
+import { MultipartUploadService, UploadState } from '@millrace/proto/millrace/jobs/v1/multipart_uploads_pb'
+import type { GatewayContext } from '../context.ts'
+import { safePath } from '../raw/artifacts-path.ts'
+
+/** Below the 120 s after which MLflow's clients give a request up; the job goes on in any case. */
+const COMPLETION_WAIT_MS = 100_000
+const PARTS_MAX = 10_000n
+
+/** The artifacts destination as clients of the proxy see it; bytes take the raw routes. */
+export function artifactProxy(ctx: GatewayContext): ServiceImpl<typeof ArtifactProxyService> {
+  return {
+    async listArtifacts({ path }, { signal }) {
+      const { files } = await proxy(ctx).list({ uri: proxiedUri(path === undefined ? '' : safePath(path)) }, { signal })
+      return { files: files.map(shownSize) }
+    },
+
+    async deleteArtifact({ artifactPath = '' }, { signal }) {
+      await proxy(ctx).delete({ uri: proxiedUri(safePath(artifactPath)) }, { signal })
+      return {}
+    },
+
+    async createMultipartUpload({ artifactPath = '', path = '', numParts = 0n }, { signal }) {
+      const uri = uploadUri(artifactPath, path)
+      const store = await multipartStore(ctx, signal)
+      if (numParts < 0n || numParts > PARTS_MAX) {
+        throw invalidParameter(`num_parts must be between 0 and ${PARTS_MAX} (got ${numParts}).`)
+      }
+      const count = Number(numParts)
+      const { uploadId, parts } = await store.startMultipart({ uri, numParts: count }, { signal })
+      try {
+        await jobs(ctx)?.recordUpload({ uri, uploadId, numParts: count }, { signal })
+      } catch (error) {
+        await store.abortMultipart({ uri, uploadId }).catch(() => undefined)
+        throw error
+      }
+      return { uploadId, credentials: parts.map(({ partNumber, url, headers }) => ({ partNumber: BigInt(partNumber), url, headers })) }
+    },
+
+    async completeMultipartUpload({ artifactPath = '', path = '', uploadId = '', parts: given }, { signal }) {
+      const uri = uploadUri(artifactPath, path)
+      const store = await multipartStore(ctx, signal)
+      const parts = given.map(({ partNumber = 0n, etag = '', url = '' }) => ({ partNumber: checkPartNumber(partNumber), etag, url }))
+      const client = jobs(ctx)
+      if (!client) {
+        await store.completeMultipart({ uri, uploadId, parts }, { signal })
+        return {}
+      }
+      // Without the caller's signal: what was asked for is finished when the caller has gone.
+      const { state } = await client.completeUpload({ uri, uploadId, parts, waitMs: COMPLETION_WAIT_MS })
+      if (state === UploadState.COMPLETED) return {}
+      if (state === UploadState.COMPLETING) throw deadlineExceeded('The upload is still being completed; asking again is safe')
+      throw internalError('The upload could not be completed')
+    },
+
+    async abortMultipartUpload({ artifactPath = '', path = '', uploadId = '' }, { signal }) {
+      const uri = uploadUri(artifactPath, path)
+      const store = await multipartStore(ctx, signal)
+      await (jobs(ctx)?.abortUpload({ uri, uploadId }, { signal }) ?? store.abortMultipart({ uri, uploadId }, { signal }))
+      return {}
+    },
+
+    async getPresignedDownloadUrl({ artifactPath = '' }, { signal }) {
+      const uri = proxiedUri(safePath(artifactPath))
+      const { presignedDownload } = await proxy(ctx).capabilities({ uri: '' }, { signal })
+      if (!presignedDownload) throw notImplemented('Multipart download is not supported for the current artifact repository')
+      const { url, headers, size } = await proxy(ctx).presign({ uri, method: PresignMethod.GET }, { signal })
+      return { url, headers, fileSize: size }
+    },
+  }
+}
+
+/** MLflow leaves the size of empty files out, like that of folders. */
+export function shownSize({ path, isDir, fileSize }: FileInfo): Pick<FileInfo, 'path' | 'isDir' | 'fileSize'> {
+  return { path, isDir, fileSize: fileSize || undefined }
+}
+
+export function storeClient({ artifacts }: GatewayContext): Client<typeof ArtifactStoreService> {
+  if (!artifacts) throw temporarilyUnavailable('The artifacts service is not there')
+  return createClient(ArtifactStoreService, artifacts)
+}
+
+function proxy(ctx: GatewayContext): Client<typeof ArtifactStoreService> {
+  if (!ctx.config.serveArtifacts) throw temporarilyUnavailable('Artifact serving is disabled')
+  return storeClient(ctx)
+}
+
+const jobs = ({ jobs: transport }: GatewayContext) => transport && createClient(MultipartUploadService, transport)
+
+async function multipartStore(ctx: GatewayContext, signal: AbortSignal): Promise<Client<typeof ArtifactStoreService>> {
+  const store = proxy(ctx)
+  const { multipart } = await store.capabilities({ uri: '' }, { signal })
+  if (!multipart) throw notImplemented('Multipart upload is not supported for the current artifact repository')
+  return store
+}
+
+/** Everything after `#` is taken as it is written. */
+const proxiedUri = (path: string) => `mlflow-artifacts:/#${path}`
+
+/** The file's name comes from the body, its folder from the URL. */
+function uploadUri(folder: string, path: string): string {
+  const name = posix.basename(path)
+  if (name === '' || name === '.' || name === '..' || name.includes('#')) throw invalidParameter('Invalid path')
+  return proxiedUri(posix.join(safePath(folder), name))
+}
+
+function checkPartNumber(number: bigint): number {
+  if (number >= 1n && number <= PARTS_MAX) return Number(number)
+  throw invalidParameter(`part_number must be between 1 and ${PARTS_MAX} (got ${number}).`)
+}
