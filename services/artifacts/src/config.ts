@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { checkBoolean, checkList, type Env, type Flags, type Raw, read, refused } from '@millrace/kit/config'
+import { checkBoolean, checkInteger, checkList, type Env, type Flags, type Raw, read, refused } from '@millrace/kit/config'
 import { localPath } from './drivers/local/scheme.ts'
 import { checkS3Config, readS3Config, type S3Config } from './drivers/s3/config.ts'
 import { schemeOf } from './uri.ts'
@@ -11,9 +11,13 @@ export interface ArtifactsConfig {
   defaultArtifactRoot: string | undefined
   /** Schemes whose URIs may name any host. */
   allowedHostAddressedSchemes: readonly string[]
+  /** How long presigned downloads last unless the caller says. */
+  presignedDownloadTtlSeconds: number
   s3: S3Config
 }
 
+const PRESIGNED_TTL_SECONDS = 300
+export const PRESIGNED_TTL_SECONDS_MAX = 604_800
 const DEFAULT_DESTINATION = './mlartifacts'
 
 export type ArtifactsRaw = ReturnType<typeof readArtifacts>
@@ -24,6 +28,7 @@ export function readArtifacts(env: Env, flags: Flags) {
     defaultArtifactRoot: read(env, flags, 'defaultArtifactRoot', 'MLFLOW_DEFAULT_ARTIFACT_ROOT'),
     serveArtifacts: read(env, flags, 'serveArtifacts', 'MLFLOW_SERVE_ARTIFACTS'),
     allowedSchemes: read(env, flags, undefined, 'MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES'),
+    presignedDownloadTtl: read(env, flags, undefined, 'MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS'),
     s3: readS3Config(env),
   }
 }
@@ -33,6 +38,7 @@ export function checkArtifacts(raw: ArtifactsRaw): ArtifactsConfig {
     artifactsDestination: checkBoolean(raw.serveArtifacts, true) ? checkDestination(raw.artifactsDestination) : undefined,
     defaultArtifactRoot: raw.defaultArtifactRoot?.value,
     allowedHostAddressedSchemes: checkList(raw.allowedSchemes).map(scheme => scheme.toLowerCase()),
+    presignedDownloadTtlSeconds: checkInteger(raw.presignedDownloadTtl, PRESIGNED_TTL_SECONDS, 1, PRESIGNED_TTL_SECONDS_MAX),
     s3: checkS3Config(raw.s3),
   }
 }

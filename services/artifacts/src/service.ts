@@ -20,7 +20,7 @@ export interface Artifacts extends AsyncDisposable {
 export async function openArtifacts(config: ArtifactsConfig): Promise<Artifacts> {
   const stores = openStores(config)
   return {
-    routes: routes({ stores }),
+    routes: routes({ stores, presignedDownloadTtlSeconds: config.presignedDownloadTtlSeconds }),
     bytes: createByteChannel(stores),
     async ready() {
       const destination = await stores.destination()

@@ -2,12 +2,11 @@ import type { ServiceImpl } from '@connectrpc/connect'
 import { invalidParameter } from '@millrace/kit/errors'
 import { guessType } from '@millrace/kit/media-types'
 import { type ArtifactStoreService, PresignMethod } from '@millrace/proto/millrace/artifacts/v1/store_pb'
+import { PRESIGNED_TTL_SECONDS_MAX } from '../config.ts'
 import type { ArtifactsContext } from '../context.ts'
 import { checkKey } from '../keys.ts'
 
-const EXPIRATION_SECONDS_MAX = 604_800
-
-export function artifactStore({ stores }: ArtifactsContext): ServiceImpl<typeof ArtifactStoreService> {
+export function artifactStore({ stores, presignedDownloadTtlSeconds }: ArtifactsContext): ServiceImpl<typeof ArtifactStoreService> {
   return {
     async list({ uri }, { signal }) {
       const { store, path } = await stores.open(uri)
@@ -58,12 +57,13 @@ export function artifactStore({ stores }: ArtifactsContext): ServiceImpl<typeof 
       return {}
     },
 
-    async presign({ uri, method, expirationSeconds }, { signal }) {
+    async presign({ uri, method, expirationSeconds: asked }, { signal }) {
+      const expirationSeconds = asked || presignedDownloadTtlSeconds
       const { store, path } = await stores.open(uri)
       const isUpload = method === PresignMethod.PUT
       const { presign, key } = store.presign(path, isUpload ? 'upload' : 'download')
-      if (expirationSeconds < 1 || expirationSeconds > EXPIRATION_SECONDS_MAX) {
-        throw invalidParameter(`expiration must be between 1 and ${EXPIRATION_SECONDS_MAX} seconds (got ${expirationSeconds}).`)
+      if (expirationSeconds < 1 || expirationSeconds > PRESIGNED_TTL_SECONDS_MAX) {
+        throw invalidParameter(`expiration must be between 1 and ${PRESIGNED_TTL_SECONDS_MAX} seconds (got ${expirationSeconds}).`)
       }
       if (isUpload) return presign.upload(key, expirationSeconds, guessType(key).type ?? 'application/octet-stream')
       const { url, headers, sizeBytes } = await presign.download(key, expirationSeconds, signal)
