@@ -1,6 +1,8 @@
 import type { DescService } from '@bufbuild/protobuf'
 import type { Transport } from '@connectrpc/connect'
-import { createDirectTransport, type Route } from '@millrace/kit/rpc'
+import { createDirectTransport, type Route, route } from '@millrace/kit/rpc'
+import { ArtifactProxyService } from '@millrace/proto/millrace/artifacts/v1/proxy_pb'
+import { RunArtifactService } from '@millrace/proto/millrace/artifacts/v1/run_artifacts_pb'
 import { GarbageCollectionService } from '@millrace/proto/millrace/jobs/v1/garbage_collection_pb'
 import { DatasetService } from '@millrace/proto/millrace/tracking/v1/datasets_pb'
 import { ExperimentService } from '@millrace/proto/millrace/tracking/v1/experiments_pb'
@@ -8,6 +10,8 @@ import { LoggedModelService } from '@millrace/proto/millrace/tracking/v1/logged_
 import { MetricService } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
 import { RunService } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 import type { GatewayContext } from './context.ts'
+import { artifactProxy } from './rpc/artifacts.ts'
+import { runArtifacts } from './rpc/artifacts-run.ts'
 import { serverInfo } from './rpc/server-info.ts'
 
 /** A part of the server that a mode switches off. */
@@ -28,7 +32,7 @@ export function publicServices(ctx: GatewayContext): PublicService[] {
     transport: transport ?? absent,
     area: 'tracking',
   })
-  const joined = (route: Route, area?: Area): PublicService => ({ service: route.service, transport: createDirectTransport([route]), area })
+  const joined = (own: Route, area?: Area): PublicService => ({ service: own.service, transport: createDirectTransport([own]), area })
   return [
     forwarded(ExperimentService, ctx.metadata),
     forwarded(RunService, ctx.metadata),
@@ -37,5 +41,7 @@ export function publicServices(ctx: GatewayContext): PublicService[] {
     forwarded(LoggedModelService, ctx.metadata),
     forwarded(GarbageCollectionService, ctx.jobs),
     joined(serverInfo(ctx)),
+    joined(route(ArtifactProxyService, artifactProxy(ctx)), 'artifacts'),
+    joined(route(RunArtifactService, runArtifacts(ctx)), 'tracking'),
   ]
 }

@@ -1,5 +1,7 @@
+import { artifactProxyRoutes } from './artifacts.ts'
+import { runArtifactRoutes } from './artifacts-run.ts'
 import { openapi } from './openapi.ts'
 import { probes } from './probes.ts'
 import type { RawRoute } from './route.ts'
 
-export const rawRoutes: readonly RawRoute[] = [...probes, openapi]
+export const rawRoutes: readonly RawRoute[] = [...probes, openapi, ...artifactProxyRoutes, ...runArtifactRoutes]
