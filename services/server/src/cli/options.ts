@@ -1,0 +1,101 @@
+/** One command line option, the variable that stands in for it, and what it does. */
+export interface OptionSpec {
+  /** As commander reads it: `-p, --port <n>`. */
+  readonly flags: string
+  /** Variables read when the option is absent, in order. */
+  readonly env?: readonly string[]
+  readonly help: string
+  /** Accepted for MLflow's sake; a note says that it does nothing. */
+  readonly ignored?: boolean
+  readonly repeatable?: boolean
+}
+
+/** Options by their camelCase name, as services' configurations look them up. Names and variables are MLflow's where it has them. */
+export const OPTIONS = {
+  backendStoreUri: {
+    flags: '--backend-store-uri <uri>',
+    env: ['MLFLOW_BACKEND_STORE_URI'],
+    help: 'tracking database: sqlite:///FILE or postgresql://... (default: sqlite:///mlflow.db)',
+  },
+  controlStoreUri: {
+    flags: '--control-store-uri <uri>',
+    env: ['MILLRACE_CONTROL_STORE_URI'],
+    help: 'database of jobs and uploads (default: millrace.db beside a SQLite tracking database, the schema millrace inside a PostgreSQL one)',
+  },
+  defaultArtifactRoot: {
+    flags: '--default-artifact-root <uri>',
+    env: ['MLFLOW_DEFAULT_ARTIFACT_ROOT'],
+    help: 'artifact location of new experiments (default: mlflow-artifacts:/, or ./mlruns with --no-serve-artifacts)',
+  },
+  serveArtifacts: {
+    flags: '--serve-artifacts',
+    env: ['MLFLOW_SERVE_ARTIFACTS'],
+    help: 'serve artifacts below --artifacts-destination through this server (default)',
+  },
+  noServeArtifacts: { flags: '--no-serve-artifacts', help: 'let clients talk to the artifact store themselves' },
+  artifactsOnly: {
+    flags: '--artifacts-only',
+    env: ['MLFLOW_ARTIFACTS_ONLY'],
+    help: 'serve artifacts and nothing else',
+  },
+  artifactsDestination: {
+    flags: '--artifacts-destination <uri>',
+    env: ['MLFLOW_ARTIFACTS_DESTINATION'],
+    help: 'where served artifacts are kept: a folder or s3://BUCKET/PREFIX (default: ./mlartifacts)',
+  },
+  host: { flags: '-h, --host <host>', env: ['MLFLOW_HOST'], help: 'address to listen on (default: 127.0.0.1)' },
+  port: { flags: '-p, --port <port>', env: ['MLFLOW_PORT'], help: 'port to listen on, 0 for any free one (default: 5000)' },
+  staticPrefix: {
+    flags: '--static-prefix <path>',
+    env: ['MLFLOW_STATIC_PREFIX'],
+    help: 'path that comes before every route: starts with /, does not end with it',
+  },
+  allowedHosts: {
+    flags: '--allowed-hosts <hosts>',
+    env: ['MLFLOW_SERVER_ALLOWED_HOSTS'],
+    help: 'comma-separated Host headers to accept, * as wildcard (default: localhost and private addresses)',
+  },
+  corsAllowedOrigins: {
+    flags: '--cors-allowed-origins <origins>',
+    env: ['MLFLOW_SERVER_CORS_ALLOWED_ORIGINS'],
+    help: 'comma-separated origins whose pages may call the server, * for all (default: localhost)',
+  },
+  xFrameOptions: {
+    flags: '--x-frame-options <value>',
+    env: ['MLFLOW_SERVER_X_FRAME_OPTIONS'],
+    help: 'SAMEORIGIN, DENY or NONE (default: SAMEORIGIN)',
+  },
+  disableSecurityMiddleware: {
+    flags: '--disable-security-middleware',
+    env: ['MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE'],
+    help: 'accept every Host and Origin: for tests only',
+  },
+  metadataUrl: {
+    flags: '--metadata-url <url>',
+    env: ['MILLRACE_METADATA_URL'],
+    help: 'a metadata service; repeat it or separate with commas for several',
+    repeatable: true,
+  },
+  artifactsUrl: {
+    flags: '--artifacts-url <url>',
+    env: ['MILLRACE_ARTIFACTS_URL'],
+    help: 'an artifacts service; repeat it or separate with commas for several',
+    repeatable: true,
+  },
+  jobsUrl: {
+    flags: '--jobs-url <url>',
+    env: ['MILLRACE_JOBS_URL'],
+    help: 'a gc-worker; repeat it or separate with commas for several',
+    repeatable: true,
+  },
+  redisUrl: { flags: '--redis-url <url>', env: ['MILLRACE_REDIS_URL'], help: 'Redis for the job queues: redis://HOST:PORT' },
+  redisPrefix: { flags: '--redis-prefix <text>', env: ['MILLRACE_REDIS_PREFIX'], help: 'begins every key in Redis (default: millrace)' },
+  jobConcurrency: { flags: '--job-concurrency <n>', env: ['MILLRACE_JOB_CONCURRENCY'], help: 'jobs at once in one process (default: 4)' },
+  workers: { flags: '-w, --workers <n>', env: ['MLFLOW_WORKERS'], help: 'ignored: one process serves every request', ignored: true },
+  gunicornOpts: { flags: '--gunicorn-opts <text>', env: ['MLFLOW_GUNICORN_OPTS'], help: 'ignored', ignored: true },
+  uvicornOpts: { flags: '--uvicorn-opts <text>', env: ['MLFLOW_UVICORN_OPTS'], help: 'ignored', ignored: true },
+  waitressOpts: { flags: '--waitress-opts <text>', help: 'ignored', ignored: true },
+  dev: { flags: '--dev', help: 'ignored', ignored: true },
+} as const satisfies Record<string, OptionSpec>
+
+export type OptionName = keyof typeof OPTIONS

@@ -1,0 +1,53 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import { connectNodeAdapter } from '@connectrpc/connect-node'
+import { listen } from '@millrace/kit/listen'
+import type { Logger } from '@millrace/kit/logger'
+import { type Route, register } from '@millrace/kit/rpc'
+import type { AddressConfig } from './config.ts'
+import type { Opened } from './targets.ts'
+
+const MESSAGE_BYTES_MAX = 256 * 1024 * 1024
+const CALL_TIMEOUT_MS_MAX = 20 * 60_000
+
+export interface Served {
+  readonly address: AddressConfig
+  readonly routes: readonly Route[]
+  readonly ready: () => Promise<void>
+  /** Handlers by path, beside RPC. */
+  readonly raw?: Readonly<Record<string, RequestListener>>
+  readonly log: Logger
+}
+
+/** A port for the other services: RPC, `/health` and `/ready`. Nobody else should reach it: it asks for no credentials. */
+export async function serve({ address, routes, ready, raw = {}, log }: Served): Promise<Opened> {
+  const rpc = connectNodeAdapter({
+    routes: router => register(router, routes),
+    acceptCompression: [],
+    readMaxBytes: MESSAGE_BYTES_MAX,
+    writeMaxBytes: MESSAGE_BYTES_MAX,
+    maxTimeoutMs: CALL_TIMEOUT_MS_MAX,
+  })
+  const handler: RequestListener = (request, response) => {
+    const path = request.url?.split('?', 1)[0] ?? ''
+    if (path === '/health') return answer(response, 200, 'OK')
+    if (path === '/ready') return void answerReady(ready, response, log)
+    const own = raw[path]
+    if (own) return void own(request, response)
+    rpc(request, response)
+  }
+  return listen({ ...address, handler })
+}
+
+function answer(response: ServerResponse<IncomingMessage>, status: number, text: string): void {
+  response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(text)
+}
+
+async function answerReady(ready: () => Promise<void>, response: ServerResponse<IncomingMessage>, log: Logger): Promise<void> {
+  try {
+    await ready()
+    answer(response, 200, 'OK')
+  } catch (error) {
+    log.warn('Not ready', { error })
+    answer(response, 503, 'Not ready')
+  }
+}

@@ -1,0 +1,75 @@
+import type { Env, Flags } from '@millrace/kit/config'
+import type { Logger } from '@millrace/kit/logger'
+import type { OptionName } from './cli/options.ts'
+
+/** What a target is started with. */
+export interface Setup {
+  readonly env: Env
+  readonly flags: Flags
+  readonly log: Logger
+}
+
+/** A target at work. Disposing it stops accepting, finishes what was accepted and closes the stores. */
+export interface Opened extends AsyncDisposable {
+  readonly url: string
+}
+
+export interface Target {
+  readonly summary: string
+  readonly options: readonly OptionName[]
+  /** Loads the target's code only now: a process pays for the parts it runs. */
+  open(setup: Setup): Promise<Opened>
+}
+
+const PUBLIC = [
+  'host',
+  'port',
+  'staticPrefix',
+  'serveArtifacts',
+  'noServeArtifacts',
+  'artifactsOnly',
+  'allowedHosts',
+  'corsAllowedOrigins',
+  'xFrameOptions',
+  'disableSecurityMiddleware',
+] as const
+const IGNORED = ['workers', 'gunicornOpts', 'uvicornOpts', 'waitressOpts', 'dev'] as const
+
+export const TARGETS: Readonly<Record<string, Target>> = {
+  server: {
+    summary: 'Run everything in one process',
+    options: ['backendStoreUri', 'controlStoreUri', 'defaultArtifactRoot', 'artifactsDestination', ...PUBLIC, 'jobConcurrency', ...IGNORED],
+    open: async setup => (await import('./targets/server.ts')).openServer(setup),
+  },
+  gateway: {
+    summary: 'Run the public port; the other services are elsewhere',
+    options: ['metadataUrl', 'artifactsUrl', 'jobsUrl', ...PUBLIC, ...IGNORED],
+    open: async setup => (await import('./targets/gateway.ts')).openGateway(setup),
+  },
+  metadata: {
+    summary: 'Run the service that owns the tracking database',
+    options: ['backendStoreUri', 'defaultArtifactRoot', 'serveArtifacts', 'noServeArtifacts', 'artifactsDestination', 'host', 'port'],
+    open: async setup => (await import('./targets/metadata.ts')).openMetadataTarget(setup),
+  },
+  artifacts: {
+    summary: 'Run the service that owns the artifact stores',
+    options: ['artifactsDestination', 'defaultArtifactRoot', 'serveArtifacts', 'noServeArtifacts', 'host', 'port'],
+    open: async setup => (await import('./targets/artifacts.ts')).openArtifactsTarget(setup),
+  },
+  'gc-worker': {
+    summary: 'Run the jobs that delete for good and complete uploads',
+    options: [
+      'controlStoreUri',
+      'backendStoreUri',
+      'defaultArtifactRoot',
+      'redisUrl',
+      'redisPrefix',
+      'jobConcurrency',
+      'metadataUrl',
+      'artifactsUrl',
+      'host',
+      'port',
+    ],
+    open: async setup => (await import('./targets/gc-worker.ts')).openGcWorkerTarget(setup),
+  },
+}

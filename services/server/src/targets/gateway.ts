@@ -1,0 +1,29 @@
+import { checkGateway, readGateway, startGateway } from '@millrace/gateway/service'
+import { createByteClient } from '@millrace/kit/byte-client'
+import { checkUpstreams, readUpstreams, type UpstreamConfig } from '../config.ts'
+import { closeWith } from '../lifetime.ts'
+import type { Opened, Setup } from '../targets.ts'
+import { createUpstream } from '../upstream.ts'
+
+/** The public port alone; the other services are called over the network. */
+export async function openGateway({ env, flags }: Setup): Promise<Opened> {
+  const config = checkGateway(readGateway(env, flags))
+  const urls = checkUpstreams(readUpstreams(env, flags), config.artifactsOnly ? ['artifacts'] : ['metadata'])
+  await using stack = new AsyncDisposableStack()
+  const ready: Record<string, () => Promise<void>> = {}
+  const reach = (part: keyof UpstreamConfig) => {
+    if (urls[part].length === 0) return undefined
+    const upstream = stack.use(createUpstream(part, urls[part]))
+    ready[part] = () => upstream.ready()
+    return upstream
+  }
+  const artifacts = reach('artifacts')
+  const port = await startGateway(config, {
+    metadata: config.artifactsOnly ? undefined : reach('metadata')?.transport,
+    artifacts: artifacts?.transport,
+    bytes: artifacts && stack.use(createByteClient(artifacts.pick)),
+    jobs: reach('jobs')?.transport,
+    ready,
+  })
+  return closeWith(stack, port)
+}

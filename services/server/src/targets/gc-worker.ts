@@ -1,0 +1,19 @@
+import { checkGcWorker, openGcWorker, readGcWorker } from '@millrace/gc-worker/service'
+import { checkAddress, checkUpstreams, readAddress, readUpstreams } from '../config.ts'
+import { closeWith } from '../lifetime.ts'
+import { serve } from '../serve.ts'
+import type { Opened, Setup } from '../targets.ts'
+import { createUpstream } from '../upstream.ts'
+
+const DEFAULT_PORT = 5103
+
+export async function openGcWorkerTarget({ env, flags, log }: Setup): Promise<Opened> {
+  const address = checkAddress(readAddress(env, flags), DEFAULT_PORT)
+  const urls = checkUpstreams(readUpstreams(env, flags), ['metadata', 'artifacts'])
+  const config = checkGcWorker(readGcWorker(env, flags))
+  await using stack = new AsyncDisposableStack()
+  const metadata = stack.use(createUpstream('metadata', urls.metadata)).transport
+  const artifacts = stack.use(createUpstream('artifacts', urls.artifacts)).transport
+  const worker = stack.use(await openGcWorker(config, { metadata, artifacts, log }))
+  return closeWith(stack, await serve({ address, routes: worker.routes, ready: () => worker.ready(), log }))
+}

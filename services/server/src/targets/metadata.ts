@@ -1,0 +1,14 @@
+import { checkMetadata, openMetadata, readMetadata } from '@millrace/metadata/service'
+import { checkAddress, readAddress } from '../config.ts'
+import { closeWith } from '../lifetime.ts'
+import { serve } from '../serve.ts'
+import type { Opened, Setup } from '../targets.ts'
+
+const DEFAULT_PORT = 5101
+
+export async function openMetadataTarget({ env, flags, log }: Setup): Promise<Opened> {
+  const address = checkAddress(readAddress(env, flags), DEFAULT_PORT)
+  await using stack = new AsyncDisposableStack()
+  const metadata = stack.use(await openMetadata(checkMetadata(readMetadata(env, flags))))
+  return closeWith(stack, await serve({ address, routes: metadata.routes, ready: () => metadata.ready(), log }))
+}
