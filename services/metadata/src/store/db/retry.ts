@@ -1,17 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isRetryable } from './errors.ts'
 
-const attemptsMax = 6
-const backoffMs = 10
+const retryForMs = 20_000
+const backoffMs = 5
+const backoffMsMax = 250
 
-/** Runs `work` again after a serialization failure, a deadlock or a busy lock; the last failure is thrown. */
+/** Runs `work` again after a serialization failure, a deadlock or a lock held elsewhere; the last failure is thrown. */
 export async function retrying<T>(work: () => Promise<T>): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
+  const deadline = Date.now() + retryForMs
+  for (let wait = backoffMs; ; wait = Math.min(2 * wait, backoffMsMax)) {
     try {
       return await work()
     } catch (reason) {
-      if (attempt === attemptsMax || !isRetryable(reason)) throw reason
-      await sleep(backoffMs * 2 ** attempt * (0.5 + Math.random()))
+      if (!isRetryable(reason) || Date.now() > deadline) throw reason
+      await sleep(wait * (0.5 + Math.random()))
     }
   }
 }

@@ -7,7 +7,9 @@ import { translateError } from './errors.ts'
 import { retrying } from './retry.ts'
 import { checkRevision, headSchema } from './revision.ts'
 
-const busyTimeoutMs = 20_000
+/** Waiting for another process's lock holds the thread, so little of it is done here and the rest by trying again. */
+const busyTimeoutMs = 100
+const openTimeoutMs = 20_000
 const statementsMax = 500
 /** A checkpoint copies the log into the file while writers wait: little and often keeps each wait to a few milliseconds. */
 const checkpointPages = 1000
@@ -16,10 +18,11 @@ const cacheKib = 32 * 1024
 /** One writing connection, first come first served, and one that only reads. WAL, and a commit returns after fsync. */
 export async function openSqlite(path: string | undefined): Promise<SqliteDatabase> {
   if (path) await mkdir(dirname(path), { recursive: true })
-  const writer = connect(path ?? ':memory:')
+  const writer = connect(path ?? ':memory:', false, openTimeoutMs)
   try {
     if (path) writer.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = ${checkpointPages}`)
     await createSchema(writer)
+    writer.exec(`PRAGMA busy_timeout = ${busyTimeoutMs}`)
   } catch (reason) {
     writer.close()
     throw reason
@@ -28,8 +31,8 @@ export async function openSqlite(path: string | undefined): Promise<SqliteDataba
   return new Sqlite(path, writer, reader)
 }
 
-function connect(path: string, readOnly = false): DatabaseSync {
-  const db = new DatabaseSync(path, { readOnly, enableForeignKeyConstraints: true, timeout: busyTimeoutMs })
+function connect(path: string, readOnly = false, timeout = busyTimeoutMs): DatabaseSync {
+  const db = new DatabaseSync(path, { readOnly, enableForeignKeyConstraints: true, timeout })
   db.exec(`PRAGMA case_sensitive_like = ON; PRAGMA cache_size = -${cacheKib}; PRAGMA temp_store = MEMORY`)
   return db
 }

@@ -1,0 +1,200 @@
+import { alreadyExists, doesNotExist, invalidParameter, invalidState } from '@millrace/kit/errors'
+import { experimentId } from '../search/values.ts'
+import { appendToUriPath, resolveIfLocal } from './artifact-uri.ts'
+import { deleteAssessmentsOf } from './assessments.ts'
+import { isUniqueViolation } from './db/errors.ts'
+import { type AnyDatabase, type Executor, statement } from './db.ts'
+
+export interface ExperimentRow {
+  experiment_id: number
+  name: string
+  artifact_location: string | null
+  lifecycle_stage: string
+  creation_time: number | null
+  last_update_time: number | null
+  workspace: string
+}
+
+export interface Tag {
+  key: string
+  value: string
+}
+
+export interface ExperimentWithTags extends ExperimentRow {
+  tags: { key: string; value: string | null }[]
+}
+
+export interface ExperimentOptions {
+  readonly defaultArtifactRoot: string
+}
+
+const workspace = 'default'
+const defaultId = 0
+const INT32_MAX = 2_147_483_647n
+
+/** Experiments with their tags. Ids are decimal texts; "" is the default experiment, as in MLflow's store. */
+export class Experiments {
+  readonly #db: AnyDatabase
+  readonly #root: string
+  readonly #tagsOf: (id: number) => ReturnType<ReturnType<typeof statement<{ key: string; value: string | null }>>>
+
+  constructor(db: AnyDatabase, { defaultArtifactRoot }: ExperimentOptions) {
+    this.#db = db
+    this.#root = resolveIfLocal(defaultArtifactRoot)
+    this.#tagsOf = statement(db.kysely.selectFrom('experiment_tags').select(['key', 'value']).where('experiment_id', '=', 0).compile().sql)
+  }
+
+  /** @throws Error when experiments belong to a workspace: without workspaces they could not be reached. */
+  async checkWorkspaces(): Promise<void> {
+    const query = this.#db.kysely.selectFrom('experiments').select('workspace').where('workspace', '!=', workspace).limit(1).compile()
+    const found = await this.#db.get(query)
+    if (found) throw new Error(`experiments exist outside the default workspace, in '${found.workspace}': Millrace has no workspaces`)
+  }
+
+  /** Makes the default experiment, id 0, when there is none. */
+  async ensureDefault(): Promise<void> {
+    const now = Date.now()
+    const values = {
+      experiment_id: defaultId,
+      name: 'Default',
+      artifact_location: appendToUriPath(this.#root, String(defaultId)),
+      lifecycle_stage: 'active',
+      creation_time: now,
+      last_update_time: now,
+      workspace,
+    }
+    const insert = this.#db.kysely
+      .insertInto('experiments')
+      .values(values)
+      .onConflict(c => c.doNothing())
+    await this.#db.run(insert.compile())
+  }
+
+  /** @throws RESOURCE_ALREADY_EXISTS when an experiment, a deleted one too, has the name. */
+  async create(name: string, artifactLocation: string | undefined, tags: readonly Tag[]): Promise<string> {
+    const { kysely } = this.#db
+    const now = Date.now()
+    const values = {
+      name,
+      artifact_location: artifactLocation,
+      lifecycle_stage: 'active',
+      creation_time: now,
+      last_update_time: now,
+      workspace,
+    }
+    try {
+      return await this.#db.transaction(async tx => {
+        const insert = kysely.insertInto('experiments').values(values).returning('experiment_id')
+        const id = (await tx.all(insert.compile()))[0]?.experiment_id as number
+        if (!artifactLocation) {
+          const location = appendToUriPath(this.#root, String(id))
+          await tx.run(kysely.updateTable('experiments').set({ artifact_location: location }).where('experiment_id', '=', id).compile())
+        }
+        if (tags.length > 0) {
+          const rows = tags.map(({ key, value }) => ({ experiment_id: id, key, value }))
+          await tx.run(kysely.insertInto('experiment_tags').values(rows).compile())
+        }
+        return String(id)
+      })
+    } catch (reason) {
+      if (!isUniqueViolation(reason)) throw reason
+      throw alreadyExists(`Experiment(name=${name}) already exists. Error: the name is taken`, { cause: reason })
+    }
+  }
+
+  /** In any lifecycle stage. @throws RESOURCE_DOES_NOT_EXIST */
+  async get(id: string): Promise<ExperimentWithTags> {
+    return this.#withTags(await this.#find(this.#db, id))
+  }
+
+  /** In any lifecycle stage. */
+  async getByName(name: string): Promise<ExperimentWithTags | undefined> {
+    const query = this.#db.kysely.selectFrom('experiments').selectAll().where('name', '=', name).where('workspace', '=', workspace)
+    const row = (await this.#db.get(query.compile())) as ExperimentRow | undefined
+    return row && this.#withTags(row)
+  }
+
+  /** @throws INVALID_STATE when it is deleted, BAD_REQUEST when the name is taken. */
+  async rename(id: string, name: string): Promise<void> {
+    await this.#db.transaction(async tx => {
+      const found = await this.#find(tx, id)
+      if (found.lifecycle_stage !== 'active') throw invalidState('Cannot rename a non-active experiment.')
+      await this.#update(tx, found.experiment_id, { name })
+    })
+  }
+
+  /** Deletes an active experiment and all of its runs; both can be restored. */
+  async delete(id: string): Promise<void> {
+    await this.#db.transaction(async tx => {
+      const found = await this.#find(tx, id, 'active')
+      const { kysely } = this.#db
+      const inExperiment = kysely.selectFrom('runs').select('run_uuid').where('experiment_id', '=', found.experiment_id)
+      const runs = await tx.all(inExperiment.compile())
+      await deleteAssessmentsOf(
+        this.#db,
+        tx,
+        runs.map(run => run.run_uuid),
+      )
+      await this.#update(tx, found.experiment_id, { lifecycle_stage: 'deleted' })
+      await this.#updateRuns(tx, found.experiment_id, { lifecycle_stage: 'deleted', deleted_time: Date.now() })
+    })
+  }
+
+  /** Makes a deleted experiment and all of its runs active, those too that were deleted before it. */
+  async restore(id: string): Promise<void> {
+    await this.#db.transaction(async tx => {
+      const found = await this.#find(tx, id, 'deleted')
+      await this.#update(tx, found.experiment_id, { lifecycle_stage: 'active' })
+      await this.#updateRuns(tx, found.experiment_id, { lifecycle_stage: 'active', deleted_time: null })
+    })
+  }
+
+  /** @param guard sees the experiment's tags before the write and may throw. */
+  async setTag(id: string, { key, value }: Tag, guard?: (experiment: ExperimentWithTags) => void): Promise<void> {
+    await this.#db.transaction(async tx => {
+      const found = await this.#find(tx, id)
+      if (guard) guard(await this.#withTags(found, tx))
+      checkActive(found)
+      const insert = this.#db.kysely.insertInto('experiment_tags').values({ experiment_id: found.experiment_id, key, value })
+      await tx.run(insert.onConflict(c => c.columns(['key', 'experiment_id']).doUpdateSet({ value })).compile())
+    })
+  }
+
+  /** @throws RESOURCE_DOES_NOT_EXIST when the experiment or the tag is absent. */
+  async deleteTag(id: string, key: string): Promise<void> {
+    await this.#db.transaction(async tx => {
+      const found = await this.#find(tx, id)
+      checkActive(found)
+      const remove = this.#db.kysely.deleteFrom('experiment_tags').where('experiment_id', '=', found.experiment_id).where('key', '=', key)
+      if ((await tx.run(remove.compile())) === 0) throw doesNotExist(`No tag with name: ${key} in experiment with id ${id}`)
+    })
+  }
+
+  async #find(on: Executor, id: string, stage?: string): Promise<ExperimentRow> {
+    const number = experimentId(id || String(defaultId))
+    const absent = () => doesNotExist(`No Experiment with id=${number} exists`)
+    if (number < 0n || number > INT32_MAX) throw absent()
+    const query = this.#db.kysely.selectFrom('experiments').selectAll().where('experiment_id', '=', Number(number))
+    const row = (await on.get(query.compile())) as ExperimentRow | undefined
+    if (!row || (stage && row.lifecycle_stage !== stage)) throw absent()
+    return row
+  }
+
+  async #withTags(row: ExperimentRow, on: Executor = this.#db): Promise<ExperimentWithTags> {
+    return { ...row, tags: await on.all(this.#tagsOf(row.experiment_id)) }
+  }
+
+  async #update(tx: Executor, id: number, values: { name?: string; lifecycle_stage?: string }): Promise<void> {
+    const update = this.#db.kysely.updateTable('experiments').set({ ...values, last_update_time: Date.now() })
+    await tx.run(update.where('experiment_id', '=', id).compile())
+  }
+
+  async #updateRuns(tx: Executor, id: number, values: { lifecycle_stage: string; deleted_time: number | null }): Promise<void> {
+    await tx.run(this.#db.kysely.updateTable('runs').set(values).where('experiment_id', '=', id).compile())
+  }
+}
+
+export function checkActive({ experiment_id, lifecycle_stage }: Pick<ExperimentRow, 'experiment_id' | 'lifecycle_stage'>): void {
+  if (lifecycle_stage === 'active') return
+  throw invalidParameter(`The experiment ${experiment_id} must be in the 'active' state. Current state is ${lifecycle_stage}.`)
+}

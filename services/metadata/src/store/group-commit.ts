@@ -1,0 +1,80 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { temporarilyUnavailable } from '@millrace/kit/errors'
+
+/** One caller's write, settled when its rows are committed or refused. */
+export interface Entry<Op, Result> {
+  readonly op: Op
+  resolve(result: Result): void
+  reject(reason: unknown): void
+}
+
+export interface GroupOptions<Op, Result> {
+  /** Commits the entries of one group and settles every one of them. */
+  write(group: readonly Entry<Op, Result>[]): Promise<void>
+  /** Rows that an entry writes, about. */
+  weigh(op: Op): number
+  /** Entries that must not share a transaction with an earlier one; they wait for the next. */
+  conflicts?(op: Op, group: readonly Entry<Op, Result>[]): boolean
+}
+
+/** A metric is 10 microseconds of a SQLite writer: no group holds the thread for much more than 20 ms. */
+const weightMax = 2000
+
+/**
+ * Requests that arrive while a transaction is being written share the next one, so that one fsync serves them all: alone a durable
+ * commit costs 200 microseconds, among 64 it costs 3.
+ */
+export class GroupCommit<Op, Result> implements AsyncDisposable {
+  readonly #options: GroupOptions<Op, Result>
+  #waiting: Entry<Op, Result>[] = []
+  #draining: Promise<void> | undefined
+  #closed = false
+
+  constructor(options: GroupOptions<Op, Result>) {
+    this.#options = options
+  }
+
+  submit(op: Op): Promise<Result> {
+    if (this.#closed) return Promise.reject(temporarilyUnavailable('The server is shutting down'))
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ op, resolve, reject })
+      this.#draining ??= this.#drain()
+    })
+  }
+
+  async #drain(): Promise<void> {
+    do {
+      // Whatever this turn of the event loop has read from its sockets comes along.
+      await turn()
+      const group = this.#take()
+      try {
+        await this.#options.write(group)
+      } catch (reason) {
+        for (const entry of group) entry.reject(reason)
+      }
+    } while (this.#waiting.length > 0)
+    this.#draining = undefined
+  }
+
+  #take(): Entry<Op, Result>[] {
+    const { weigh, conflicts } = this.#options
+    const group: Entry<Op, Result>[] = []
+    const later: Entry<Op, Result>[] = []
+    let weight = 0
+    for (const entry of this.#waiting) {
+      const size = weigh(entry.op)
+      if (group.length > 0 && (weight + size > weightMax || conflicts?.(entry.op, group))) later.push(entry)
+      else {
+        group.push(entry)
+        weight += size
+      }
+    }
+    this.#waiting = later
+    return group
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true
+    while (this.#draining) await this.#draining
+  }
+}

@@ -1,0 +1,28 @@
+import { badRequest, doesNotExist, invalidParameter, type MlflowError } from '@millrace/kit/errors'
+import { repr } from '../search/python.ts'
+import type { KeyValue, LogEntry } from './run-writes.ts'
+
+export const runAbsent = (runId: string): MlflowError => doesNotExist(`Run with id=${runId} not found`)
+
+export function checkRunActive(runId: string, stage: string): void {
+  if (stage !== 'active') throw invalidParameter(`The run ${runId} must be in the 'active' state. Current state is ${stage}.`)
+}
+
+export const modelAbsent = (modelId: string): MlflowError => badRequest(`There is no logged model with id '${modelId}' to log a metric to`)
+
+export interface ParamConflict extends KeyValue {
+  oldValue: string
+}
+
+/** The conflict of a single param, or all those of a batch, in MLflow's words. */
+export function paramsChanged({ runId, batch }: LogEntry, conflicts: readonly ParamConflict[]): MlflowError {
+  const [first] = conflicts
+  if (batch || !first) {
+    const shown = repr(conflicts.map(({ key, oldValue, value }) => ({ key, old_value: oldValue, new_value: value })))
+    return invalidParameter(`Changing param values is not allowed. Params were already logged='${shown}' for run ID='${runId}'.`)
+  }
+  return invalidParameter(
+    `Changing param values is not allowed. Param with key='${first.key}' was already logged with value='${first.oldValue}' ` +
+      `for run ID='${runId}'. Attempted logging new value '${first.value}'.`,
+  )
+}

@@ -1,0 +1,97 @@
+import type { DatabaseSync } from 'node:sqlite'
+import { MlflowError } from '@millrace/kit/errors'
+import { isRetryable, translateError } from './db/errors.ts'
+import { retrying } from './db/retry.ts'
+import type { SqliteDatabase } from './db.ts'
+import { type Entry, GroupCommit } from './group-commit.ts'
+import type { LogEntry, NewRun, RunChange, RunRow, RunWrites } from './run-writes.ts'
+import { SqliteRunStatements } from './sqlite-run-statements.ts'
+
+type Op =
+  | { log: LogEntry; create?: undefined; update?: undefined }
+  | { create: NewRun; update?: undefined }
+  | { update: RunChange; create?: undefined }
+type Result = string | RunRow | undefined
+type Outcome = { result: Result; failure?: undefined } | { failure: MlflowError }
+
+/** All of a group in one transaction of the writing connection. */
+export class SqliteRunWrites implements RunWrites {
+  readonly #db: SqliteDatabase
+  readonly #group: GroupCommit<Op, Result>
+  #statements: SqliteRunStatements | undefined
+
+  constructor(db: SqliteDatabase) {
+    this.#db = db
+    this.#group = new GroupCommit({ write: group => this.#write(group), weigh })
+  }
+
+  async log(log: LogEntry): Promise<void> {
+    await this.#group.submit({ log })
+  }
+
+  create(create: NewRun): Promise<string> {
+    return this.#group.submit({ create }) as Promise<string>
+  }
+
+  update(update: RunChange): Promise<RunRow> {
+    return this.#group.submit({ update }) as Promise<RunRow>
+  }
+
+  async #write(group: readonly Entry<Op, Result>[]): Promise<void> {
+    let outcomes: Outcome[]
+    try {
+      outcomes = await this.#commit(group)
+    } catch (reason) {
+      if (group.length > 1 && !isRetryable(reason)) {
+        for (const entry of group) await this.#write([entry])
+      } else {
+        for (const entry of group) entry.reject(reason)
+      }
+      return
+    }
+    for (let i = 0; i < group.length; i++) {
+      const outcome = outcomes[i] as Outcome
+      if (outcome.failure) group[i]?.reject(outcome.failure)
+      else group[i]?.resolve(outcome.result)
+    }
+  }
+
+  /** @throws what the database throws, with nothing written; a refused entry is an outcome. */
+  #commit(group: readonly Entry<Op, Result>[]): Promise<Outcome[]> {
+    return retrying(() => this.#db.exclusive(writer => this.#transact(writer, group)))
+  }
+
+  #transact(writer: DatabaseSync, group: readonly Entry<Op, Result>[]): Outcome[] {
+    this.#statements ??= new SqliteRunStatements(writer)
+    const statements = this.#statements
+    try {
+      writer.exec('BEGIN IMMEDIATE')
+      statements.begin()
+      const outcomes = group.map(({ op }) => attempt(statements, op))
+      writer.exec('COMMIT')
+      return outcomes
+    } catch (reason) {
+      if (writer.isTransaction) writer.exec('ROLLBACK')
+      throw translateError(reason)
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#group[Symbol.asyncDispose]()
+  }
+}
+
+function weigh(op: Op): number {
+  if ('log' in op) return op.log.metrics.length + op.log.params.length + op.log.tags.length
+  return op.create ? op.create.tags.length + 1 : 1
+}
+
+function attempt(statements: SqliteRunStatements, op: Op): Outcome {
+  try {
+    if ('log' in op) return { result: statements.log(op.log) }
+    return { result: op.create ? statements.create(op.create) : statements.update(op.update) }
+  } catch (reason) {
+    if (reason instanceof MlflowError) return { failure: reason }
+    throw reason
+  }
+}
