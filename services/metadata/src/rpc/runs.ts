@@ -1,0 +1,150 @@
+import { randomUUID } from 'node:crypto'
+import type { ServiceImpl } from '@connectrpc/connect'
+import { badRequest, doesNotExist, invalidParameter } from '@millrace/kit/errors'
+import { type RunInfo, type RunService, RunStatus, type RunTag } from '@millrace/proto/millrace/tracking/v1/runs_pb'
+import type { MetadataContext } from '../context.ts'
+import { experimentId } from '../search/values.ts'
+import { randomRunName } from '../store/run-names.ts'
+import { type KeyValue, type RunRow, runNameTag } from '../store/run-writes.ts'
+import { checkBatch } from './batch.ts'
+import { checkParam, checkTag } from './entries.ts'
+
+type Methods = 'createRun' | 'updateRun' | 'deleteRun' | 'restoreRun' | 'logParam' | 'setTag' | 'deleteTag' | 'logBatch'
+
+const INT32_MAX = 2_147_483_647n
+const none: readonly never[] = []
+
+export function runWrites({
+  writes,
+  runs,
+  config,
+}: Pick<MetadataContext, 'writes' | 'runs' | 'config'>): Pick<ServiceImpl<typeof RunService>, Methods> {
+  const truncate = config.truncateLongValues
+  return {
+    async createRun(request) {
+      const { userId = '', startTime = 0n } = request
+      const experiment = checkExperiment(request.experimentId ?? '')
+      const tags = request.tags.map(({ key = '', value = '' }) => ({ key, value }))
+      const name = nameOf(request.runName ?? '', tags)
+      const runId = randomUUID().replaceAll('-', '')
+      const artifactUri = await writes.create({ runId, experimentId: experiment, userId, name, startTime, tags })
+      return {
+        $typeName: 'millrace.tracking.v1.CreateRunResponse' as const,
+        run: {
+          $typeName: 'millrace.tracking.v1.Run' as const,
+          info: {
+            $typeName: 'millrace.tracking.v1.RunInfo' as const,
+            runUuid: runId,
+            experimentId: String(experiment),
+            runName: name,
+            userId,
+            status: RunStatus.RUNNING,
+            startTime,
+            artifactUri,
+            lifecycleStage: 'active',
+            runId,
+          },
+          data: { $typeName: 'millrace.tracking.v1.RunData' as const, metrics: [], params: [], tags: tags.map(tagMessage) },
+          inputs: { $typeName: 'millrace.tracking.v1.RunInputs' as const, datasetInputs: [], modelInputs: [] },
+        },
+      }
+    },
+
+    async updateRun(request) {
+      const runId = request.runId || request.runUuid || ''
+      const status = request.status === undefined ? undefined : statusName(request.status)
+      const row = await writes.update({ runId, status, endTime: request.endTime, name: request.runName })
+      return { $typeName: 'millrace.tracking.v1.UpdateRunResponse' as const, runInfo: infoMessage(row) }
+    },
+
+    async deleteRun(request) {
+      await runs.delete(request.runId ?? '')
+      return { $typeName: 'millrace.tracking.v1.DeleteRunResponse' as const }
+    },
+
+    async restoreRun(request) {
+      await runs.restore(request.runId ?? '')
+      return { $typeName: 'millrace.tracking.v1.RestoreRunResponse' as const }
+    },
+
+    async logParam(request) {
+      const params = [checkParam(request, 'key', truncate)]
+      await writes.log({ runId: request.runId || request.runUuid || '', metrics: none, params, tags: none, batch: false })
+      return { $typeName: 'millrace.tracking.v1.LogParamResponse' as const }
+    },
+
+    async setTag(request) {
+      const tag = checkTag(request, '', truncate)
+      const tags = tag.key === runNameTag && tag.value === '' ? none : [tag]
+      await writes.log({ runId: request.runId || request.runUuid || '', metrics: none, params: none, tags, batch: false })
+      return { $typeName: 'millrace.tracking.v1.SetTagResponse' as const }
+    },
+
+    async deleteTag(request) {
+      await runs.deleteTag(request.runId ?? '', request.key ?? '')
+      return { $typeName: 'millrace.tracking.v1.DeleteTagResponse' as const }
+    },
+
+    async logBatch(request) {
+      await writes.log(checkBatch(request, truncate))
+      return { $typeName: 'millrace.tracking.v1.LogBatchResponse' as const }
+    },
+  }
+}
+
+/** MLflow's store takes "" for the default experiment when it looks it up, and then fails to refer to it. */
+function checkExperiment(text: string): number {
+  if (text === '') throw badRequest('A run needs an experiment: experiment_id is empty')
+  const id = experimentId(text)
+  if (id < 0n || id > INT32_MAX) throw doesNotExist(`No Experiment with id=${id} exists`)
+  return Number(id)
+}
+
+/** The run's name: as given, as its tag says, or a random one. The tag is added to `tags` when it isn't there. */
+function nameOf(given: string, tags: KeyValue[]): string {
+  if (new Set(tags.map(tag => tag.key)).size < tags.length) throw badRequest('A run cannot have two tags of the same key')
+  const tagged = tags.find(tag => tag.key === runNameTag)
+  if (given && tagged?.value && given !== tagged.value) {
+    throw invalidParameter(
+      "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values " +
+        `(run_name='${given}', mlflow.runName='${tagged.value}').`,
+    )
+  }
+  const name = given || tagged?.value || randomRunName()
+  if (!tagged) tags.push({ key: runNameTag, value: name })
+  return name
+}
+
+const STATUS_NAMES: Record<RunStatus, string | undefined> = {
+  [RunStatus.UNSPECIFIED]: undefined,
+  [RunStatus.RUNNING]: 'RUNNING',
+  [RunStatus.SCHEDULED]: 'SCHEDULED',
+  [RunStatus.FINISHED]: 'FINISHED',
+  [RunStatus.FAILED]: 'FAILED',
+  [RunStatus.KILLED]: 'KILLED',
+}
+
+function statusName(status: RunStatus): string {
+  const name = STATUS_NAMES[status]
+  if (!name) throw invalidParameter(`Invalid run status ${status}: use RUNNING, SCHEDULED, FINISHED, FAILED or KILLED`)
+  return name
+}
+
+const tagMessage = ({ key, value }: KeyValue): RunTag => ({ $typeName: 'millrace.tracking.v1.RunTag', key, value })
+
+function infoMessage(row: RunRow): RunInfo {
+  const status = Object.entries(STATUS_NAMES).find(([, name]) => name === row.status)?.[0]
+  return {
+    $typeName: 'millrace.tracking.v1.RunInfo',
+    runUuid: row.run_uuid,
+    experimentId: String(row.experiment_id),
+    runName: row.name ?? undefined,
+    userId: row.user_id ?? '',
+    status: Number(status ?? RunStatus.UNSPECIFIED),
+    startTime: row.start_time ?? 0n,
+    endTime: row.end_time || undefined,
+    artifactUri: row.artifact_uri || undefined,
+    lifecycleStage: row.lifecycle_stage,
+    runId: row.run_uuid,
+  }
+}
