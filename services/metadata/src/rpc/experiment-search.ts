@@ -3,8 +3,8 @@ import type { Experiment, ExperimentService, SearchExperimentsRequest } from '@m
 import { parseExperimentFilter, parseExperimentOrder } from '../search/experiment-filter.ts'
 import { createPageToken, parsePageToken } from '../search/page-token.ts'
 import type { ReadContext } from '../store/reads.ts'
-import { parsed } from '../store/reads.ts'
 import { type ExperimentRecord, searchExperimentsSql } from '../store/search-experiments.ts'
+import { parsed } from '../store/slices.ts'
 import { checkMaxResults } from './paging.ts'
 import { stagesOf } from './view-type.ts'
 

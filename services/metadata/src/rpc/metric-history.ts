@@ -11,7 +11,7 @@ import type {
 import { createPageToken, parsePageToken } from '../search/page-token.ts'
 import { MetricHistory, type PointRecord } from '../store/metric-history.ts'
 import type { ReadContext } from '../store/reads.ts'
-import { parsed, type Slices } from '../store/reads.ts'
+import { parsed, type Slices } from '../store/slices.ts'
 
 type Methods = 'getMetricHistory' | 'getMetricHistoryBulk' | 'getMetricHistoryBulkInterval'
 

@@ -1,7 +1,8 @@
 import { sql } from 'kysely'
-import type { Reads, Slices } from './reads.ts'
+import type { Reads } from './reads.ts'
 import type { JsonInteger } from './run-sql.ts'
 import type { Fragment, SearchDialect } from './search-dialect.ts'
+import type { Slices } from './slices.ts'
 
 /** One logged point. Integers that a double cannot hold exactly are texts. */
 export type PointRecord = [runId: string, value: number, timestamp: JsonInteger, step: JsonInteger, isNan: boolean | 0 | 1]

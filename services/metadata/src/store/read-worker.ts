@@ -1,6 +1,7 @@
 import { DatabaseSync } from 'node:sqlite'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { ReadAnswer, ReadRequest } from './read-pool.ts'
+import { RunPlaces } from './run-places.ts'
 import { SqliteStatements } from './sqlite-statements.ts'
 
 /** The thread of a read pool: answers one request after the other over its own read-only connection. */
@@ -8,8 +9,9 @@ const port = parentPort
 if (!port) throw new Error('read-worker runs as a worker thread')
 const { path } = workerData as { path: string }
 const database = new DatabaseSync(path, { readOnly: true })
-database.exec('PRAGMA busy_timeout = 20000; PRAGMA case_sensitive_like = ON; PRAGMA query_only = ON')
-const statements = new SqliteStatements(database)
+database.exec('PRAGMA busy_timeout = 20000; PRAGMA case_sensitive_like = ON; PRAGMA temp_store = MEMORY')
+const places = new RunPlaces(database)
+const statements = new SqliteStatements(database, () => places.refresh())
 
 port.on('message', (request: ReadRequest) => {
   port.postMessage(answer(request))

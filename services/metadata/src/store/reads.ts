@@ -1,34 +1,7 @@
-import { setImmediate as pause } from 'node:timers/promises'
-import type { AnyDatabase, Query } from './db.ts'
+import type { AnyDatabase } from './db.ts'
 import { ReadPool } from './read-pool.ts'
-import { type Fragment, POSTGRESQL, type SearchDialect, SQLITE } from './search-dialect.ts'
-
-export type Statement = Pick<Query, 'sql' | 'parameters' | 'name'>
-
-/**
- * A read in two steps on one connection: the ids of a page, then what belongs to those ids.
- * `ids` answers rows of [id, sort key]; every statement of `follow` takes the ids as its only parameter and answers one text per row, `json`.
- */
-export interface PageJob {
-  ids: Statement
-  /** Rows of `ids` that are the page; one more shows that another page follows. */
-  pageSize: number
-  follow: readonly string[]
-}
-
-/** Rows as JSON arrays of at most `SLICE_ROWS_MAX` rows each, so that nobody has to parse a big answer in one go. */
-export type Slices = readonly string[]
-
-export interface PageRead {
-  /** Rows of [id, sort key] in order. */
-  ids: readonly (readonly [id: string, sortKey: string | null])[]
-  more: boolean
-  /** One entry per statement of the job's `follow`. */
-  parts: readonly Slices[]
-}
-
-/** 100 runs with 26 values each are 80 kB of JSON, half a millisecond to parse. */
-export const SLICE_ROWS_MAX = 100
+import { type Fragment, POSTGRESQL, type SearchDialect, SQLITE, SQLITE_FILE } from './search-dialect.ts'
+import { type PageJob, type PageRead, type Slices, type Statement, slice } from './slices.ts'
 
 /** How stores read. Long reads never run on the thread that serves requests. */
 export interface Reads extends AsyncDisposable {
@@ -41,22 +14,6 @@ export interface Reads extends AsyncDisposable {
   page(job: PageJob): Promise<PageRead>
 }
 
-export function slice(rows: readonly string[]): string[] {
-  const slices: string[] = []
-  for (let at = 0; at < rows.length; at += SLICE_ROWS_MAX) slices.push(`[${rows.slice(at, at + SLICE_ROWS_MAX).join()}]`)
-  return slices
-}
-
-/** Parses slices one by one and lets other work run between them. */
-export async function* parsed<T>(slices: Slices): AsyncGenerator<T[]> {
-  let first = true
-  for (const text of slices) {
-    if (!first) await pause()
-    first = false
-    yield JSON.parse(text) as T[]
-  }
-}
-
 interface JsonRow {
   json: string
 }
@@ -67,7 +24,7 @@ export function openReads(db: AnyDatabase): Reads {
   const texts = async (statement: Statement) => (await db.all<JsonRow>(statement)).map(row => row.json)
   const rows = async (statement: Statement) => slice(await texts(statement))
   return {
-    dialect: db.dialect === 'sqlite' ? SQLITE : POSTGRESQL,
+    dialect: db.dialect === 'postgresql' ? POSTGRESQL : pool ? SQLITE_FILE : SQLITE,
     compile: fragment => fragment.compile(db.kysely),
     texts,
     rows: statement => pool?.rows(statement) ?? rows(statement),

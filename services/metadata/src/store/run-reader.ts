@@ -1,6 +1,7 @@
-import { type PageRead, parsed, type Reads } from './reads.ts'
+import type { Reads } from './reads.ts'
 import { type DatasetInputRecord, type ModelEdgeRecord, type RunRecord, type RunStatements, runStatements } from './run-sql.ts'
 import { type RunSearch, searchRunsSql } from './search-runs.ts'
+import { type PageRead, parsed } from './slices.ts'
 
 /** A run with its edges. */
 export interface RunAggregate {

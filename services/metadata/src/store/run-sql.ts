@@ -75,12 +75,12 @@ export function runStatements(d: SearchDialect): RunStatements {
   )
   const edge = d.jsonArray('i.source_id', 'i.destination_id', d.jsonInteger('i.step'), 'i.source_type')
   return {
-    runs: `SELECT ${run} AS json FROM ${d.pageIds} ${d.joinFromIds} runs r ON r.run_uuid = id`,
+    runs: `SELECT ${run} AS json FROM ${d.pageIds} ${d.join} runs r ON r.run_uuid = id`,
     datasetInputs:
-      `SELECT ${d.jsonText(dataset, inputTags)} AS json FROM ${d.pageIds} ${d.joinFromIds} inputs i ON i.destination_type = 'RUN' AND i.destination_id = id ` +
+      `SELECT ${d.jsonText(dataset, inputTags)} AS json FROM ${d.pageIds} ${d.join} inputs i ON i.destination_type = 'RUN' AND i.destination_id = id ` +
       `JOIN datasets d ON d.dataset_uuid = i.source_id ORDER BY ${d.inserted('i')}`,
     modelEdges:
-      `SELECT ${d.asText(edge)} AS json FROM ${d.pageIds} ${d.joinFromIds} inputs i ON i.source_id = id AND ` +
+      `SELECT ${d.asText(edge)} AS json FROM ${d.pageIds} ${d.join} inputs i ON i.source_id = id AND ` +
       `((i.source_type = 'RUN_OUTPUT' AND i.destination_type = 'MODEL_OUTPUT') OR (i.source_type = 'RUN_INPUT' AND i.destination_type = 'MODEL_INPUT')) ` +
       `ORDER BY ${d.inserted('i')}`,
   }

@@ -25,8 +25,10 @@ export interface SearchDialect {
   jsonText(...values: string[]): string
   /** One JSON value as a result column. */
   asText(json: string): string
-  /** A join that keeps the ids of the page outermost. */
-  joinFromIds: string
+  /** A join that reads its tables in the order in which they are written, where the database lets us say so. */
+  join: string
+  /** The runs `r` of some experiments: what stands after FROM, a condition, and the start time to sort by. */
+  runsOf(experimentIds: readonly bigint[]): { from: Fragment; where: Fragment; startTime: Fragment }
 }
 
 const MAX_SAFE = Number.MAX_SAFE_INTEGER
@@ -46,7 +48,18 @@ export const SQLITE: SearchDialect = {
   inserted: table => `${table}.rowid`,
   asText: json => json,
   jsonText: (...values) => `'[' || ${values.join(" || ',' || ")} || ']'`,
-  joinFromIds: 'CROSS JOIN',
+  join: 'CROSS JOIN',
+  runsOf: ids => ({ from: sql`runs r`, where: SQLITE.oneOfIds(sql`r.experiment_id`, ids), startTime: sql`r.start_time` }),
+}
+
+/** For the connections of a ReadPool, which know the places of an experiment's runs. */
+export const SQLITE_FILE: SearchDialect = {
+  ...SQLITE,
+  runsOf: ids => ({
+    from: sql`run_places p CROSS JOIN runs r ON r.rowid = p.place`,
+    where: sql`${SQLITE.oneOfIds(sql`p.experiment_id`, ids)} AND r.experiment_id = p.experiment_id`,
+    startTime: sql`p.start_time`,
+  }),
 }
 
 export const POSTGRESQL: SearchDialect = {
@@ -65,5 +78,6 @@ export const POSTGRESQL: SearchDialect = {
   inserted: table => `${table}.ctid`,
   asText: json => `(${json})::text`,
   jsonText: (...values) => `json_build_array(${values.join(', ')})::text`,
-  joinFromIds: 'JOIN',
+  join: 'JOIN',
+  runsOf: ids => ({ from: sql`runs r`, where: POSTGRESQL.oneOfIds(sql`r.experiment_id`, ids), startTime: sql`r.start_time` }),
 }

@@ -29,23 +29,28 @@ const column = (name: string) => sql.raw(name)
 /** The ids of a page of runs, in order: rows of [id, sort_key], the sort key being the start time. */
 export function searchRunsSql(search: RunSearch, d: SearchDialect): Fragment {
   const joins: Fragment[] = []
-  const where: Fragment[] = [d.oneOfIds(column('r.experiment_id'), search.experimentIds), stageIn(search.stages)]
-  search.conditions.forEach((condition, i) => {
+  const runs = d.runsOf(search.experimentIds)
+  const where: Fragment[] = [runs.where, stageIn(search.stages)]
+  bestFirst(search.conditions).forEach((condition, i) => {
     where.push(conditionSql(condition, `f${i}`, joins, d))
   })
   const order = search.order.flatMap((term, i) => orderSql(term, `o${i}`, joins, d))
-  if (!search.order.some(term => term.by === 'attribute' && term.name === 'start_time')) order.push(sql`r.start_time DESC NULLS LAST`)
+  if (!search.order.some(term => term.by === 'attribute' && term.name === 'start_time')) order.push(sql`${runs.startTime} DESC NULLS LAST`)
   order.push(sql`r.run_uuid ASC`)
-  if (search.after) where.push(afterSql(search.after))
+  if (search.after) where.push(afterSql(search.after, runs.startTime))
   const offset = search.after ? 0 : search.offset
-  return sql`SELECT r.run_uuid AS id, CAST(r.start_time AS TEXT) AS sort_key FROM runs r ${sql.join(joins, sql` `)} WHERE ${sql.join(where, sql` AND `)} ORDER BY ${sql.join(order)} LIMIT ${search.limit} OFFSET ${offset}`
+  return sql`SELECT r.run_uuid AS id, CAST(${runs.startTime} AS TEXT) AS sort_key FROM ${runs.from} ${sql.join(joins, sql` `)} WHERE ${sql.join(where, sql` AND `)} ORDER BY ${sql.join(order)} LIMIT ${search.limit} OFFSET ${offset}`
 }
 
 const stageIn = (stages: readonly LifecycleStage[]) => sql`r.lifecycle_stage IN (${sql.join(stages.map(stage => sql.lit(stage)))})`
 
 /** The run itself may be gone: the next in order follow its place. */
-const afterSql = ({ startTime, runId }: RunCursor) =>
-  sql`(r.start_time < ${startTime} OR (r.start_time = ${startTime} AND r.run_uuid > ${runId}) OR r.start_time IS NULL)`
+const afterSql = ({ startTime, runId }: RunCursor, column: Fragment) =>
+  sql`(${column} < ${startTime} OR (${column} = ${startTime} AND r.run_uuid > ${runId}) OR ${column} IS NULL)`
+
+/** SQLite looks the conditions up in the order in which they are written: equality leaves the fewest runs for the others. */
+const bestFirst = (conditions: readonly RunCondition[]) =>
+  conditions.toSorted((a, b) => Number(b.operator === '=') - Number(a.operator === '='))
 
 const TABLES = { metric: 'latest_metrics', param: 'params', tag: 'tags' } as const
 
@@ -60,7 +65,7 @@ function conditionSql(condition: RunCondition, alias: string, joins: Fragment[],
       const value = ordered(column(`${alias}.value`), condition.operator, d.real(condition.value))
       // NaN is stored as 0 with is_nan, and differs from every number.
       const nan = column(`${alias}.is_nan`)
-      joins.push(joined('latest_metrics', alias, condition.key))
+      joins.push(joined('latest_metrics', alias, condition.key, d.join))
       return condition.operator === '!=' ? sql`(${value} OR ${nan})` : sql`(${value} AND NOT ${nan})`
     }
     case 'param':
@@ -70,7 +75,7 @@ function conditionSql(condition: RunCondition, alias: string, joins: Fragment[],
         const table = column(TABLES[condition.on])
         return sql`${not}EXISTS (SELECT 1 FROM ${table} t WHERE t.run_uuid = r.run_uuid AND t.key = ${condition.key})`
       }
-      joins.push(joined(TABLES[condition.on], alias, condition.key))
+      joins.push(joined(TABLES[condition.on], alias, condition.key, d.join))
       return text(column(`${alias}.value`), condition, d)
     }
     case 'dataset':
@@ -79,11 +84,11 @@ function conditionSql(condition: RunCondition, alias: string, joins: Fragment[],
 }
 
 function tagSql(alias: string, key: string, condition: TextCondition, joins: Fragment[], d: SearchDialect): Fragment {
-  joins.push(joined('tags', alias, key))
+  joins.push(joined('tags', alias, key, d.join))
   return text(column(`${alias}.value`), condition, d)
 }
 
-const joined = (table: string, alias: string, key: string, kind = 'JOIN') =>
+const joined = (table: string, alias: string, key: string, kind: string) =>
   sql`${column(kind)} ${column(table)} ${column(alias)} ON ${column(alias)}.run_uuid = r.run_uuid AND ${column(alias)}.key = ${key}`
 
 function datasetSql(condition: Extract<RunCondition, { on: 'dataset' }>, d: SearchDialect): Fragment {

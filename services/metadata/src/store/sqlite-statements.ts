@@ -1,5 +1,5 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
-import { type PageJob, type PageRead, type Slices, type Statement, slice } from './reads.ts'
+import { type PageJob, type PageRead, type Slices, type Statement, slice } from './slices.ts'
 
 /** Shapes of searches are few; what a client makes up anew each time must not fill the memory. */
 const STATEMENTS_MAX = 200
@@ -7,10 +7,13 @@ const STATEMENTS_MAX = 200
 /** Reads of one SQLite connection. Statements are prepared once per text. */
 export class SqliteStatements {
   readonly #database: DatabaseSync
+  readonly #beforePage: () => void
   readonly #prepared = new Map<string, StatementSync>()
 
-  constructor(database: DatabaseSync) {
+  /** @param beforePage runs in the transaction of each page before its first statement. */
+  constructor(database: DatabaseSync, beforePage: () => void = () => {}) {
     this.#database = database
+    this.#beforePage = beforePage
   }
 
   all({ sql, parameters }: Statement): unknown[][] {
@@ -27,16 +30,16 @@ export class SqliteStatements {
 
   /** All statements of a page see one state of the database. */
   page({ ids, pageSize, follow }: PageJob): PageRead {
-    const nested = this.#database.isTransaction
-    if (!nested) this.#database.exec('BEGIN')
+    this.#database.exec('BEGIN')
     try {
+      this.#beforePage()
       const found = this.all(ids) as [string, string | null][]
       const page = found.slice(0, pageSize)
       const parameters = [JSON.stringify(page.map(row => row[0]))]
       const parts = page.length === 0 ? follow.map(() => []) : follow.map(sql => this.rows({ sql, parameters }))
       return { ids: page, more: found.length > pageSize, parts }
     } finally {
-      if (!nested) this.#database.exec('COMMIT')
+      this.#database.exec('COMMIT')
     }
   }
 

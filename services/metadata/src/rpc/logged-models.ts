@@ -1,0 +1,82 @@
+import type { ServiceImpl } from '@connectrpc/connect'
+import { invalidParameter } from '@millrace/kit/errors'
+import type { LoggedModel, LoggedModelService, LoggedModelStatus } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
+import type { Metric } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
+import type { MetadataContext } from '../context.ts'
+import { repr } from '../search/python.ts'
+import { LoggedModels, type ModelMetricRecord, type ModelRecord } from '../store/logged-models.ts'
+
+const NAME_REFUSED = /[/:.%"']/
+
+export function loggedModels({
+  db,
+  reads,
+  experiments,
+}: Pick<MetadataContext, 'db' | 'reads' | 'experiments'>): ServiceImpl<typeof LoggedModelService> {
+  const store = new LoggedModels(db, reads, experiments)
+  return {
+    async createLoggedModel({ experimentId = '', name = '', modelType = '', sourceRunId = '', params, tags }) {
+      checkName(name)
+      const model = { name, modelType, sourceRunId, params: params.map(pair), tags: tags.map(pair) }
+      return { model: modelMessage(await store.create(experimentId, model)) }
+    },
+    async getLoggedModel({ modelId = '' }) {
+      return { model: modelMessage(await store.get(modelId)) }
+    },
+    async finalizeLoggedModel({ modelId = '', status = 0 }) {
+      return { model: modelMessage(await store.finalize(modelId, status)) }
+    },
+  }
+}
+
+const pair = ({ key = '', value = '' }: { key?: string; value?: string }) => [key, value] as const
+
+/** An empty name asks for a generated one. */
+function checkName(name: string): void {
+  if (!NAME_REFUSED.test(name)) return
+  throw invalidParameter(
+    `Invalid model name (${repr(name)}) provided. Model name must be a non-empty string and cannot contain the following characters: ` +
+      `('/', ':', '.', '%', '"', "'")`,
+  )
+}
+
+function modelMessage([info, params, tags, metrics]: ModelRecord): LoggedModel {
+  const [modelId, experimentId, name, artifactUri, created, updated, status, modelType, sourceRunId, statusMessage] = info
+  return {
+    $typeName: 'millrace.tracking.v1.LoggedModel',
+    info: {
+      $typeName: 'millrace.tracking.v1.LoggedModelInfo',
+      modelId,
+      experimentId: String(experimentId),
+      name,
+      creationTimestampMs: BigInt(created),
+      lastUpdatedTimestampMs: BigInt(updated),
+      artifactUri,
+      status: status as LoggedModelStatus,
+      modelType: modelType ?? undefined,
+      sourceRunId: sourceRunId ?? undefined,
+      statusMessage: statusMessage ?? undefined,
+      tags: tags.map(([key, value]) => ({ $typeName: 'millrace.tracking.v1.LoggedModelTag', key, value: value ?? '' })),
+      registrations: [],
+    },
+    data: {
+      $typeName: 'millrace.tracking.v1.LoggedModelData',
+      params: params.map(([key, value]) => ({ $typeName: 'millrace.tracking.v1.LoggedModelParameter', key, value: value ?? '' })),
+      metrics: metrics.map(metric => metricMessage(modelId, metric)),
+    },
+  }
+}
+
+function metricMessage(modelId: string, [key, value, timestamp, step, runId, datasetName, datasetDigest]: ModelMetricRecord): Metric {
+  return {
+    $typeName: 'millrace.tracking.v1.Metric',
+    key,
+    value,
+    timestamp: BigInt(timestamp),
+    step: BigInt(step),
+    datasetName: datasetName ?? undefined,
+    datasetDigest: datasetDigest ?? undefined,
+    modelId,
+    runId,
+  }
+}
