@@ -225,5 +225,7 @@ function plainError(reason: unknown, reword: (message: string) => string): Error
   if (!(reason instanceof ConnectError)) return reason instanceof Error ? reason : new Error(String(reason))
   if (reason.code === Code.Unimplemented)
     return new Error('The server does not offer garbage collection: it is not Millrace', { cause: reason })
-  return new Error(reword(toMlflowError(reason).rawMessage))
+  const message = toMlflowError(reason).rawMessage
+  const hint = message.endsWith('in use by another process') ? ', such as a running server: give its address with --tracking-uri' : ''
+  return new Error(reword(message) + hint)
 }
