@@ -29,6 +29,8 @@ const FIRST_BYTE_TIMEOUT_MS = 60_000
  */
 export async function listen({ host, port, handler, drainTimeoutMs = DRAIN_TIMEOUT_MS }: ListenOptions): Promise<Listener> {
   const http1 = createHttp1({ keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS, requestTimeout: 0, noDelay: true }, handler)
+  // Node counts connections, and cuts slow headers, only from this event on; the server itself never listens.
+  http1.emit('listening')
   const http2 = createHttp2({}, handler as unknown as (q: Http2ServerRequest, s: Http2ServerResponse) => void)
   const sockets = new Set<Socket>()
   const sessions = new Set<ServerHttp2Session>()
@@ -71,7 +73,7 @@ export async function listen({ host, port, handler, drainTimeoutMs = DRAIN_TIMEO
     url: `http://${shown}:${address.port}`,
     async [Symbol.asyncDispose]() {
       const closed = new Promise<void>(resolve => tcp.close(() => resolve()))
-      http1.closeIdleConnections()
+      http1.close(() => undefined)
       for (const session of sessions) session.close()
       const idle = setInterval(() => http1.closeIdleConnections(), 50)
       const cut = setTimeout(() => {
