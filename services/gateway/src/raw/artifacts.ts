@@ -15,14 +15,14 @@ const DISABLED = 'Artifact serving is disabled. Run `mlflow server` with `--serv
 const NO_NAME = "Artifact path must include a filename (cannot end with '/')."
 
 /** Uploads and downloads through the proxy. The path after the route may be empty, which no pattern with `**` takes. */
-export const artifactProxyRoutes: readonly RawRoute[] = [`${ROUTE}{path=**}`, ROUTE].flatMap((pattern): RawRoute[] => [
+export const artifactProxyRoutes: readonly RawRoute[] = [`${ROUTE}{artifact_path=**}`, ROUTE].flatMap((pattern): RawRoute[] => [
   { method: 'GET', pattern, twin: true, unprefixed: true, handle: download },
   { method: 'PUT', pattern, twin: true, unprefixed: true, handle: upload },
 ])
 
 async function download(req: IncomingMessage, res: ServerResponse, { path }: RawParams, { bytes, config }: GatewayContext): Promise<void> {
   if (!bytes || !config.serveArtifacts) return writeDetail(res, 503, DISABLED)
-  const artifact = safePath(path.path ?? '')
+  const artifact = safePath(path.artifact_path ?? '')
   try {
     await sendArtifact(req, res, bytes, `mlflow-artifacts:/#${artifact}`, fileName(artifact))
   } catch (reason) {
@@ -34,7 +34,7 @@ async function download(req: IncomingMessage, res: ServerResponse, { path }: Raw
 
 async function upload(req: IncomingMessage, res: ServerResponse, { path }: RawParams, { bytes, config }: GatewayContext): Promise<void> {
   if (!bytes || !config.serveArtifacts) return writeDetail(res, 503, DISABLED)
-  const artifact = safePath(path.path ?? '')
+  const artifact = safePath(path.artifact_path ?? '')
   if (artifact === '' || artifact.endsWith('/')) return writeDetail(res, 400, NO_NAME)
   const length = req.headers['content-length']
   const gone = new AbortController()

@@ -1,0 +1,36 @@
+import { request } from 'node:http'
+import { checkGateway, readGateway, startGateway } from '@millrace/gateway/service'
+import { createDirectTransport } from '@millrace/kit/rpc'
+import { checkArtifacts, openArtifacts, readArtifacts } from '../src/service.ts'
+
+export interface FrontDoor extends AsyncDisposable {
+  readonly url: string
+}
+
+/** A real gateway with the artifact service behind it in this process, and nothing else. */
+export async function openFrontDoor(artifactsDestination: string): Promise<FrontDoor> {
+  await using stack = new AsyncDisposableStack()
+  const artifacts = stack.use(await openArtifacts(checkArtifacts(readArtifacts({}, { artifactsDestination }))))
+  const gateway = stack.use(
+    await startGateway(checkGateway(readGateway({}, { port: '0', artifactsOnly: true })), {
+      artifacts: createDirectTransport(artifacts.routes),
+      bytes: artifacts.bytes,
+      ready: { artifacts: () => artifacts.ready() },
+    }),
+  )
+  const owned = stack.move()
+  return { url: `${gateway.url}/api/2.0/mlflow-artifacts/artifacts`, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+}
+
+/** Sends a request target exactly as written, which fetch would normalise. */
+export function rawStatus(base: string, method: string, target: string, body?: string): Promise<number> {
+  const { hostname, port } = new URL(base)
+  return new Promise((resolve, reject) => {
+    const sent = request({ hostname, port, method, path: target }, response => {
+      response.resume()
+      response.once('end', () => resolve(response.statusCode ?? 0))
+    })
+    sent.once('error', reject)
+    sent.end(body)
+  })
+}
