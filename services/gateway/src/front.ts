@@ -90,7 +90,7 @@ const workspacesDisabled = () =>
 
 /** The decoded path of a request target, with one slash at its beginning. */
 function pathOf(target = '/'): string {
-  const end = target.search(/[?#]/)
+  const end = target.indexOf('?')
   let path = end < 0 ? target : target.slice(0, end)
   if (path.includes('%')) path = percentDecode(path)
   if (!path.startsWith('/')) path = path.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/]*/i, '')
@@ -99,7 +99,5 @@ function pathOf(target = '/'): string {
 
 function queryOf(target: string): string {
   const start = target.indexOf('?')
-  if (start < 0) return ''
-  const end = target.indexOf('#', start)
-  return end < 0 ? target.slice(start + 1) : target.slice(start + 1, end)
+  return start < 0 ? '' : target.slice(start + 1)
 }

@@ -2,6 +2,8 @@
 export type PyJson = null | boolean | bigint | number | string | PyJson[] | { [key: string]: PyJson }
 
 const DEPTH_MAX = 900
+/** Python's limit for reading a decimal integer (sys.int_info.default_max_str_digits). */
+export const INTEGER_DIGITS_MAX = 4300
 const NUMBER = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?/y
 const SPACE = /[ \t\n\r]*/y
 const TOKENS: readonly [string, PyJson][] = [
@@ -54,7 +56,7 @@ export function parsePython(text: string): PyJson {
       }
     }
     const number = match(NUMBER)
-    if (!number) throw fail()
+    if (!number || number[0].length > INTEGER_DIGITS_MAX) throw fail()
     return number[1] === undefined && number[2] === undefined ? BigInt(number[0]) : Number(number[0])
   }
   const array = (depth: number): PyJson[] => {

@@ -1,3 +1,5 @@
+import { INTEGER_DIGITS_MAX } from './python-json.ts'
+
 /** What reading one JSON value gave when it doesn't fit the field. */
 export const MISFIT = Symbol('misfit')
 
@@ -27,7 +29,7 @@ export function pythonFloatOf(text: string): number | undefined {
 /** `int(text)` of Python; undefined where that raises ValueError. */
 export function pythonIntOf(text: string): bigint | undefined {
   const trimmed = text.trim()
-  return INTEGER.test(trimmed) ? BigInt(trimmed.replace(/^\+/, '')) : undefined
+  return trimmed.length <= INTEGER_DIGITS_MAX && INTEGER.test(trimmed) ? BigInt(trimmed.replace(/^\+/, '')) : undefined
 }
 
 /** Integers as protobuf's Python json_format takes them: whole numbers, decimal strings, strings of whole floats; not booleans. */
