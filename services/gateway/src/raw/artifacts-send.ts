@@ -100,10 +100,13 @@ function parseRange(header: string | undefined): ByteRange | undefined | string 
   if (only === undefined) return 'Range header: range must be requested'
   if (valid.length > 1) return undefined
   const [first, last] = only.split('-')
-  if (!first) return { start: -Number(last) }
+  // The last 0 bytes cannot be had (RFC 9110 section 14.1.2): a start beyond every end says so.
+  if (!first) return { start: Number(last) === 0 ? Number.MAX_SAFE_INTEGER : -position(last) }
   if (last && Number(last) < Number(first)) return 'Range header: start must be less than end'
-  return { start: Number(first), end: last ? Number(last) : undefined }
+  return { start: position(first), end: last ? position(last) : undefined }
 }
+
+const position = (digits: string | undefined) => Math.min(Number(digits), Number.MAX_SAFE_INTEGER)
 
 /** Last segment; "" for a path that ends with a slash. */
 export const fileName = (path: string): string => path.slice(path.lastIndexOf('/') + 1)
