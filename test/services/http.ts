@@ -26,7 +26,8 @@ export function httpClient(base: string, connections = 64): HttpClient {
     new Promise((resolve, reject) => {
       const raw = body === undefined || typeof body === 'string' || Buffer.isBuffer(body)
       const bytes = raw ? body : JSON.stringify(body)
-      const all = { ...(raw ? {} : { 'content-type': 'application/json' }), ...headers }
+      const length = bytes === undefined ? {} : { 'content-length': Buffer.byteLength(bytes) }
+      const all = { ...(raw ? {} : { 'content-type': 'application/json' }), ...length, ...headers }
       const call = request({ hostname, port, method, path, headers: all, agent, timeout: REQUEST_TIMEOUT_MS }, response => {
         const chunks: Buffer[] = []
         response.on('data', chunk => chunks.push(chunk))

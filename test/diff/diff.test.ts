@@ -1,0 +1,83 @@
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { createDatabase, describeWith } from '../services/backends.ts'
+import { readTestConfig, sharedFolder } from '../services/config.ts'
+import { mlflowVenv } from '../services/install.ts'
+import { startMillrace } from '../services/millrace.ts'
+import { pythonEnv, startMlflow } from '../services/mlflow.ts'
+import { run, tempFolder } from '../services/process.ts'
+
+const script = join(sharedFolder, 'diff/run_diff.py')
+const areas = [
+  ...['experiments', 'runs', 'metrics', 'params_tags', 'log_batch', 'inputs'],
+  ...['search_runs', 'search_experiments', 'artifacts', 'errors'],
+]
+const STRICT_SHARE_MIN = 0.95
+const DIFF_TIMEOUT_MS = 420_000
+
+interface Scenario {
+  name: string
+  /** The same answers, words and headers included. */
+  equal: boolean
+  /** The same answers but for error wording and headers. */
+  lenient: boolean
+  diffs: string[]
+}
+
+/** Every scenario of the areas against one fresh MLflow and one fresh Millrace. */
+async function compare(cwd: string, backendStoreUri: string): Promise<Scenario[]> {
+  const bin = await mlflowVenv()
+  await using mlflow = await startMlflow({
+    cwd,
+    backendStoreUri: `sqlite:///${cwd}/reference.db`,
+    artifactsDestination: join(cwd, 'reference'),
+  })
+  await using server = await startMillrace({ cwd, backendStoreUri, artifactsDestination: join(cwd, 'artifacts') })
+  const scenarios: Scenario[] = []
+  for (const area of areas) {
+    const report = join(cwd, `${area}.json`)
+    const args = ['-W', 'ignore', script, '--a', mlflow.url, '--b', server.url, '--area', area, '--json', report]
+    const { stdout, stderr } = await run(join(bin, 'python'), args, { cwd, env: pythonEnv, timeoutMs: DIFF_TIMEOUT_MS })
+    if (!existsSync(report)) throw new Error(`${area} was not compared:\n${stdout}\n${stderr}`)
+    console.log(stdout.split('\n').find(line => line.startsWith(area)))
+    scenarios.push(...(JSON.parse(await readFile(report, 'utf8')) as Scenario[]))
+  }
+  return scenarios
+}
+
+async function equalToMlflow(cwd: string, backendStoreUri: string): Promise<void> {
+  const scenarios = await compare(cwd, backendStoreUri)
+  const strict = scenarios.filter(s => s.equal).length
+  console.log(`${strict} of ${scenarios.length} scenarios equal`)
+  expect(scenarios.length).toBeGreaterThan(0)
+  expect(scenarios.filter(s => !s.lenient).map(s => [s.name, ...s.diffs.slice(0, 2)])).toEqual([])
+  const wording = scenarios.filter(s => !s.equal).map(s => [s.name, ...s.diffs.slice(0, 2)])
+  expect(strict / scenarios.length, JSON.stringify(wording, undefined, 1)).toBeGreaterThanOrEqual(STRICT_SHARE_MIN)
+}
+
+const there = existsSync(script)
+
+test.runIf(!there && readTestConfig().ci)('../shared/diff is beside the clone on CI', () => {
+  expect.fail(`${script} is absent`)
+})
+
+describe.skipIf(!there)(there ? 'the same answers as MLflow' : `the same answers as MLflow [${script} absent]`, () => {
+  beforeAll(async () => {
+    await mlflowVenv()
+  })
+
+  test('on SQLite', { timeout: DIFF_TIMEOUT_MS }, async () => {
+    await using folder = await tempFolder('diff')
+    await equalToMlflow(folder.path, `sqlite:///${folder.path}/mlflow.db`)
+  })
+
+  describeWith(['postgres'], 'PostgreSQL', () => {
+    test('on PostgreSQL', { timeout: DIFF_TIMEOUT_MS }, async () => {
+      await using folder = await tempFolder('diff')
+      await using database = await createDatabase('diff')
+      await equalToMlflow(folder.path, database.url)
+    })
+  })
+})
