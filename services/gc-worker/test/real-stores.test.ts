@@ -11,7 +11,7 @@ import { JobState } from '@millrace/proto/millrace/jobs/v1/garbage_collection_pb
 import { UploadState } from '@millrace/proto/millrace/jobs/v1/multipart_uploads_pb'
 import { expect, test } from 'vitest'
 import { readTestConfig } from '../../../test/services/config.ts'
-import { collect, configFor, openWorker, sqliteDatabase } from './harness.ts'
+import { collect, configFor, openWorker, sqliteDatabase, until } from './harness.ts'
 import { World } from './world.ts'
 
 const PART_BYTES = 5 * 1024 * 1024
@@ -71,10 +71,14 @@ test('parts that a client sent to S3 are joined, a wrong ETag is refused and can
   const uri = 'mlflow-artifacts:/1/r/artifacts/big.bin'
   const { uploadId, parts: targets } = await store.startMultipart({ uri, numParts: 2 })
   await uploads.recordUpload({ uri, uploadId, numParts: 2 })
-  const parts = []
+  const parts: { partNumber: number; etag: string; url: string }[] = []
   for (const { partNumber, url } of targets) {
-    const answer = await fetch(url, { method: 'PUT', body: Buffer.alloc(PART_BYTES, partNumber) })
-    parts.push({ partNumber, etag: answer.headers.get('etag') ?? '', url })
+    // A busy SeaweedFS refuses parts while it makes room for a new bucket; clients send them again.
+    await until('the part is taken', async () => {
+      const answer = await fetch(url, { method: 'PUT', body: Buffer.alloc(PART_BYTES, partNumber) })
+      if (answer.ok) parts.push({ partNumber, etag: answer.headers.get('etag') ?? '', url })
+      return answer.ok
+    })
   }
   const wrong = parts.map(part => ({ ...part, etag: '"00000000000000000000000000000000"' }))
   await expect(uploads.completeUpload({ uri, uploadId, parts: wrong, waitMs: 20_000 })).rejects.toThrow()
