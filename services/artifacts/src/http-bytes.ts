@@ -22,7 +22,9 @@ async function serve(bytes: ByteChannel, req: IncomingMessage, res: ServerRespon
   const uri = new URLSearchParams(req.url?.split('?')[1]).get('uri')
   if (!uri) throw badRequest('Request must specify uri.')
   const gone = new AbortController()
-  res.once('close', () => gone.abort())
+  res.once('close', () => {
+    if (!res.writableFinished) gone.abort()
+  })
   switch (req.method) {
     case 'GET':
       return send(bytes, uri, req.headers.range, res, gone.signal)

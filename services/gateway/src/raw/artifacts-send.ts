@@ -22,7 +22,9 @@ export async function sendArtifact(
   const range = parseRange(req.headers.range)
   if (typeof range === 'string') return writeText(res, 400, range)
   const gone = new AbortController()
-  res.once('close', () => gone.abort())
+  res.once('close', () => {
+    if (!res.writableFinished) gone.abort()
+  })
   const opened = await open(bytes, uri, range, req.headers['if-range']?.toString(), gone.signal)
   if (opened.unsatisfied !== undefined) {
     res.setHeader('Content-Range', `bytes */${opened.unsatisfied}`)

@@ -38,7 +38,9 @@ async function upload(req: IncomingMessage, res: ServerResponse, { path }: RawPa
   if (artifact === '' || artifact.endsWith('/')) return writeDetail(res, 400, NO_NAME)
   const length = req.headers['content-length']
   const gone = new AbortController()
-  res.once('close', () => gone.abort())
+  res.once('close', () => {
+    if (!res.writableFinished) gone.abort()
+  })
   await bytes.write(`mlflow-artifacts:/#${artifact}`, req, {
     length: length === undefined ? undefined : Number(length),
     signal: gone.signal,

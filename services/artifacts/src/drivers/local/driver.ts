@@ -5,6 +5,7 @@ import type { ReadResult } from '@millrace/kit/bytes'
 import type { Driver, DriverWriteOptions, Entry, ReadOptions, Stat } from '../../driver.ts'
 import { isDirectory, noSuchArtifact, resolveRange } from '../../errors.ts'
 import { isAbsent, localError } from './errors.ts'
+import { FolderSync } from './folder-sync.ts'
 import { listFolder } from './list.ts'
 import { checkContained, joinKey } from './paths.ts'
 import { writeFile } from './write.ts'
@@ -17,9 +18,11 @@ const SMALL_FILE_BYTES_MAX = 64 * 1024
 /** Files below an absolute path; also for network file systems that are mounted. */
 export class LocalDriver implements Driver {
   readonly #root: string
+  readonly #folders: FolderSync
 
-  constructor(root: string) {
+  constructor(root: string, folders = new FolderSync()) {
     this.#root = root
+    this.#folders = folders
   }
 
   async stat(key: string): Promise<Stat | undefined> {
@@ -62,7 +65,7 @@ export class LocalDriver implements Driver {
   }
 
   async write(key: string, body: Readable, options: DriverWriteOptions = {}): Promise<void> {
-    await this.#do(key, path => writeFile(this.#root, path, key, body, options))
+    await this.#do(key, path => writeFile({ root: this.#root, path, key }, body, options, this.#folders))
   }
 
   async remove(key: string): Promise<void> {

@@ -2,11 +2,13 @@ import { isAbsolute, resolve } from 'node:path'
 import { invalidParameter } from '@millrace/kit/errors'
 import type { Scheme } from '../../driver.ts'
 import { LocalDriver } from './driver.ts'
+import { FolderSync } from './folder-sync.ts'
 
 /** Absolute paths, and `file:` URIs, whose paths are percent-decoded as Python's url2pathname does. */
 export function openLocalScheme(): Scheme {
+  const folders = new FolderSync()
   return {
-    open: root => new LocalDriver(localPath(root)),
+    open: root => new LocalDriver(localPath(root), folders),
     async [Symbol.asyncDispose]() {},
   }
 }

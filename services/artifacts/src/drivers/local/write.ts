@@ -1,13 +1,13 @@
-import { randomBytes } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { promises as fs } from 'node:fs'
 import { dirname, join } from 'node:path'
-import type { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
+import { addAbortSignal, finished, type Readable } from 'node:stream'
 import type { DriverWriteOptions } from '../../driver.ts'
 import { folderInTheWay } from '../../errors.ts'
 import { TEMPORARY_PREFIX } from '../../keys.ts'
 import { codeOf, isAbsent } from './errors.ts'
 import { FileSink } from './file-sink.ts'
+import type { FolderSync } from './folder-sync.ts'
 import { changedFolders, checkContained, type MadeFolder, makeFolder, unmakeFolder } from './paths.ts'
 import { pump } from './pump.ts'
 
@@ -15,7 +15,12 @@ import { pump } from './pump.ts'
 const SMALL_BODY_BYTES_MAX = 64 * 1024
 
 /** Writes `body` beside `path` under a hidden name, makes it durable and renames it. */
-export async function writeFile(root: string, path: string, key: string, body: Readable, options: DriverWriteOptions): Promise<void> {
+export async function writeFile(
+  { root, path, key }: { root: string; path: string; key: string },
+  body: Readable,
+  options: DriverWriteOptions,
+  folders: FolderSync,
+): Promise<void> {
   const { length, signal } = options
   await checkContained(root, dirname(path))
   await checkTarget(root, path, key)
@@ -36,7 +41,7 @@ export async function writeFile(root: string, path: string, key: string, body: R
     await unmakeFolder(folder)
     throw error
   }
-  for (const changed of changedFolders(folder)) await syncFolder(changed)
+  for (const changed of changedFolders(folder)) await folders.sync(changed)
 }
 
 /** Fails before the body is read when the target can't be replaced. */
@@ -50,21 +55,21 @@ async function checkTarget(root: string, path: string, key: string): Promise<voi
   }
 }
 
-async function takeBody(body: Readable, signal?: AbortSignal): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  await pipeline(
-    body,
-    async (source: AsyncIterable<Buffer>) => {
-      for await (const chunk of source) chunks.push(chunk)
-    },
-    { signal },
-  )
-  return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)
+function takeBody(body: Readable, signal?: AbortSignal): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    if (signal) addAbortSignal(signal, body)
+    finished(body, { writable: false }, error => {
+      if (error) reject(error)
+      else resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks))
+    })
+    body.on('data', (chunk: Buffer) => chunks.push(chunk))
+  })
 }
 
 /** Tries again when the folder went away in between: another writer that failed may remove the folders it made. */
 async function openTemporary(path: string): Promise<{ folder: MadeFolder; file: fs.FileHandle; temporary: string }> {
-  const temporary = join(path, TEMPORARY_PREFIX + randomBytes(12).toString('hex'))
+  const temporary = join(path, TEMPORARY_PREFIX + randomUUID())
   let folder: MadeFolder = { path }
   for (let attempt = 0; ; attempt++) {
     try {
@@ -73,21 +78,5 @@ async function openTemporary(path: string): Promise<{ folder: MadeFolder; file: 
       if (!isAbsent(error) || attempt === 3) throw error
       folder = await makeFolder(path)
     }
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await fs.open(path, 'r').catch((error: unknown) => {
-    if (isAbsent(error)) return undefined
-    throw error
-  })
-  if (!folder) return
-  try {
-    await folder.sync()
-  } catch (error) {
-    // Some network file systems can't flush a folder; the rename is then as durable as they make it.
-    if (codeOf(error) !== 'EINVAL' && codeOf(error) !== 'ENOTSUP') throw error
-  } finally {
-    await folder.close()
   }
 }
