@@ -63,11 +63,15 @@ export async function createRedisRunner({ url, prefix, concurrency, engine, timi
     lastBeat = Date.now()
   }
   const listener = new Worker(pulse, beat, { connection: consumer, prefix, removeOnComplete: { count: 0 } })
-  for (const queue of [doorbell, heart]) queue.on('error', onError)
-  for (const taker of [worker, listener]) taker.on('error', onError)
+  // While the connection is down every part repeats what the connection says.
+  const onTrouble = (error: unknown) => {
+    if (producer.status === 'ready') log.warn('Redis lost an entry or refused a call: the control database says what is due', { error })
+  }
+  for (const queue of [doorbell, heart]) queue.on('error', onTrouble)
+  for (const taker of [worker, listener]) taker.on('error', onTrouble)
 
   const send = () =>
-    within(COMMAND_TIMEOUT_MS, heart.add('beat', {}, { jobId: 'beat', removeOnComplete: true, removeOnFail: true })).catch(onError)
+    within(COMMAND_TIMEOUT_MS, heart.add('beat', {}, { jobId: 'beat', removeOnComplete: true, removeOnFail: true })).catch(onTrouble)
   const pacemaker = setInterval(send, timings.heartbeatMs)
   pacemaker.unref()
   void send()
@@ -80,7 +84,7 @@ export async function createRedisRunner({ url, prefix, concurrency, engine, timi
         await within(COMMAND_TIMEOUT_MS, doorbell.add('ring', { id }, entry))
         return true
       } catch (error) {
-        onError(error)
+        onTrouble(error)
         return false
       }
     },
