@@ -29,7 +29,10 @@ test.each([
   [Number.POSITIVE_INFINITY, '"Infinity"'],
   [Number.NEGATIVE_INFINITY, '"-Infinity"'],
   [1.7976931348623157e308, '1.7976931348623157e+308'],
-  [0, '0'],
+  [0, '0.0'],
+  [-0, '-0.0'],
+  [2, '2.0'],
+  [1e16, '10000000000000000'],
 ])('the float %d is %s', (value, expected) => {
   expect(encoderOf(MetricSchema)(create(MetricSchema, { value }))).toBe(`{"value":${expected}}`)
 })
@@ -38,8 +41,12 @@ test('the bulk history has bare NaN tokens', () => {
   const message = create(GetMetricHistoryBulkResponseSchema, {
     metrics: [{ key: 'k', value: Number.NaN, timestamp: 1n, step: 0n, runId: 'r' }],
   })
-  const text = encoderOf(GetMetricHistoryBulkResponseSchema, { bareNonFinite: true })(message)
+  const text = encoderOf(GetMetricHistoryBulkResponseSchema, { plain: true })(message)
   expect(text).toBe('{"metrics":[{"key":"k","value":NaN,"timestamp":1,"step":0,"run_id":"r"}]}')
+})
+
+test('the bulk history has its list when there is no point', () => {
+  expect(encoderOf(GetMetricHistoryBulkResponseSchema, { plain: true })(create(GetMetricHistoryBulkResponseSchema))).toBe('{"metrics":[]}')
 })
 
 test('maps and false are written, an enum that has the prefix keeps it', () => {

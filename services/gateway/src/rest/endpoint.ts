@@ -33,7 +33,7 @@ export function createEndpoint(rpc: DescMethodUnary, transport: Transport): Endp
     transport,
     checks: checksOf(rpc.input),
     decode: decoderOf(rpc.input),
-    encode: encoderOf(rpc.output, { bareNonFinite: plain }),
+    encode: encoderOf(rpc.output, { plain }),
     strict: plain,
   }
 }

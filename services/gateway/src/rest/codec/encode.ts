@@ -4,8 +4,8 @@ import { enumNames } from './names.ts'
 export type Encoder = (message: object) => string
 
 export interface EncodeOptions {
-  /** Floats that JSON can't say as the bare tokens NaN, Infinity and -Infinity instead of strings. */
-  bareNonFinite?: boolean
+  /** As Python's json module writes a dict: the bare tokens NaN, Infinity and -Infinity instead of strings, and empty lists too. */
+  plain?: boolean
 }
 
 /**
@@ -13,7 +13,7 @@ export interface EncodeOptions {
  * fields that are set (defaults too), no empty lists or maps. Generated source, like `decoderOf`.
  */
 export function encoderOf(desc: DescMessage, options: EncodeOptions = {}): Encoder {
-  const link = linkOf(desc, options.bareNonFinite ?? false)
+  const link = linkOf(desc, options.plain ?? false)
   return message => link.append('', message)
 }
 
@@ -24,24 +24,24 @@ type Append = (text: string, message: object) => string
 
 const appenders = [new Map<DescMessage, { append: Append }>(), new Map<DescMessage, { append: Append }>()] as const
 
-function linkOf(desc: DescMessage, bare: boolean): { append: Append } {
-  const cache = appenders[bare ? 1 : 0]
+function linkOf(desc: DescMessage, plain: boolean): { append: Append } {
+  const cache = appenders[plain ? 1 : 0]
   const known = cache.get(desc)
   if (known) return known
   const link: { append: Append } = { append: text => text }
   cache.set(desc, link)
-  link.append = compile(desc, bare)
+  link.append = compile(desc, plain)
   return link
 }
 
-function compile(desc: DescMessage, bare: boolean): Append {
-  const links: unknown[] = [text, bare ? bareFloat : float]
+function compile(desc: DescMessage, plain: boolean): Append {
+  const links: unknown[] = [text, plain ? bareFloat : float]
   const link: Link = value => `l${links.push(value) - 1}`
   const fields = [...desc.fields].sort((a, b) => a.number - b.number)
   const body = `return (s, m) => {
     s += '{'
     let first = true, v
-    ${fields.map(field => write(field, link, bare)).join('\n')}
+    ${fields.map(field => write(field, link, plain)).join('\n')}
     return s + '}'
   }`
   const names = links.map((_, i) => `l${i}`)
@@ -49,16 +49,16 @@ function compile(desc: DescMessage, bare: boolean): Append {
 }
 
 /** Source that appends one field to `s`; `first` says that no comma is needed. */
-function write(field: DescField, link: Link, bare: boolean): string {
+function write(field: DescField, link: Link, plain: boolean): string {
   const name = (open = '') => {
     const text = `${JSON.stringify(field.name)}:${open}`
     return `s += first ? ${JSON.stringify(text)} : ${JSON.stringify(`,${text}`)}; first = false`
   }
-  const append = (v: string) => one(field, v, link, bare)
+  const append = (v: string) => one(field, v, link, plain)
   const get = `v = m.${field.localName}`
   switch (field.fieldKind) {
     case 'list':
-      return `${get}; if (v.length > 0) { ${name('[')}; for (let i = 0; i < v.length; i++) { if (i > 0) s += ','; ${append('v[i]')} } s += ']' }`
+      return `${get}; if (${plain} || v.length > 0) { ${name('[')}; for (let i = 0; i < v.length; i++) { if (i > 0) s += ','; ${append('v[i]')} } s += ']' }`
     case 'map':
       return `${get}; { let n = 0; for (const k in v) { if (n++ === 0) { ${name('{')} } else s += ','; s += l0(k) + ':'; ${append('v[k]')} } if (n > 0) s += '}' }`
     default:
@@ -66,8 +66,8 @@ function write(field: DescField, link: Link, bare: boolean): string {
   }
 }
 
-function one(field: DescField, v: string, link: Link, bare: boolean): string {
-  if (field.message) return `s = ${link(linkOf(field.message, bare))}.append(s, ${v})`
+function one(field: DescField, v: string, link: Link, plain: boolean): string {
+  if (field.message) return `s = ${link(linkOf(field.message, plain))}.append(s, ${v})`
   if (field.enum) return `s += ${link(enumWriter(field.enum))}(${v})`
   switch (field.scalar) {
     case ScalarType.STRING:
@@ -94,9 +94,11 @@ function text(value: string): string {
 }
 
 function float(value: number): string {
-  return Number.isFinite(value) ? `${value}` : `"${value}"`
+  return Number.isFinite(value) ? bareFloat(value) : `"${value}"`
 }
 
+/** A whole number keeps its fraction, as in Python: 1.0, -0.0. */
 function bareFloat(value: number): string {
-  return `${value}`
+  if (!Number.isInteger(value) || Math.abs(value) >= 1e16) return `${value}`
+  return Object.is(value, -0) ? '-0.0' : `${value}.0`
 }
