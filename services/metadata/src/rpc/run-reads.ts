@@ -27,7 +27,6 @@ import { stagesOf } from './view-type.ts'
 type Methods = 'getRun' | 'searchRuns' | 'logInputs' | 'logOutputs' | 'logModel'
 
 const MAX_RESULTS_DEFAULT = 1000
-const INT64_MAX = 2n ** 63n - 1n
 
 export function runReads({ db, reads }: ReadContext): Pick<ServiceImpl<typeof RunService>, Methods> {
   const reader = new RunReader(reads)
@@ -46,7 +45,7 @@ export function runReads({ db, reads }: ReadContext): Pick<ServiceImpl<typeof Ru
       const order = parseRunOrder(request.orderBy)
       const conditions = filter.conditions()
       const { offset, after } = parsePageToken(request.pageToken)
-      const ids = request.experimentIds.map(experimentId).filter(id => id >= 0n && id <= INT64_MAX)
+      const ids = request.experimentIds.map(experimentId)
       const cursor = order.length === 0 ? cursorOf(after) : undefined
       const search = { experimentIds: ids, stages: stagesOf(request.runViewType), conditions, order, offset, after: cursor }
       const page = await reader.search(search, pageSize)

@@ -1,4 +1,4 @@
-import { invalidParameter } from '@millrace/kit/errors'
+import { badRequest, invalidParameter } from '@millrace/kit/errors'
 import { type Clause, parseClauses, splitIdentifier, stringValue, stripBackticks, stripQuotes } from './clauses.ts'
 import { parseOrderItem } from './order-by.ts'
 import { floatRepr, repr, setRepr } from './python.ts'
@@ -105,7 +105,7 @@ function idCondition(operator: string, value: string | string[]): ExperimentCond
   if (!['=', '!=', 'IN', 'NOT IN'].includes(operator)) throw invalidParameter(`Invalid comparator for experiment_id: ${operator}`)
   if (Array.isArray(value)) {
     const ids = value.map(experimentId)
-    if (operator !== 'IN' && operator !== 'NOT IN') throw invalidParameter(`A list of values cannot be compared with ${operator}`)
+    if (operator !== 'IN' && operator !== 'NOT IN') throw badRequest(`A list of values cannot be compared with ${operator}`)
     return { on: 'id', operator, value: ids }
   }
   const id = experimentId(value)

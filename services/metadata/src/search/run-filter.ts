@@ -1,4 +1,4 @@
-import { invalidParameter, type MlflowError } from '@millrace/kit/errors'
+import { badRequest, invalidParameter, type MlflowError } from '@millrace/kit/errors'
 import { type Clause, parseClauses, splitIdentifier, stringValue, stripBackticks, stripQuotes } from './clauses.ts'
 import { setRepr } from './python.ts'
 import type { Node } from './token.ts'
@@ -153,7 +153,7 @@ function textOrList(value: Node, unquoted: (text: string) => MlflowError): strin
 function compared(operator: string, value: string | string[], close: string) {
   const checked = check(operator, TEXT_OR_LIST, close)
   if (Array.isArray(value)) {
-    if (checked !== 'IN' && checked !== 'NOT IN') throw invalidParameter(`A list of values cannot be compared with ${checked}`)
+    if (checked !== 'IN' && checked !== 'NOT IN') throw badRequest(`A list of values cannot be compared with ${checked}`)
     return { operator: checked as ListOperator, value }
   }
   return { operator: checked as TextOperator, value }

@@ -33,7 +33,8 @@ export function numberValue(node: Node): bigint | number {
 /** The id of an experiment, which filters and requests give as text. */
 export function experimentId(text: string): bigint {
   const id = parseInteger(text)
-  if (id === undefined) throw invalidParameter(`Invalid experiment ID '${text}'. Experiment ID must be a valid integer.`)
+  if (id === undefined || id > INT64_MAX || id < -INT64_MAX)
+    throw invalidParameter(`Invalid experiment ID '${text}'. Experiment ID must be a valid integer.`)
   return id
 }
 
