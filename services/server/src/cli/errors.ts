@@ -10,7 +10,7 @@ const PATTERNS: readonly (readonly [code: string, pattern: RegExp, text: (match:
   ['commander.unknownOption', /unknown option '([^']*)'/, m => `No such option '${m[1]}'.`],
   ['commander.unknownCommand', /unknown command '([^']*)'/, m => `No such command '${m[1]}'.`],
   ['commander.optionMissingArgument', /option '(?:-\w, )?(--[\w-]+)/, m => `Option '${m[1]}' requires an argument.`],
-  ['commander.excessArguments', /: (.*)\.$/, m => unexpected(m[1]?.split(', ') ?? [])],
+  ['commander.excessArguments', /got \d+: (.*)\.$/, m => unexpected(m[1]?.split(', ') ?? [])],
   ['commander.missingArgument', /argument '([^']*)'/, m => `Missing argument '${m[1]?.toUpperCase()}'.`],
 ]
 
