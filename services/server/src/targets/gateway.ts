@@ -1,9 +1,9 @@
 import { checkGateway, readGateway, startGateway } from '@millrace/gateway/service'
+import { createUpstream } from '@millrace/kit/balance'
 import { createByteClient } from '@millrace/kit/byte-client'
 import { checkUpstreams, readUpstreams, type UpstreamConfig } from '../config.ts'
 import { closeWith } from '../lifetime.ts'
 import type { Opened, Setup } from '../targets.ts'
-import { createUpstream } from '../upstream.ts'
 
 /** The public port alone; the other services are called over the network. */
 export async function openGateway({ env, flags }: Setup): Promise<Opened> {

@@ -1,9 +1,9 @@
 import { checkGcWorker, openGcWorker, readGcWorker } from '@millrace/gc-worker/service'
+import { createUpstream } from '@millrace/kit/balance'
 import { checkAddress, checkUpstreams, readAddress, readUpstreams } from '../config.ts'
 import { closeWith } from '../lifetime.ts'
 import { serve } from '../serve.ts'
 import type { Opened, Setup } from '../targets.ts'
-import { createUpstream } from '../upstream.ts'
 
 const DEFAULT_PORT = 5103
 

@@ -1,6 +1,8 @@
-import type { DescMessage, DescMethodStreaming, DescMethodUnary, MessageInitShape } from '@bufbuild/protobuf'
+import type { DescMessage, DescMethod, DescMethodStreaming, DescMethodUnary, MessageInitShape } from '@bufbuild/protobuf'
+import { MethodOptions_IdempotencyLevel as Idempotency } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError, type ContextValues, type StreamResponse, type Transport, type UnaryResponse } from '@connectrpc/connect'
 import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node'
+import { ErrorDetailSchema } from '@millrace/proto/millrace/errors/v1/errors_pb'
 
 const CALL_TIMEOUT_MS = 120_000
 const PING_INTERVAL_MS = 55_000
@@ -8,7 +10,12 @@ const PING_TIMEOUT_MS = 10_000
 const MESSAGE_BYTES_MAX = 256 * 1024 * 1024
 /** A replica that refused a connection is passed over for this long, unless all of them did. */
 const AVOID_MS = 2_000
+/** Failures before anything was sent. */
 const NOT_SENT = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN', 'ERR_HTTP2_GOAWAY_SESSION'])
+/** Failures that leave open whether the call arrived. */
+const CUT = new Set(['ECONNRESET', 'EPIPE', 'ERR_HTTP2_STREAM_ERROR', 'ERR_HTTP2_SESSION_ERROR', 'ERR_HTTP2_STREAM_CANCEL'])
+/** What connect-node makes of a session that ended under a call; a service's own errors carry a detail. */
+const GONE = new Set([Code.Unavailable, Code.Aborted, Code.Canceled])
 
 type HeadersLike = ConstructorParameters<typeof Headers>[0]
 
@@ -30,7 +37,8 @@ interface Replica {
 
 /**
  * Balances in the client: an HTTP/2 connection stays with one replica, so each replica has its own and every call chooses.
- * A call that never left this process is made again on the next replica; one that may have arrived is not.
+ * A call that never left this process is made again on the next replica. One that may have arrived is made again only when its
+ * method has no side effects and its replica went away; the caller's signal and the deadline hold for each attempt.
  */
 export function createUpstream(name: string, urls: readonly string[]): Upstream {
   const replicas = urls.map(openReplica)
@@ -41,13 +49,19 @@ export function createUpstream(name: string, urls: readonly string[]): Upstream 
     const order = [...replicas.slice(turn), ...replicas.slice(0, turn)]
     return [...order.filter(one => one.avoidUntil <= now), ...order.filter(one => one.avoidUntil > now)]
   }
-  const attempt = async <T>(call: (transport: Transport) => Promise<T>): Promise<T> => {
+  const attempt = async <T>(
+    method: DescMethod,
+    signal: AbortSignal | undefined,
+    call: (transport: Transport) => Promise<T>,
+  ): Promise<T> => {
     let last: unknown
     for (const replica of inOrder()) {
       try {
         return await call(replica.transport)
       } catch (reason) {
-        if (!wasNotSent(reason)) throw reason
+        if (signal?.aborted || !(wasNotSent(reason) || wentAway(reason))) throw reason
+        if (!wasNotSent(reason) && !isRead(method))
+          throw new ConnectError(`The ${name} service went away`, Code.Unavailable, undefined, undefined, reason)
         replica.avoidUntil = performance.now() + AVOID_MS
         last = reason
       }
@@ -64,7 +78,7 @@ export function createUpstream(name: string, urls: readonly string[]): Upstream 
         input: MessageInitShape<I>,
         values?: ContextValues,
       ): Promise<UnaryResponse<I, O>> {
-        return attempt(transport => transport.unary(method, signal, timeoutMs, header, input, values))
+        return attempt(method, signal, transport => transport.unary(method, signal, timeoutMs, header, input, values))
       },
       stream<I extends DescMessage, O extends DescMessage>(
         method: DescMethodStreaming<I, O>,
@@ -118,9 +132,19 @@ async function isReady({ url }: Replica): Promise<void> {
   if (!answer.ok) throw new Error(`${url} answers ${answer.status}`)
 }
 
+const isRead = (method: DescMethod) => method.idempotency === Idempotency.NO_SIDE_EFFECTS
+
+/** The connection broke: an error without a word from the other side. */
+function wentAway(reason: unknown): boolean {
+  if (!(reason instanceof ConnectError) || reason.findDetails(ErrorDetailSchema).length > 0) return false
+  return GONE.has(reason.code) || CUT.has(codeOf(reason.cause))
+}
+
+const codeOf = (reason: unknown) => (reason instanceof Error ? String(Reflect.get(reason, 'code')) : '')
+
 function wasNotSent(reason: unknown): boolean {
   for (let cause = reason; cause instanceof Error; cause = cause.cause) {
-    if (NOT_SENT.has(String(Reflect.get(cause, 'code')))) return true
+    if (NOT_SENT.has(codeOf(cause))) return true
   }
   return false
 }
