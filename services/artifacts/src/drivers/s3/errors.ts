@@ -60,6 +60,7 @@ export function s3Error(error: unknown, key: string): MlflowError {
     case 'CredentialsProviderError':
     case 'TokenProviderError':
       return permissionDenied(`The artifact store refused the server access to artifact '${key}' (${code})`, options)
+    case 'InternalError':
     case 'SlowDown':
     case 'ServiceUnavailable':
     case 'Throttling':
