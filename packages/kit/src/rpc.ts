@@ -79,7 +79,8 @@ export function createDirectTransport(routes: readonly Route[]): Transport {
       values?: ContextValues,
     ): Promise<StreamResponse<I, O>> {
       const context = new DirectContext(method, signal, timeoutMs, header, values)
-      const request = method.methodKind === 'server_streaming' ? asMessage(method.input, await first(input)) : mapMessages(method.input, input)
+      const request =
+        method.methodKind === 'server_streaming' ? asMessage(method.input, await first(input)) : mapMessages(method.input, input)
       const answer = find(method)(request, context)
       const message =
         method.methodKind === 'client_streaming'
