@@ -1,7 +1,5 @@
 import type { CompiledQuery, Kysely } from 'kysely'
 import type { DB } from '../../../../prisma/tracking/gen/tables.ts'
-import { openPostgres } from './db/postgres.ts'
-import { openSqlite } from './db/sqlite.ts'
 import { parseStoreUri } from './db/uri.ts'
 
 export type { DB } from '../../../../prisma/tracking/gen/tables.ts'
@@ -70,7 +68,8 @@ export interface DatabaseOptions {
 /** Opens the database; makes MLflow's tables when there are none. @throws when the tables are of another revision. */
 export async function openDatabase({ uri, poolSize }: DatabaseOptions): Promise<AnyDatabase> {
   const target = parseStoreUri(uri)
-  return target.dialect === 'sqlite' ? openSqlite(target.path) : openPostgres(target.connectionString, poolSize)
+  if (target.dialect === 'sqlite') return (await import('./db/sqlite.ts')).openSqlite(target.path)
+  return (await import('./db/postgres.ts')).openPostgres(target.connectionString, poolSize)
 }
 
 let statements = 0
