@@ -4,7 +4,7 @@ import { answers, freePort, type Outcome, type Running, run, start } from './pro
 
 type Env = Record<string, string | undefined>
 
-const program = join(repository, 'services/server/src/main.ts')
+const program = join(repository, 'services/server/src/main.js')
 
 export interface Millrace extends AsyncDisposable {
   readonly url: string

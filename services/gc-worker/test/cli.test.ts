@@ -9,7 +9,7 @@ import { configFor, openWorker, sqliteDatabase, type TestDatabase } from './harn
 import { serveRoutes } from './processes.ts'
 import { World } from './world.ts'
 
-const MAIN = fileURLToPath(new URL('../../server/src/main.ts', import.meta.url))
+const MAIN = fileURLToPath(new URL('../../server/src/main.js', import.meta.url))
 
 let database: TestDatabase
 let world: World

@@ -1,7 +1,8 @@
 import { enableCompileCache } from 'node:module'
 import { fileURLToPath } from 'node:url'
 
-// A start loads some hundred modules: with their compiled code kept, it takes half the time. A folder that can't be written is ignored.
+// Plain JavaScript, so that a start whose modules are all cached needs no type stripper: 17 MiB and 0.1 s less. The cache keeps compiled
+// code; a folder that can't be written is ignored.
 enableCompileCache(fileURLToPath(new URL('../../../.cache/node', import.meta.url)))
 
 const { run } = await import('./cli/run.ts')
