@@ -43,7 +43,9 @@ function logSql(kinds: Kinds): string {
   const live = (condition: string) => parts.push(`live AS (SELECT run_uuid FROM run WHERE lifecycle_stage = 'active'${condition})`)
   if (kinds.params) {
     const changed = 'FROM param p WHERE p.run_uuid = run.run_uuid AND p.old <> p.value'
-    parts.push(`param AS (SELECT p.*, e.value AS old FROM ${pairs()} LEFT JOIN params e USING (key, run_uuid))`)
+    // A join would read all of a table that has not been analysed yet.
+    const old = '(SELECT e.value FROM params e WHERE e.key = p.key AND e.run_uuid = p.run_uuid)'
+    parts.push(`param AS (SELECT p.*, ${old} AS old FROM ${pairs()})`)
     live(` AND NOT EXISTS (SELECT ${changed})`)
     parts.push(
       'put_params AS (INSERT INTO params (run_uuid, key, value) SELECT p.run_uuid, p.key, p.value FROM param p JOIN live USING (run_uuid) ' +
