@@ -20,8 +20,8 @@ export function checkKey(path: string): string {
 
 /** @throws INVALID_PARAMETER_VALUE as MLflow words it for reserved names and for folders written in a roundabout way. */
 export function checkWritable(path: string): string {
-  const name = posix.basename(path)
-  if (name.startsWith(TEMPORARY_PREFIX)) {
+  const name = path.split('/').findLast(segment => segment.startsWith(TEMPORARY_PREFIX))
+  if (name !== undefined) {
     throw invalidParameter(`Invalid artifact file name: '${name}'. Artifact names starting with '${TEMPORARY_PREFIX}' are reserved.`)
   }
   const key = checkKey(path)

@@ -34,10 +34,9 @@ export async function makeFolder(path: string): Promise<MadeFolder> {
   return { path, firstMade: await mkdir(path, { recursive: true }) }
 }
 
-/** Removes what `makeFolder` made as far as it is still empty. */
-export async function unmakeFolder({ path, firstMade }: MadeFolder): Promise<void> {
-  if (firstMade === undefined) return
-  for (let current = path; current.length >= firstMade.length; current = dirname(current)) {
+/** Removes a folder and those above it, below `root`, as far as they are empty: one whose only upload failed never was. */
+export async function removeEmpty(root: string, path: string): Promise<void> {
+  for (let current = path; current.startsWith(`${root}/`); current = dirname(current)) {
     try {
       await rmdir(current)
     } catch {

@@ -8,7 +8,7 @@ import { TEMPORARY_PREFIX } from '../../keys.ts'
 import { codeOf, isAbsent } from './errors.ts'
 import { FileSink } from './file-sink.ts'
 import type { FolderSync } from './folder-sync.ts'
-import { changedFolders, checkContained, type MadeFolder, makeFolder, unmakeFolder } from './paths.ts'
+import { changedFolders, checkContained, type MadeFolder, makeFolder, removeEmpty } from './paths.ts'
 import { pump } from './pump.ts'
 
 /** Bodies up to this size are taken whole before anything is made on the disk. */
@@ -38,7 +38,7 @@ export async function writeFile(
     await fs.rename(temporary, path)
   } catch (error) {
     await fs.rm(temporary, { force: true })
-    await unmakeFolder(folder)
+    await removeEmpty(root, folder.path)
     throw error
   }
   for (const changed of changedFolders(folder)) await folders.sync(changed)

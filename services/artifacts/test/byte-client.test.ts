@@ -1,0 +1,78 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createByteClient } from '@millrace/kit/byte-client'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { bodyOf, cutOff, digest, generated, text } from '../src/conformance/bodies.ts'
+import { byteHandler } from '../src/http-bytes.ts'
+import { type Artifacts, checkArtifacts, openArtifacts, readArtifacts } from '../src/service.ts'
+
+const REFUSED_URL = 'http://127.0.0.1:1'
+
+describe('bytes between processes', () => {
+  let data: string
+  let artifacts: Artifacts
+  let server: Server
+  let url: string
+  beforeAll(async () => {
+    data = await mkdtemp(join(tmpdir(), 'millrace-bytes-'))
+    artifacts = await openArtifacts(checkArtifacts(readArtifacts({}, { artifactsDestination: data })))
+    server = createServer(byteHandler(artifacts.bytes))
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  })
+  afterAll(async () => {
+    server.closeAllConnections()
+    server.close()
+    await artifacts[Symbol.asyncDispose]()
+    await rm(data, { recursive: true })
+  })
+
+  const uri = (path: string) => `mlflow-artifacts:/#${path}`
+
+  test('what one process writes another reads, whole and in ranges', async () => {
+    using client = createByteClient(() => url)
+    await client.write(uri('d/日本 %23?.bin'), generated(5_000_000))
+    const read = await client.read(uri('d/日本 %23?.bin'))
+    expect(read).toMatchObject({ length: 5_000_000, size: 5_000_000, start: 0 })
+    expect(read.etag).toMatch(/^"/)
+    expect(await digest(read.body)).toEqual(await digest(generated(5_000_000)))
+    await client.write(uri('small'), bodyOf('0123456789'), { length: 10 })
+    const part = await client.read(uri('small'), { range: { start: -4 } })
+    expect(part).toMatchObject({ length: 4, size: 10, start: 6 })
+    expect(await text(part.body)).toBe('6789')
+  })
+
+  test('a replica that refuses connections costs nothing', async () => {
+    const turns = [REFUSED_URL, url, REFUSED_URL, url]
+    using client = createByteClient(() => turns.shift() ?? url)
+    await client.write(uri('turns'), bodyOf('whole'))
+    expect(await text((await client.read(uri('turns'))).body)).toBe('whole')
+    using lonely = createByteClient(() => REFUSED_URL)
+    await expect(lonely.read(uri('turns'))).rejects.toMatchObject({ errorCode: 'TEMPORARILY_UNAVAILABLE' })
+  })
+
+  test('errors keep their code, words and class', async () => {
+    using client = createByteClient(() => url)
+    const missing = { errorCode: 'RESOURCE_DOES_NOT_EXIST', rawMessage: "No such artifact: 'none'" }
+    await expect(client.read(uri('none'))).rejects.toMatchObject(missing)
+    await client.write(uri('e/x'), bodyOf('1'))
+    await expect(client.read(uri('e'))).rejects.toMatchObject({ errorClass: 'IS_A_DIRECTORY' })
+    await expect(client.read(uri('e/x'), { range: { start: 5 } })).rejects.toMatchObject({ errorClass: 'RANGE_NOT_SATISFIABLE' })
+    await expect(client.write(uri('e'), generated(10_000_000))).rejects.toMatchObject({ errorCode: 'INVALID_PARAMETER_VALUE' })
+    await expect(client.write(uri('../x'), bodyOf('1'))).rejects.toMatchObject({ rawMessage: 'Invalid path' })
+  })
+
+  test('a body that fails and a writer that gives up leave nothing on the other side', async () => {
+    using client = createByteClient(() => url)
+    await expect(client.write(uri('gone/x'), cutOff(300_000))).rejects.toMatchObject({ errorCode: 'CANCELLED' })
+    const stop = new AbortController()
+    setTimeout(() => stop.abort(), 50)
+    await expect(client.write(uri('gone/y'), generated(1024 ** 3), { signal: stop.signal })).rejects.toMatchObject({
+      errorCode: 'CANCELLED',
+    })
+    await expect.poll(() => readdir(data)).not.toContain('gone')
+  })
+})

@@ -1,0 +1,101 @@
+import { createServer, type IncomingHttpHeaders } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { describe, expect, test } from 'vitest'
+import { bodyOf } from '../src/conformance/bodies.ts'
+import type { Driver } from '../src/driver.ts'
+import type { S3Config } from '../src/drivers/s3/config.ts'
+import { openS3Scheme } from '../src/drivers/s3/scheme.ts'
+import { s3TestConfig } from './s3-server.ts'
+
+interface Seen {
+  line: string
+  headers: IncomingHttpHeaders
+}
+
+/** A driver whose server only notes what it is asked. */
+async function observe(changes: Partial<S3Config>, action: (driver: Driver) => Promise<void>): Promise<Seen[]> {
+  const seen: Seen[] = []
+  const server = createServer((req, res) => {
+    seen.push({ line: `${req.method} ${req.url}`, headers: req.headers })
+    req.resume()
+    const xml = req.url?.includes('uploads') ? '<R><UploadId>u</UploadId></R>' : '<R><Contents><Key>p/k</Key></Contents></R>'
+    req.once('end', () => res.writeHead(200, { ETag: '"e"', 'Content-Type': 'application/xml' }).end(req.method === 'HEAD' ? '' : xml))
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const endpointUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  await using scheme = openS3Scheme({ ...s3TestConfig(), endpointUrl, ...changes })
+  try {
+    await action(await scheme.open('s3://bucket/p'))
+  } finally {
+    server.closeAllConnections()
+    server.close()
+  }
+  return seen
+}
+
+async function everyCall(driver: Driver): Promise<void> {
+  await driver.stat('k')
+  await driver.write('k', bodyOf('1'))
+  const { body } = await driver.read('k')
+  body.resume()
+  for await (const _ of driver.list('')) break
+  await driver.remove('k')
+  await driver.multipart?.start('k', 1)
+  await driver.multipart?.complete('k', 'u', [{ partNumber: 1, etag: 'e', url: '' }])
+  await driver.multipart?.abort('k', 'u')
+  await driver.presign?.download('k', 60)
+}
+
+describe('S3 requests', () => {
+  test('every call names the expected owner of the bucket', async () => {
+    const seen = await observe({ expectedBucketOwner: '123456789012' }, everyCall)
+    expect(seen.length).toBeGreaterThanOrEqual(10)
+    for (const { line, headers } of seen) expect(headers['x-amz-expected-bucket-owner'], line).toBe('123456789012')
+  })
+
+  test('presigned URLs carry the owner, so that clients need no header for it', async () => {
+    await observe({ expectedBucketOwner: '123456789012' }, async driver => {
+      const download = await driver.presign?.download('k', 60)
+      expect(download?.url).toContain('x-amz-expected-bucket-owner=123456789012')
+      const started = await driver.multipart?.start('k', 1)
+      expect(started?.parts[0]?.url).toContain('x-amz-expected-bucket-owner=123456789012')
+    })
+  })
+
+  test('uploads have the extra arguments and a type by name', async () => {
+    const uploadExtraArgs = { ServerSideEncryption: 'aws:kms', SSEKMSKeyId: 'key', Metadata: { team: 'a' }, StorageClass: 'STANDARD_IA' }
+    const seen = await observe({ uploadExtraArgs }, async driver => {
+      await driver.write('k', bodyOf('1'), { contentType: 'text/csv', contentEncoding: 'gzip' })
+      await driver.multipart?.start('k.png', 0)
+      const { headers } = (await driver.presign?.upload('k', 60, 'text/csv')) ?? {}
+      expect(headers).toMatchObject({ 'Content-Type': 'text/csv', 'x-amz-server-side-encryption': 'aws:kms', 'x-amz-meta-team': 'a' })
+    })
+    const expected = {
+      'x-amz-server-side-encryption': 'aws:kms',
+      'x-amz-server-side-encryption-aws-kms-key-id': 'key',
+      'x-amz-storage-class': 'STANDARD_IA',
+      'x-amz-meta-team': 'a',
+    }
+    expect(seen[0]?.headers).toMatchObject({ ...expected, 'content-type': 'text/csv', 'content-encoding': 'gzip' })
+    expect(seen[1]?.headers).toMatchObject({ ...expected, 'content-type': 'image/png' })
+  })
+
+  test('unsigned requests carry no signature and offer neither parts nor signed URLs', async () => {
+    const seen = await observe({ unsigned: true }, async driver => {
+      await driver.write('k', bodyOf('1'))
+      expect([driver.multipart, driver.presign]).toEqual([undefined, undefined])
+    })
+    expect(seen[0]?.headers.authorization).toBeUndefined()
+  })
+
+  test('a server that never answers is given up', async () => {
+    const server = createServer(() => undefined)
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const endpointUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    await using scheme = openS3Scheme({ ...s3TestConfig(), endpointUrl, timeoutMs: 300 })
+    const driver = await scheme.open('s3://bucket/p')
+    await expect(driver.stat('k')).rejects.toMatchObject({ errorCode: 'DEADLINE_EXCEEDED' })
+    server.closeAllConnections()
+    server.close()
+  })
+})

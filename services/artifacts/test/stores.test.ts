@@ -1,0 +1,88 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { createClient } from '@connectrpc/connect'
+import { createDirectTransport } from '@millrace/kit/rpc'
+import { ArtifactStoreService } from '@millrace/proto/millrace/artifacts/v1/store_pb'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { bodyOf, text } from '../src/conformance/bodies.ts'
+import { checkHost } from '../src/host-policy.ts'
+import { type Artifacts, checkArtifacts, openArtifacts, readArtifacts } from '../src/service.ts'
+
+describe('stores by URI', () => {
+  let data: string
+  let artifacts: Artifacts
+  beforeAll(async () => {
+    data = await mkdtemp(join(tmpdir(), 'millrace stores %20-'))
+    artifacts = await openArtifacts(checkArtifacts(readArtifacts({}, { artifactsDestination: data })))
+  })
+  afterAll(async () => {
+    await artifacts[Symbol.asyncDispose]()
+    await rm(data, { recursive: true })
+  })
+  const client = () => createClient(ArtifactStoreService, createDirectTransport(artifacts.routes))
+
+  test('one place has many URIs', async () => {
+    await artifacts.bytes.write('mlflow-artifacts:/1/run/artifacts#m/q?mark %20.txt', bodyOf('here'))
+    for (const uri of [
+      'mlflow-artifacts:/#1/run/artifacts/m/q?mark %20.txt',
+      'mlflow-artifacts://some-host:5000/1/run#artifacts/m/q?mark %20.txt',
+      'http://any/prefix/api/2.0/mlflow-artifacts/artifacts/1/run/artifacts#m/q?mark %20.txt',
+      `${data}/1/run/artifacts#m/q?mark %20.txt`,
+      `${pathToFileURL(data)}/1/run#artifacts/m/q?mark %20.txt`,
+      `${data}#./1//run/artifacts/m/q?mark %20.txt`,
+    ]) {
+      expect(await text((await artifacts.bytes.read(uri)).body), uri).toBe('here')
+    }
+    expect(await text((await artifacts.bytes.read(`${data}/1/run/artifacts/m/q?mark %20.txt`)).body)).toBe('here')
+  })
+
+  test('a root is listed, asked for and deleted', async () => {
+    const uri = 'mlflow-artifacts:/2/run/artifacts'
+    await artifacts.bytes.write(`${uri}#a/b.txt`, bodyOf('12'))
+    expect((await client().list({ uri: `${uri}#a` })).files).toMatchObject([{ path: 'b.txt', isDir: false, fileSize: 2n }])
+    expect(await client().stat({ uri })).toMatchObject({ exists: true, isDir: true })
+    await client().delete({ uri })
+    await client().delete({ uri })
+    expect(await client().stat({ uri })).toMatchObject({ exists: false })
+    await expect(client().delete({ uri: 'mlflow-artifacts:/#.' })).rejects.toMatchObject({ rawMessage: 'Invalid path' })
+    expect(await client().capabilities({ uri: '' })).toMatchObject({ multipart: false, presignedDownload: false, scheme: 'file' })
+    await expect(client().startMultipart({ uri, numParts: 1 })).rejects.toMatchObject({ errorCode: 'NOT_IMPLEMENTED' })
+  })
+
+  test.each([
+    ['gs://bucket/x', /^Could not find a registered artifact repository for: gs:\/\/bucket\/x\. Currently registered schemes are: \[/],
+    ['constructor:/x', /^Could not find a registered artifact repository/],
+    ['relative/path', /is not an absolute path$/],
+    ['file:relative', /is not an absolute path$/],
+    ['s3:///no-bucket', /is not of the form s3:\/\/bucket\/path$/],
+    [
+      'ftp://u:secret@inside/x',
+      /^The tracking server does not connect to artifact location 'ftp:\/\/u:\*\*\*@inside\/x': the 'ftp' scheme/,
+    ],
+    ['http://169.254.169.254/latest', /^The tracking server does not connect/],
+    ['/tmp#../etc/passwd', /^Invalid path$/],
+    ['/tmp#a\0b', /^Invalid path$/],
+  ])('%s is refused', async (uri, message) => {
+    const error = await artifacts.bytes.read(uri).catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ errorCode: 'INVALID_PARAMETER_VALUE', rawMessage: expect.stringMatching(message) })
+  })
+
+  test.each([
+    ['ftp://files/x', true],
+    ['ftp://other@FILES:21/y', true],
+    ['ftp://files:2121/x', false],
+    ['ftp://evil/@files/x', false],
+    ['ftp://evil\\@files/x', false],
+    ['sftp://anywhere/x', true],
+    ['https://files/x', false],
+    ['viewfs://name/x', true],
+    ['mlflow-artifacts:/x', true],
+    ['s3://anyone/x', true],
+  ])('the host of %s is allowed: %s', (uri, allowed) => {
+    const policy = { trusted: ['ftp://user:pw@files/root', 'hdfs://name/root'], allowedSchemes: ['sftp'] }
+    if (allowed) expect(() => checkHost(uri, policy)).not.toThrow()
+    else expect(() => checkHost(uri, policy)).toThrow(/does not connect to artifact location/)
+  })
+})
