@@ -27,7 +27,7 @@ export function createFront(ctx: GatewayContext, { router, security, rpc }: Fron
     if (!res.headersSent) setHeaders(res, security.headers)
     if (reason instanceof BodyTooLarge) return refuseBody(req, res, reason)
     const error = toMlflowError(reason)
-    if (error.httpStatus >= 500) ctx.log?.error('a request failed', { method: req.method, path: pathOf(req.url), reason })
+    if (error.errorCode === 'INTERNAL_ERROR' || error.httpStatus > 501) ctx.log?.error('a request failed', { method: req.method, path: pathOf(req.url), reason })
     writeError(res, error)
   }
   return (req, res) => {
@@ -61,7 +61,7 @@ function wrongMethod(req: IncomingMessage, res: ServerResponse, path: string, al
   if (req.method !== 'OPTIONS') {
     writeHtml(res, 405, METHOD_NOT_ALLOWED, { Allow: allow })
   } else if (API.test(path)) {
-    res.writeHead(204, { Allow: allow }).end()
+    res.writeHead(204, { Allow: allow, 'Content-Type': 'text/html; charset=utf-8' }).end()
   } else {
     writeHtml(res, 200, '', { Allow: allow })
   }

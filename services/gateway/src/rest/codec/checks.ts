@@ -87,12 +87,22 @@ function intOf(value: unknown): number | bigint | undefined {
   }
 }
 
+/** Whether Python's `float(value)` gives a float. */
+function isFloatLike(value: unknown): boolean {
+  switch (typeof value) {
+    case 'string':
+      return pythonFloatOf(value) !== undefined
+    case 'bigint':
+      return Number.isFinite(Number(value))
+    default:
+      return typeof value === 'number' || typeof value === 'boolean'
+  }
+}
+
 const TYPES: Readonly<Record<string, Check>> = {
   string: type(value => typeof value === 'string'),
   intlike: type(value => intOf(value) !== undefined),
-  floatlike: type(value =>
-    typeof value === 'string' ? pythonFloatOf(value) !== undefined : /^(number|bigint|boolean)$/.test(typeof value),
-  ),
+  floatlike: type(isFloatLike),
   bool: type(value => typeof value === 'boolean'),
   array: type(Array.isArray),
   item_type_string: type(value => Array.isArray(value) && value.every(item => typeof item === 'string')),

@@ -8,6 +8,8 @@ const INT64_MAX = 2n ** 63n - 1n
 const UINT64_MAX = 2n ** 64n - 1n
 const INTEGER = /^[+-]?\d+$/
 const FLOAT = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/
+/** Python allows one underscore between digits. */
+const UNDERSCORE = /(?<=\d)_(?=\d)/g
 const WORDS: Readonly<Record<string, number>> = {
   inf: Number.POSITIVE_INFINITY,
   '+inf': Number.POSITIVE_INFINITY,
@@ -22,13 +24,13 @@ const WORDS: Readonly<Record<string, number>> = {
 
 /** `float(text)` of Python; undefined where that raises ValueError. */
 export function pythonFloatOf(text: string): number | undefined {
-  const trimmed = text.trim()
+  const trimmed = text.trim().replace(UNDERSCORE, '')
   return FLOAT.test(trimmed) ? Number(trimmed) : WORDS[trimmed.toLowerCase()]
 }
 
 /** `int(text)` of Python; undefined where that raises ValueError. */
 export function pythonIntOf(text: string): bigint | undefined {
-  const trimmed = text.trim()
+  const trimmed = text.trim().replace(UNDERSCORE, '')
   return trimmed.length <= INTEGER_DIGITS_MAX && INTEGER.test(trimmed) ? BigInt(trimmed.replace(/^\+/, '')) : undefined
 }
 
