@@ -27,7 +27,8 @@ export function createFront(ctx: GatewayContext, { router, security, rpc }: Fron
     if (!res.headersSent) setHeaders(res, security.headers)
     if (reason instanceof BodyTooLarge) return refuseBody(req, res, reason)
     const error = toMlflowError(reason)
-    if (error.errorCode === 'INTERNAL_ERROR' || error.httpStatus > 501) ctx.log?.error('a request failed', { method: req.method, path: pathOf(req.url), reason })
+    if (error.errorCode === 'INTERNAL_ERROR' || error.httpStatus > 501)
+      ctx.log?.error('a request failed', { method: req.method, path: pathOf(req.url), reason })
     writeError(res, error)
   }
   return (req, res) => {

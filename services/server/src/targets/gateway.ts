@@ -6,7 +6,7 @@ import { closeWith } from '../lifetime.ts'
 import type { Opened, Setup } from '../targets.ts'
 
 /** The public port alone; the other services are called over the network. */
-export async function openGateway({ env, flags }: Setup): Promise<Opened> {
+export async function openGateway({ env, flags, log }: Setup): Promise<Opened> {
   const config = checkGateway(readGateway(env, flags))
   const urls = checkUpstreams(readUpstreams(env, flags), config.artifactsOnly ? ['artifacts'] : ['metadata'])
   await using stack = new AsyncDisposableStack()
@@ -24,6 +24,7 @@ export async function openGateway({ env, flags }: Setup): Promise<Opened> {
     bytes: artifacts && stack.use(createByteClient(artifacts.pick)),
     jobs: reach('jobs')?.transport,
     ready,
+    log,
   })
   return closeWith(stack, port)
 }
