@@ -3,9 +3,16 @@ import { invalidParameter } from '@millrace/kit/errors'
 import type { LoggedModel, LoggedModelService, LoggedModelStatus } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
 import type { Metric } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
 import type { MetadataContext } from '../context.ts'
+import { modelOrderColumn, parseModelFilter } from '../search/model-filter.ts'
+import { createPageToken, parsePageToken } from '../search/page-token.ts'
 import { repr } from '../search/python.ts'
+import { experimentId } from '../search/values.ts'
 import { LoggedModels, type ModelMetricRecord, type ModelRecord } from '../store/logged-models.ts'
+import { checkMaxResults } from './paging.ts'
 
+/** Models of a page when the request does not say, and when it says 0. */
+const PAGE_SIZE = 50
+const PAGE_SIZE_OF_ZERO = 100
 const NAME_REFUSED = /[/:.%"']/
 
 export function loggedModels({
@@ -22,6 +29,20 @@ export function loggedModels({
     },
     async getLoggedModel({ modelId = '' }) {
       return { model: modelMessage(await store.get(modelId)) }
+    },
+    async searchLoggedModels({ experimentIds, filter = '', maxResults, orderBy, pageToken }) {
+      const pageSize = maxResults === 0 ? PAGE_SIZE_OF_ZERO : checkMaxResults(maxResults ?? PAGE_SIZE)
+      const { offset } = parsePageToken(pageToken)
+      const search = {
+        experimentIds: experimentIds.map(experimentId),
+        conditions: parseModelFilter(filter),
+        order: orderBy.map(({ fieldName = '', ascending = true }) => ({ column: modelOrderColumn(fieldName), ascending })),
+        limit: pageSize + 1,
+        offset,
+      }
+      const models = await store.search(search)
+      const nextPageToken = models.length > pageSize ? createPageToken(offset + pageSize) : undefined
+      return { models: models.slice(0, pageSize).map(modelMessage), nextPageToken }
     },
     async finalizeLoggedModel({ modelId = '', status = 0 }) {
       return { model: modelMessage(await store.finalize(modelId, status)) }

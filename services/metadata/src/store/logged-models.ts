@@ -7,6 +7,8 @@ import { checkActive, type Experiments } from './experiments.ts'
 import type { Reads } from './reads.ts'
 import { randomRunName } from './run-names.ts'
 import type { JsonInteger, TextRecord } from './run-sql.ts'
+import { type ModelSearch, searchModelsSql } from './search-models.ts'
+import { parsed } from './slices.ts'
 
 /** A logged model, from a JSON text. */
 export type ModelRecord = [
@@ -51,11 +53,13 @@ const PENDING = 1
 export class LoggedModels {
   readonly #db: AnyDatabase
   readonly #experiments: Experiments
+  readonly #reads: Reads
   readonly #select: string
 
   constructor(db: AnyDatabase, reads: Reads, experiments: Experiments) {
     this.#db = db
     this.#experiments = experiments
+    this.#reads = reads
     this.#select = selectSql(reads)
   }
 
@@ -92,6 +96,14 @@ export class LoggedModels {
   /** An active model. @throws RESOURCE_DOES_NOT_EXIST */
   get(modelId: string): Promise<ModelRecord> {
     return this.#find(this.#db, modelId)
+  }
+
+  /** Active models in the order asked for. */
+  async search(search: ModelSearch): Promise<ModelRecord[]> {
+    const statement = this.#reads.compile(searchModelsSql(this.#select, search, this.#reads.dialect))
+    const models: ModelRecord[] = []
+    for await (const slice of parsed<ModelRecord>(await this.#reads.rows(statement))) models.push(...slice)
+    return models
   }
 
   /** Sets the status of an active model. @throws RESOURCE_DOES_NOT_EXIST */
