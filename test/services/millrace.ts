@@ -4,7 +4,8 @@ import { answers, freePort, type Outcome, type Running, run, start } from './pro
 
 type Env = Record<string, string | undefined>
 
-const program = join(repository, 'services/server/src/main.js')
+/** A script that gives way to Node: signals sent to it reach the server. */
+const program = join(repository, 'node_modules/.bin/millrace')
 
 export interface Millrace extends AsyncDisposable {
   readonly url: string
@@ -32,8 +33,8 @@ export async function startTarget(target: string, options: { cwd: string; args: 
   const port = options.port ?? (await freePort())
   const url = `http://127.0.0.1:${port}`
   const process = await start({
-    command: globalThis.process.execPath,
-    args: [program, target, '--host', '127.0.0.1', '--port', String(port), ...options.args],
+    command: program,
+    args: [target, '--host', '127.0.0.1', '--port', String(port), ...options.args],
     cwd: options.cwd,
     env: options.env,
     ready: () => answers(`${url}/health`),
@@ -43,5 +44,5 @@ export async function startTarget(target: string, options: { cwd: string; args: 
 
 /** A command of the CLI, run to its end. */
 export function millrace(args: string[], options: { cwd: string; env?: Env; timeoutMs?: number }): Promise<Outcome> {
-  return run(process.execPath, [program, ...args], options)
+  return run(program, args, options)
 }

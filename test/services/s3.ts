@@ -33,7 +33,7 @@ export async function startS3(): Promise<S3Server> {
     const alone = ['-s3.port.iceberg=0', '-s3.port.lance=0', '-filer.localSocket=filer.sock', '-s3.localSocket=s3.sock']
     const server = await start({
       command: join(bin, 'weed'),
-      args: ['server', '-ip=127.0.0.1', '-dir=.', '-s3', `-s3.port=${s3}`, '-s3.config=s3.json', '-volume.max=20', ...ports, ...alone],
+      args: ['server', '-ip=127.0.0.1', '-dir=.', '-s3', `-s3.port=${s3}`, '-s3.config=s3.json', '-volume.max=1000', ...ports, ...alone],
       cwd: folder.path,
       ready: () => answers(`http://127.0.0.1:${s3}/`),
     })
