@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Client, createClient } from '@connectrpc/connect'
+import { type Client, createClient, type Transport } from '@connectrpc/connect'
 import { MlflowError } from '@millrace/kit/errors'
 import { createDirectTransport } from '@millrace/kit/rpc'
 import { ExperimentService } from '@millrace/proto/millrace/tracking/v1/experiments_pb'
@@ -27,6 +27,7 @@ async function createSqlite(): Promise<TestDatabase> {
 }
 
 export interface World extends AsyncDisposable {
+  readonly transport: Transport
   readonly experiments: Client<typeof ExperimentService>
   readonly runs: Client<typeof RunService>
   readonly metrics: Client<typeof MetricService>
@@ -46,6 +47,7 @@ export async function openWorld(url: string, config: Partial<MetadataConfig> = {
   const runs = createClient(RunService, transport)
   const metrics = createClient(MetricService, transport)
   return {
+    transport,
     experiments,
     runs,
     metrics,
