@@ -1,12 +1,17 @@
 import type { promises as fs } from 'node:fs'
 import { Writable } from 'node:stream'
 
-/** Chunks of a socket are 64 KiB; one writev a MiB costs a tenth of a write for each. */
+/** Chunks of a socket are 64 KiB; those that come while the disk is busy are written at once. */
 const WRITE_BUFFER_BYTES = 1024 * 1024
 
-/** Appends to an open file, which stays open: closing it is the owner's, who waits for writes that are still under way. */
+/** How much is written between flushes. Flushing beside the writing leaves little to wait for at the end of a big file. */
+const FLUSH_BYTES = 64 * 1024 * 1024
+
+/** Writes an open file and makes it durable before it finishes. The file stays open: closing it, which waits for what is still under way, is the owner's. */
 export class FileSink extends Writable {
   readonly #file: fs.FileHandle
+  #unflushedBytes = 0
+  #flushing: Promise<void> | undefined
 
   constructor(file: fs.FileHandle) {
     super({ highWaterMark: WRITE_BUFFER_BYTES, decodeStrings: true })
@@ -21,8 +26,13 @@ export class FileSink extends Writable {
     this.#append(chunks.map(({ chunk }) => chunk)).then(() => done(), done)
   }
 
+  override _final(done: (error?: Error | null) => void): void {
+    this.#finish().then(() => done(), done)
+  }
+
   async #append(buffers: Buffer[]): Promise<void> {
     let { bytesWritten } = await this.#file.writev(buffers)
+    this.#unflushedBytes += bytesWritten
     // A disk that is nearly full, or a signal, may take only a part.
     for (const buffer of buffers) {
       if (bytesWritten >= buffer.length) bytesWritten -= buffer.length
@@ -31,5 +41,23 @@ export class FileSink extends Writable {
         bytesWritten = 0
       }
     }
+    if (this.#unflushedBytes >= FLUSH_BYTES && !this.#flushing) this.#flush()
+  }
+
+  #flush(): void {
+    this.#unflushedBytes = 0
+    this.#flushing = this.#file.datasync()
+    this.#flushing.then(
+      () => {
+        this.#flushing = undefined
+      },
+      // The system reports a lost write to one flush only.
+      (error: Error) => this.destroy(error),
+    )
+  }
+
+  async #finish(): Promise<void> {
+    await this.#flushing
+    await this.#file.datasync()
   }
 }

@@ -28,9 +28,12 @@ export async function writeFile(
   const { folder, file, temporary } = await openTemporary(dirname(path))
   try {
     try {
-      if (small) await file.writeFile(small)
-      else await pump(body, new FileSink(file), signal)
-      await file.datasync()
+      if (small) {
+        await file.writeFile(small)
+        await file.datasync()
+      } else {
+        await pump(body, new FileSink(file), signal)
+      }
     } finally {
       await file.close()
     }
