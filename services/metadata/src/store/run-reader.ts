@@ -1,5 +1,12 @@
 import type { Reads } from './reads.ts'
-import { type DatasetInputRecord, type ModelEdgeRecord, type RunRecord, type RunStatements, runStatements } from './run-sql.ts'
+import {
+  type DatasetInputRecord,
+  type ModelEdgeRecord,
+  type RunRecord,
+  type RunStatements,
+  runStatements,
+  type WholeRunRecord,
+} from './run-sql.ts'
 import { type RunSearch, searchRunsSql } from './search-runs.ts'
 import { type PageRead, parsed } from './slices.ts'
 
@@ -33,12 +40,10 @@ export class RunReader {
 
   /** A run in any lifecycle stage. */
   async get(runId: string): Promise<RunAggregate | undefined> {
-    const parameters = [JSON.stringify([runId])]
-    const read = (kind: keyof RunStatements) => this.#reads.texts({ sql: this.#sql[kind], parameters, name: `millrace_run_${kind}` })
-    const [[found], datasets, edges] = await Promise.all([read('runs'), read('datasetInputs'), read('modelEdges')])
-    const datasetInputs = datasets.map(text => JSON.parse(text) as DatasetInputRecord)
-    const modelEdges = edges.map(text => JSON.parse(text) as ModelEdgeRecord)
-    return found === undefined ? undefined : { run: JSON.parse(found) as RunRecord, datasetInputs, modelEdges }
+    const [text] = await this.#reads.texts({ sql: this.#sql.whole, parameters: [runId], name: 'millrace_whole_run' })
+    if (text === undefined) return undefined
+    const [info, metrics, params, tags, datasetInputs, modelEdges] = JSON.parse(text) as WholeRunRecord
+    return { run: [info, metrics, params, tags], datasetInputs, modelEdges }
   }
 
   /** A page of at most `pageSize` runs. */

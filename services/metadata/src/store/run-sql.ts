@@ -35,8 +35,14 @@ export type DatasetInputRecord = [
 /** An edge between a run and a model. */
 export type ModelEdgeRecord = [runId: string, modelId: string, step: JsonInteger, type: 'RUN_INPUT' | 'RUN_OUTPUT']
 
-/** The statements that read runs by id; each takes the page's ids as its only parameter and answers rows of one JSON text. */
+/** A run with its edges, from a JSON text. */
+export type WholeRunRecord = [...RunRecord, datasetInputs: DatasetInputRecord[], modelEdges: ModelEdgeRecord[]]
+
+/** The statements that read runs by id; they answer rows of one JSON text. */
 export interface RunStatements {
+  /** One run with its edges; its parameter is the id. */
+  whole: string
+  /** The others take the ids of a page, a JSON list. */
   runs: string
   datasetInputs: string
   modelEdges: string
@@ -61,7 +67,7 @@ export function runStatements(d: SearchDialect): RunStatements {
   const metric = d.jsonArray('m.key', 'm.value', d.jsonInteger('m.timestamp'), d.jsonInteger('m.step'), 'm.is_nan')
   const keyed = (table: string) => d.jsonRows(d.jsonArray('t.key', 't.value'), `FROM ${table} t WHERE t.run_uuid = r.run_uuid`)
   const metrics = d.jsonRows(metric, 'FROM latest_metrics m WHERE m.run_uuid = r.run_uuid')
-  const run = d.jsonText(info, metrics, keyed('params'), keyed('tags'))
+  const run = [info, metrics, keyed('params'), keyed('tags')]
   const inputTags = d.jsonRows(d.jsonArray('t.name', 't.value'), 'FROM input_tags t WHERE t.input_uuid = i.input_uuid')
   const dataset = d.jsonArray(
     'i.destination_id',
@@ -74,14 +80,22 @@ export function runStatements(d: SearchDialect): RunStatements {
     'd.dataset_profile',
   )
   const edge = d.jsonArray('i.source_id', 'i.destination_id', d.jsonInteger('i.step'), 'i.source_type')
+  const datasets = "i.destination_type = 'RUN' AND i.destination_id"
+  const edges = (id: string) =>
+    `i.source_id = ${id} AND ((i.source_type = 'RUN_OUTPUT' AND i.destination_type = 'MODEL_OUTPUT') OR ` +
+    `(i.source_type = 'RUN_INPUT' AND i.destination_type = 'MODEL_INPUT'))`
+  const join = 'JOIN datasets d ON d.dataset_uuid = i.source_id'
+  const order = d.inserted('i')
+  const whole = [
+    ...run,
+    d.jsonRows(d.jsonArray(dataset, d.json(inputTags)), `FROM inputs i ${join} WHERE ${datasets} = r.run_uuid`, order),
+    d.jsonRows(edge, `FROM inputs i WHERE ${edges('r.run_uuid')}`, order),
+  ]
+  const ids = `${d.pageIds} ${d.join}`
   return {
-    runs: `SELECT ${run} AS json FROM ${d.pageIds} ${d.join} runs r ON r.run_uuid = id`,
-    datasetInputs:
-      `SELECT ${d.jsonText(dataset, inputTags)} AS json FROM ${d.pageIds} ${d.join} inputs i ON i.destination_type = 'RUN' AND i.destination_id = id ` +
-      `JOIN datasets d ON d.dataset_uuid = i.source_id ORDER BY ${d.inserted('i')}`,
-    modelEdges:
-      `SELECT ${d.asText(edge)} AS json FROM ${d.pageIds} ${d.join} inputs i ON i.source_id = id AND ` +
-      `((i.source_type = 'RUN_OUTPUT' AND i.destination_type = 'MODEL_OUTPUT') OR (i.source_type = 'RUN_INPUT' AND i.destination_type = 'MODEL_INPUT')) ` +
-      `ORDER BY ${d.inserted('i')}`,
+    whole: `SELECT ${d.jsonText(...whole)} AS json FROM runs r WHERE r.run_uuid = ${d.parameter}`,
+    runs: `SELECT ${d.jsonText(...run)} AS json FROM ${ids} runs r ON r.run_uuid = id`,
+    datasetInputs: `SELECT ${d.jsonText(dataset, inputTags)} AS json FROM ${ids} inputs i ON ${datasets} = id ${join} ORDER BY ${order}`,
+    modelEdges: `SELECT ${d.asText(edge)} AS json FROM ${ids} inputs i ON ${edges('id')} ORDER BY ${order}`,
   }
 }

@@ -16,7 +16,11 @@ export interface SearchDialect {
   numberedIds(ids: readonly string[]): Fragment
   jsonArray(...values: string[]): string
   /** One JSON array of all rows' `row`, an array when there are none. */
-  jsonRows(row: string, from: string): string
+  jsonRows(row: string, from: string, orderBy?: string): string
+  /** A JSON value made by another expression, as an element of an array. */
+  json(value: string): string
+  /** The first parameter. */
+  parameter: string
   /** An integer as a JSON number, or as text where a double could not hold it. */
   jsonInteger(column: string): string
   /** Orders rows as they were inserted. */
@@ -43,7 +47,9 @@ export const SQLITE: SearchDialect = {
   pageIds: '(SELECT value AS id FROM json_each(?))',
   numberedIds: ids => sql`(SELECT key AS n, value AS id FROM json_each(${JSON.stringify(ids)}))`,
   jsonArray: (...values) => `json_array(${values.join(', ')})`,
-  jsonRows: (row, from) => `(SELECT json_group_array(${row}) ${from})`,
+  jsonRows: (row, from, orderBy) => `(SELECT json_group_array(${row}${orderBy ? ` ORDER BY ${orderBy}` : ''}) ${from})`,
+  json: value => `json(${value})`,
+  parameter: '?',
   jsonInteger: column => `CASE WHEN ${column} BETWEEN ${-MAX_SAFE} AND ${MAX_SAFE} THEN ${column} ELSE CAST(${column} AS TEXT) END`,
   inserted: table => `${table}.rowid`,
   asText: json => json,
@@ -72,7 +78,9 @@ export const POSTGRESQL: SearchDialect = {
   pageIds: '(SELECT value AS id FROM json_array_elements_text($1::json)) ids',
   numberedIds: ids => sql`(SELECT n, id FROM unnest(${ids}::text[]) WITH ORDINALITY AS given(id, n))`,
   jsonArray: (...values) => `json_build_array(${values.join(', ')})`,
-  jsonRows: (row, from) => `coalesce((SELECT json_agg(${row}) ${from}), '[]'::json)`,
+  jsonRows: (row, from, orderBy) => `coalesce((SELECT json_agg(${row}${orderBy ? ` ORDER BY ${orderBy}` : ''}) ${from}), '[]'::json)`,
+  json: value => value,
+  parameter: '$1',
   jsonInteger: column =>
     `CASE WHEN ${column} BETWEEN ${-MAX_SAFE} AND ${MAX_SAFE} THEN to_json(${column}) ELSE to_json(${column}::text) END`,
   inserted: table => `${table}.ctid`,
