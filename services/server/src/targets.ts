@@ -48,12 +48,20 @@ export const TARGETS: Readonly<Record<string, Target>> = {
   },
   metadata: {
     summary: 'Run the service that owns the tracking database',
-    options: ['backendStoreUri', 'defaultArtifactRoot', 'serveArtifacts', 'noServeArtifacts', 'artifactsDestination', 'host', 'port'],
+    options: [
+      'backendStoreUri',
+      'defaultArtifactRoot',
+      'serveArtifacts',
+      'noServeArtifacts',
+      'artifactsDestination',
+      'serviceHost',
+      'servicePort',
+    ],
     open: async setup => (await import('./targets/metadata.ts')).openMetadataTarget(setup),
   },
   artifacts: {
     summary: 'Run the service that owns the artifact stores',
-    options: ['artifactsDestination', 'defaultArtifactRoot', 'serveArtifacts', 'noServeArtifacts', 'host', 'port'],
+    options: ['artifactsDestination', 'defaultArtifactRoot', 'serveArtifacts', 'noServeArtifacts', 'serviceHost', 'servicePort'],
     open: async setup => (await import('./targets/artifacts.ts')).openArtifactsTarget(setup),
   },
   'gc-worker': {
@@ -67,8 +75,8 @@ export const TARGETS: Readonly<Record<string, Target>> = {
       'jobConcurrency',
       'metadataUrl',
       'artifactsUrl',
-      'host',
-      'port',
+      'serviceHost',
+      'servicePort',
     ],
     open: async setup => (await import('./targets/gc-worker.ts')).openGcWorkerTarget(setup),
   },

@@ -45,6 +45,12 @@ export const OPTIONS = {
   },
   host: { flags: '-h, --host <host>', env: ['MLFLOW_HOST'], help: 'address to listen on (default: 127.0.0.1)' },
   port: { flags: '-p, --port <port>', env: ['MLFLOW_PORT'], help: 'port to listen on, 0 for any free one (default: 5000)' },
+  serviceHost: { flags: '-h, --host <host>', env: ['MILLRACE_HOST'], help: 'address to listen on (default: 127.0.0.1)' },
+  servicePort: {
+    flags: '-p, --port <port>',
+    env: ['MILLRACE_PORT'],
+    help: 'port to listen on, 0 for any free one (default: 5101 metadata, 5102 artifacts, 5103 gc-worker)',
+  },
   staticPrefix: {
     flags: '--static-prefix <path>',
     env: ['MLFLOW_STATIC_PREFIX'],
