@@ -1,7 +1,7 @@
 import type { Metric } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
-import { type Run, type RunInfo, RunStatus, type RunTag } from '@millrace/proto/millrace/tracking/v1/runs_pb'
+import { type Param, type Run, type RunInfo, RunStatus, type RunTag } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 import type { RunAggregate } from '../store/run-reader.ts'
-import type { DatasetInputRecord, MetricRecord, ModelEdgeRecord, RunInfoRecord, TextRecord } from '../store/run-sql.ts'
+import type { DatasetInputRecord, MetricColumns, ModelEdgeRecord, RunInfoRecord, TextColumns } from '../store/run-sql.ts'
 
 /** Messages are written as literals: a page of 1,000 runs has 26,000 of them, and create() costs three times as much. */
 
@@ -21,9 +21,9 @@ export function runMessage({ run, datasetInputs, modelEdges }: RunAggregate, wit
     info: infoMessage(info),
     data: {
       $typeName: 'millrace.tracking.v1.RunData',
-      metrics: metrics.map(metricMessage),
-      params: params.map(([key, value]) => ({ $typeName: 'millrace.tracking.v1.Param' as const, key, value: value ?? '' })),
-      tags: tags.map(tagMessage),
+      metrics: metricMessages(metrics),
+      params: paramMessages(params),
+      tags: tagMessages(tags),
     },
     inputs: {
       $typeName: 'millrace.tracking.v1.RunInputs',
@@ -50,17 +50,26 @@ function infoMessage([runId, name, userId, status, startTime, endTime, lifecycle
   }
 }
 
-function metricMessage([key, value, timestamp, step, isNan]: MetricRecord): Metric {
-  return {
-    $typeName: 'millrace.tracking.v1.Metric',
-    key,
-    value: isNan ? Number.NaN : value,
-    timestamp: BigInt(timestamp),
-    step: BigInt(step),
+function metricMessages([keys, values, timestamps, steps]: MetricColumns): Metric[] {
+  const count = keys?.length ?? 0
+  const messages: Metric[] = new Array(count)
+  for (let i = 0; i < count; i++) {
+    messages[i] = {
+      $typeName: 'millrace.tracking.v1.Metric',
+      key: keys?.[i],
+      value: values?.[i] ?? Number.NaN,
+      timestamp: BigInt(timestamps?.[i] ?? 0),
+      step: BigInt(steps?.[i] ?? 0),
+    }
   }
+  return messages
 }
 
-const tagMessage = ([key, value]: TextRecord): RunTag => ({ $typeName: 'millrace.tracking.v1.RunTag', key, value: value ?? '' })
+const paramMessages = ([keys, values]: TextColumns): Param[] =>
+  (keys ?? []).map((key, i) => ({ $typeName: 'millrace.tracking.v1.Param', key, value: values?.[i] ?? '' }))
+
+const tagMessages = ([keys, values]: TextColumns): RunTag[] =>
+  (keys ?? []).map((key, i) => ({ $typeName: 'millrace.tracking.v1.RunTag', key, value: values?.[i] ?? '' }))
 
 function datasetInputMessage([[, , name, digest, sourceType, source, schema, profile], tags]: DatasetInputRecord) {
   return {

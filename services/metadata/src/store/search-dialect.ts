@@ -17,6 +17,8 @@ export interface SearchDialect {
   jsonArray(...values: string[]): string
   /** One JSON array of all rows' `row`, an array when there are none. */
   jsonRows(row: string, from: string, orderBy?: string): string
+  /** One JSON array with an array of each column's values; PostgreSQL has null for an empty one. */
+  jsonColumns(columns: readonly string[], from: string): string
   /** A JSON value made by another expression, as an element of an array. */
   json(value: string): string
   /** The first parameter. */
@@ -48,6 +50,8 @@ export const SQLITE: SearchDialect = {
   numberedIds: ids => sql`(SELECT key AS n, value AS id FROM json_each(${JSON.stringify(ids)}))`,
   jsonArray: (...values) => `json_array(${values.join(', ')})`,
   jsonRows: (row, from, orderBy) => `(SELECT json_group_array(${row}${orderBy ? ` ORDER BY ${orderBy}` : ''}) ${from})`,
+  jsonColumns: (columns, from) =>
+    `(SELECT '[' || ${columns.map(column => `json_group_array(${column})`).join(" || ',' || ")} || ']' ${from})`,
   json: value => `json(${value})`,
   parameter: '?',
   jsonInteger: column => `CASE WHEN ${column} BETWEEN ${-MAX_SAFE} AND ${MAX_SAFE} THEN ${column} ELSE CAST(${column} AS TEXT) END`,
@@ -79,6 +83,7 @@ export const POSTGRESQL: SearchDialect = {
   numberedIds: ids => sql`(SELECT n, id FROM unnest(${ids}::text[]) WITH ORDINALITY AS given(id, n))`,
   jsonArray: (...values) => `json_build_array(${values.join(', ')})`,
   jsonRows: (row, from, orderBy) => `coalesce((SELECT json_agg(${row}${orderBy ? ` ORDER BY ${orderBy}` : ''}) ${from}), '[]'::json)`,
+  jsonColumns: (columns, from) => `(SELECT json_build_array(${columns.map(column => `json_agg(${column})`).join(', ')}) ${from})`,
   json: value => value,
   parameter: '$1',
   jsonInteger: column =>
