@@ -17,9 +17,12 @@ export class ConfigError extends Error {
 
 const REDACTED = '***'
 
+/** A URL's user and colon, then a password up to the last @: one that is written wrongly may hold @ and / itself. Digits alone are a port. */
+const PASSWORD = /([a-z][a-z0-9+.-]*:\/\/[^\s:@/"]*:)(?!\d+(?:[^\w@]|$))[^\s"]*@/gi
+
 /** `text` with the passwords of URLs in it replaced. */
 export function redact(text: string): string {
-  return text.replace(/([a-z][a-z0-9+.-]*:\/\/[^\s:@/]*):[^\s@/]*@/gi, `$1:${REDACTED}@`)
+  return text.replace(PASSWORD, `$1${REDACTED}@`)
 }
 
 export function refused(raw: Raw, allowed: string, cause?: unknown): ConfigError {
