@@ -47,7 +47,7 @@ export interface SqliteDatabase extends Database {
   readonly dialect: 'sqlite'
   /** Absolute path of the file; undefined for a database in memory. */
   readonly path: string | undefined
-  /** Runs `work` alone on the writing connection, outside of a transaction. */
+  /** Runs `work` while nobody else in this process writes; `writer` is not in a transaction. */
   exclusive<T>(work: (writer: SqliteConnection) => T): Promise<T>
 }
 

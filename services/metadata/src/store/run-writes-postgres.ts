@@ -1,5 +1,6 @@
-import { doesNotExist, MlflowError } from '@millrace/kit/errors'
+import { doesNotExist } from '@millrace/kit/errors'
 import { appendToUriPath } from './artifact-uri.ts'
+import { isUnavailable } from './db/errors.ts'
 import { retrying } from './db/retry.ts'
 import { type PostgresDatabase, statement } from './db.ts'
 import { checkActive } from './experiments.ts'
@@ -124,7 +125,7 @@ export class PostgresRunWrites implements RunWrites {
     reason: unknown,
     send: (one: [E]) => Promise<void>,
   ): Promise<void> {
-    const retry = group.length > 1 && !(reason instanceof MlflowError && reason.errorCode === 'TEMPORARILY_UNAVAILABLE')
+    const retry = group.length > 1 && !isUnavailable(reason)
     for (const entry of group) {
       if (retry) await send([entry])
       else entry.reject(reason)

@@ -1,6 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { MlflowError } from '@millrace/kit/errors'
-import { isRetryable, translateError } from './db/errors.ts'
+import { isUnavailable, translateError } from './db/errors.ts'
 import { retrying } from './db/retry.ts'
 import type { SqliteDatabase } from './db.ts'
 import { type Entry, GroupCommit } from './group-commit.ts'
@@ -42,7 +42,7 @@ export class SqliteRunWrites implements RunWrites {
     try {
       outcomes = await this.#commit(group)
     } catch (reason) {
-      if (group.length > 1 && !isRetryable(reason)) {
+      if (group.length > 1 && !isUnavailable(reason)) {
         for (const entry of group) await this.#write([entry])
       } else {
         for (const entry of group) entry.reject(reason)

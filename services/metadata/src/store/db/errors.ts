@@ -93,6 +93,11 @@ export function isRetryable(reason: unknown): boolean {
   return code === '40001' || code === '40P01' || (errcode !== undefined && (errcode & 0xff) === SQLITE_BUSY)
 }
 
+/** The database could not be reached or did not get to it: trying the parts of a transaction one by one is of no use. */
+export function isUnavailable(reason: unknown): boolean {
+  return reason instanceof MlflowError && reason.errorCode === 'TEMPORARILY_UNAVAILABLE'
+}
+
 function cause(reason: unknown): DriverError {
   const inner = reason instanceof MlflowError ? reason.cause : reason
   return inner instanceof Error ? (inner as DriverError) : {}

@@ -1,53 +1,40 @@
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { type CompiledQuery, DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely'
 import type { DB, Executor, Query, SqliteDatabase } from '../db.ts'
 import { translateError } from './errors.ts'
 import { retrying } from './retry.ts'
 import { checkRevision, headSchema } from './revision.ts'
+import { connectReader, connectWriter } from './sqlite-connection.ts'
 
-/** Waiting for another process's lock holds the thread, so little of it is done here and the rest by trying again. */
-const busyTimeoutMs = 100
-const openTimeoutMs = 20_000
 const statementsMax = 500
-/** A checkpoint copies the log into the file while writers wait: little and often keeps each wait to a few milliseconds. */
-const checkpointPages = 1000
-const cacheKib = 32 * 1024
-
-/** One writing connection, first come first served, and one that only reads. WAL, and a commit returns after fsync. */
+/** One writing connection, first come first served, and one that only reads. */
 export async function openSqlite(path: string | undefined): Promise<SqliteDatabase> {
   if (path) await mkdir(dirname(path), { recursive: true })
-  const writer = connect(path ?? ':memory:', false, openTimeoutMs)
-  try {
-    if (path) writer.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = ${checkpointPages}`)
-    await createSchema(writer)
-    writer.exec(`PRAGMA busy_timeout = ${busyTimeoutMs}`)
-  } catch (reason) {
-    writer.close()
-    throw reason
-  }
-  const reader = path ? connect(path, true) : writer
+  await using stack = new AsyncDisposableStack()
+  const writer = await retrying(async () => {
+    const opened = connectWriter(path ?? ':memory:')
+    stack.defer(() => opened.close())
+    return opened
+  })
+  const sql = await headSchema('sqlite')
+  await retrying(async () => createSchema(writer, sql))
+  const reader = path ? connectReader(path) : writer
+  stack.move()
   return new Sqlite(path, writer, reader)
 }
 
-function connect(path: string, readOnly = false, timeout = busyTimeoutMs): DatabaseSync {
-  const db = new DatabaseSync(path, { readOnly, enableForeignKeyConstraints: true, timeout })
-  db.exec(`PRAGMA case_sensitive_like = ON; PRAGMA cache_size = -${cacheKib}; PRAGMA temp_store = MEMORY`)
-  return db
-}
-
-async function createSchema(db: DatabaseSync): Promise<void> {
-  const sql = await headSchema('sqlite')
-  db.exec('BEGIN IMMEDIATE')
+function createSchema(db: DatabaseSync, sql: string): void {
   try {
+    db.exec('BEGIN IMMEDIATE')
     const tables = db.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('alembic_version', 'experiments')").all()
     if (tables.length === 0) db.exec(sql)
     const known = tables.length === 0 || tables.some(t => t.name === 'alembic_version')
     checkRevision(known ? (db.prepare('SELECT version_num FROM alembic_version').get()?.version_num as string | undefined) : undefined)
     db.exec('COMMIT')
   } catch (reason) {
-    db.exec('ROLLBACK')
+    if (db.isTransaction) db.exec('ROLLBACK')
     throw reason
   }
 }
