@@ -1,7 +1,7 @@
 import type { ServiceImpl } from '@connectrpc/connect'
 import { invalidParameter } from '@millrace/kit/errors'
 import type { DatasetService, SearchDatasetsRequest } from '@millrace/proto/millrace/tracking/v1/datasets_pb'
-import { experimentId } from '../search/values.ts'
+import { comparableExperimentId } from '../search/values.ts'
 import { searchDatasets } from '../store/datasets.ts'
 import type { ReadContext } from '../store/reads.ts'
 
@@ -16,7 +16,7 @@ export function datasets({ reads }: ReadContext): ServiceImpl<typeof DatasetServ
           `SearchDatasets request cannot specify more than ${EXPERIMENTS_MAX} experiment_ids. Received ${experimentIds.length} experiment_ids.`,
         )
       }
-      const found = await searchDatasets(reads, experimentIds.map(experimentId))
+      const found = await searchDatasets(reads, experimentIds.map(comparableExperimentId))
       return {
         datasetSummaries: found.map(([id, name, digest, context]) => ({
           experimentId: String(id),

@@ -1,7 +1,7 @@
 import type { ServiceImpl } from '@connectrpc/connect'
 import { invalidParameter } from '@millrace/kit/errors'
 import type { MaintenanceService } from '@millrace/proto/millrace/tracking/v1/maintenance_pb'
-import { experimentId } from '../search/values.ts'
+import { comparableExperimentId } from '../search/values.ts'
 import { type ExperimentLocation, Maintenance, type ModelLocation, type RunLocation, type TimePlace } from '../store/maintenance.ts'
 import type { ReadContext } from '../store/reads.ts'
 
@@ -13,19 +13,19 @@ export function maintenance({ db }: ReadContext): ServiceImpl<typeof Maintenance
   return {
     async listDeletedRuns({ deletedBefore, experimentIds, pageSize, pageToken }) {
       const limit = pageRows(pageSize)
-      const found = await store.deletedRuns(deletedBefore, experimentIds.map(experimentId), limit, placeOf(pageToken))
+      const found = await store.deletedRuns(deletedBefore, experimentIds.map(comparableExperimentId), limit, placeOf(pageToken))
       const last = found.length === limit ? found.at(-1) : undefined
       return { runs: found.map(runMessage), nextPageToken: last ? `${last.deleted_time ?? 0n}:${last.run_uuid}` : '' }
     },
     async listDeletedExperiments({ updatedBefore, pageSize, pageToken }) {
       const limit = pageRows(pageSize)
-      const found = await store.deletedExperiments(updatedBefore, limit, pageToken ? experimentId(pageToken) : undefined)
+      const found = await store.deletedExperiments(updatedBefore, limit, pageToken ? comparableExperimentId(pageToken) : undefined)
       const last = found.length === limit ? found.at(-1) : undefined
       return { experiments: found.map(experimentMessage), nextPageToken: last ? String(last.experiment_id) : '' }
     },
     async listDeletedModels({ updatedBefore: before, modelIds, experimentIds, pageSize, pageToken }) {
       const limit = pageRows(pageSize)
-      const filter = { before, modelIds, experimentIds: experimentIds.map(experimentId) }
+      const filter = { before, modelIds, experimentIds: experimentIds.map(comparableExperimentId) }
       const found = await store.deletedModels(filter, limit, placeOf(pageToken))
       const last = found.length === limit ? found.at(-1) : undefined
       return { models: found.map(modelMessage), nextPageToken: last ? `${last.last_updated_timestamp_ms}:${last.model_id}` : '' }
@@ -34,13 +34,13 @@ export function maintenance({ db }: ReadContext): ServiceImpl<typeof Maintenance
       return { runs: (await store.runs(runIds)).map(runMessage) }
     },
     async lookupExperiments({ experimentIds }) {
-      return { experiments: (await store.experiments(experimentIds.map(experimentId))).map(experimentMessage) }
+      return { experiments: (await store.experiments(experimentIds.map(comparableExperimentId))).map(experimentMessage) }
     },
     async purgeRuns({ runIds }) {
       return { purged: await store.purgeRuns(runIds) }
     },
     async purgeExperiment({ experimentId: id }) {
-      return { purged: await store.purgeExperiment(experimentId(id)) }
+      return { purged: await store.purgeExperiment(comparableExperimentId(id)) }
     },
     async purgeModels({ modelIds }) {
       return { purged: await store.purgeModels(modelIds) }

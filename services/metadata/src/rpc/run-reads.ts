@@ -12,7 +12,7 @@ import type {
 import { parseRunOrder } from '../search/order-by.ts'
 import { createPageToken, parsePageToken } from '../search/page-token.ts'
 import { parseRunFilter } from '../search/run-filter.ts'
-import { experimentId } from '../search/values.ts'
+import { comparableExperimentId } from '../search/values.ts'
 import { Inputs } from '../store/inputs.ts'
 import { recordModel } from '../store/model-history.ts'
 import type { ReadContext } from '../store/reads.ts'
@@ -45,7 +45,7 @@ export function runReads({ db, reads }: ReadContext): Pick<ServiceImpl<typeof Ru
       const order = parseRunOrder(request.orderBy)
       const conditions = filter.conditions()
       const { offset, after } = parsePageToken(request.pageToken)
-      const ids = request.experimentIds.map(experimentId)
+      const ids = request.experimentIds.map(comparableExperimentId)
       const cursor = order.length === 0 ? cursorOf(after) : undefined
       const search = { experimentIds: ids, stages: stagesOf(request.runViewType), conditions, order, offset, after: cursor }
       const page = await reader.search(search, pageSize)

@@ -3,7 +3,7 @@ import { type Clause, parseClauses, splitIdentifier, stringValue, stripBackticks
 import { parseOrderItem } from './order-by.ts'
 import { floatRepr, repr, setRepr } from './python.ts'
 import type { ListOperator, OrderedOperator, PresenceOperator, TextOperator } from './run-filter.ts'
-import { experimentId, isNumber, listValue, numberValue } from './values.ts'
+import { comparableExperimentId, isNumber, listValue, numberValue } from './values.ts'
 
 export type ExperimentField = 'name' | 'experiment_id' | 'creation_time' | 'last_update_time'
 export type ExperimentTime = 'creation_time' | 'last_update_time'
@@ -104,11 +104,11 @@ function nameCondition(operator: string, value: string): ExperimentCondition {
 function idCondition(operator: string, value: string | string[]): ExperimentCondition {
   if (!['=', '!=', 'IN', 'NOT IN'].includes(operator)) throw invalidParameter(`Invalid comparator for experiment_id: ${operator}`)
   if (Array.isArray(value)) {
-    const ids = value.map(experimentId)
+    const ids = value.map(comparableExperimentId)
     if (operator !== 'IN' && operator !== 'NOT IN') throw badRequest(`A list of values cannot be compared with ${operator}`)
     return { on: 'id', operator, value: ids }
   }
-  const id = experimentId(value)
+  const id = comparableExperimentId(value)
   if (operator !== '=' && operator !== '!=') throw invalidParameter(`Invalid comparator for experiment_id: ${operator}`)
   return { on: 'id', operator, value: id }
 }

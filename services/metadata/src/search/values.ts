@@ -30,13 +30,21 @@ export function numberValue(node: Node): bigint | number {
   return int64(BigInt(node.text), node.text)
 }
 
-/** The id of an experiment, which filters and requests give as text. */
+/** The id of an experiment, which filters and requests give as text; it may be larger than any that exists. */
 export function experimentId(text: string): bigint {
   const id = parseInteger(text)
-  if (id === undefined || id > INT64_MAX || id < -INT64_MAX)
-    throw invalidParameter(`Invalid experiment ID '${text}'. Experiment ID must be a valid integer.`)
+  if (id === undefined) throw invalidId(text)
   return id
 }
+
+/** An experiment's id that a database can compare with; a larger one is refused, where MLflow fails. */
+export function comparableExperimentId(text: string): bigint {
+  const id = experimentId(text)
+  if (id > INT64_MAX || id < -INT64_MAX) throw invalidId(text)
+  return id
+}
+
+const invalidId = (text: string) => invalidParameter(`Invalid experiment ID '${text}'. Experiment ID must be a valid integer.`)
 
 function int64(value: bigint, text: string): bigint {
   if (value > INT64_MAX || value < -INT64_MAX - 1n) throw invalidParameter(`Invalid value '${text}': not a 64-bit integer`)
