@@ -24,6 +24,8 @@ export interface Upstream extends Disposable {
   readonly transport: Transport
   /** The URL whose turn it is. */
   pick(): string
+  /** Passes a URL over for a while because it could not be reached. */
+  avoid(url: string): void
   /** @throws when no replica says that it is ready. */
   ready(): Promise<void>
 }
@@ -94,6 +96,9 @@ export function createUpstream(name: string, urls: readonly string[]): Upstream 
       },
     },
     pick: () => inOrder()[0]?.url ?? '',
+    avoid(url) {
+      for (const replica of replicas) if (replica.url === url) replica.avoidUntil = performance.now() + AVOID_MS
+    },
     async ready() {
       await Promise.any(replicas.map(isReady)).catch(reason => {
         throw new Error(`no replica of ${name} is ready`, { cause: reason })

@@ -7,37 +7,50 @@ const ATTEMPTS_MAX = 4
 /** Longest silence of the other side; a store may take minutes to finish a big object. */
 const SILENCE_MS_MAX = 600_000
 const ERROR_BYTES_MAX = 64 * 1024
+const GONE = new Set(['ECONNRESET', 'EPIPE'])
 const NOT_SENT = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN'])
 
 export interface ByteClient extends ByteChannel, Disposable {}
 
 /**
  * The data path to artifact processes over HTTP.
- * @param pickUrl the base URL whose turn it is; asked again when a connection was refused before anything was sent.
+ * @param pickUrl the base URL whose turn it is; asked again when a connection was refused before anything was sent, and for a read
+ *   whose answer had not begun when the process went away.
+ * @param avoid is told the base URL that failed so, before the next one is asked for.
  */
-export function createByteClient(pickUrl: () => string): ByteClient {
+export function createByteClient(pickUrl: () => string, avoid: (url: string) => void = () => {}): ByteClient {
   const agent = new Agent({ keepAlive: true })
-  const open = async (uri: string, options: RequestOptions) => {
+  const open = async (uri: string, options: RequestOptions): Promise<{ sent: ClientRequest; base: string }> => {
     for (let attempt = 1; ; attempt++) {
+      const base = pickUrl()
       try {
-        return await connect(new URL(`/bytes?uri=${encodeURIComponent(uri)}`, pickUrl()), { agent, timeout: SILENCE_MS_MAX, ...options })
+        const url = new URL(`/bytes?uri=${encodeURIComponent(uri)}`, base)
+        return { sent: await connect(url, { agent, timeout: SILENCE_MS_MAX, ...options }), base }
       } catch (error) {
         if (attempt === ATTEMPTS_MAX || !wasNotSent(error)) throw failure(error)
+        avoid(base)
       }
     }
   }
   return {
     async read(uri, { range, signal } = {}) {
-      const sent = await open(uri, { signal, headers: range ? { Range: rangeHeader(range) } : {} })
-      sent.end()
-      return readResult(await answer(sent))
+      for (let attempt = 1; ; attempt++) {
+        const { sent, base } = await open(uri, { signal, headers: range ? { Range: rangeHeader(range) } : {} })
+        try {
+          sent.end()
+          return readResult(await answer(sent))
+        } catch (error) {
+          if (attempt === ATTEMPTS_MAX || !wentAway(error)) throw error
+          avoid(base)
+        }
+      }
     },
     async write(uri, body, { length, contentType, signal } = {}) {
       const headers = {
         ...(length === undefined ? {} : { 'Content-Length': length }),
         ...(contentType ? { 'Content-Type': contentType } : {}),
       }
-      const sent = await open(uri, { method: 'PUT', signal, headers })
+      const { sent } = await open(uri, { method: 'PUT', signal, headers })
       const response = await Promise.race([answer(sent), failing(body, sent)])
       response.resume()
     },
@@ -118,12 +131,16 @@ function wasNotSent(error: unknown): boolean {
   return error instanceof Error && 'code' in error && NOT_SENT.has(String(error.code))
 }
 
+function wentAway(error: unknown): boolean {
+  const cause = error instanceof MlflowError ? error.cause : undefined
+  return cause instanceof Error && 'code' in cause && GONE.has(String(cause.code))
+}
+
 function failure(error: unknown): MlflowError {
   if (wasNotSent(error)) return temporarilyUnavailable('The artifacts service cannot be reached', { cause: error })
   if (error instanceof Error && 'code' in error) {
     if (error.code === 'ABORT_ERR') return cancelled('The transfer was cut off', { cause: error })
-    if (error.code === 'ECONNRESET' || error.code === 'EPIPE')
-      return temporarilyUnavailable('The artifacts service went away', { cause: error })
+    if (GONE.has(String(error.code))) return temporarilyUnavailable('The artifacts service went away', { cause: error })
   }
   return toMlflowError(error)
 }

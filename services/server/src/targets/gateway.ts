@@ -21,7 +21,7 @@ export async function openGateway({ env, flags, log }: Setup): Promise<Opened> {
   const port = await startGateway(config, {
     metadata: config.artifactsOnly ? undefined : reach('metadata')?.transport,
     artifacts: artifacts?.transport,
-    bytes: artifacts && stack.use(createByteClient(artifacts.pick)),
+    bytes: artifacts && stack.use(createByteClient(artifacts.pick, artifacts.avoid)),
     jobs: reach('jobs')?.transport,
     ready,
     log,
