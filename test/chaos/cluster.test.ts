@@ -100,6 +100,7 @@ describeWith(['postgres', 's3'], 'gateway, metadata, artifacts and gc-worker as 
     const { job_id } = started.job
     await eventually('gc is at work', async () => ((await job(job_id)).done_items ?? 0) > 0 || undefined)
     await redis.kill()
+    expect((await job(job_id)).state, 'killed in the middle').toBe('RUNNING')
     await sleep(2_000)
     await redis.restart()
     await eventually('gc has ended well', async () => ((await job(job_id)).state === 'SUCCEEDED' ? true : undefined), GC_TIMEOUT_MS)

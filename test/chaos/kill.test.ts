@@ -42,7 +42,7 @@ async function killAndLook(makeUri: (cwd: string) => Promise<AsyncDisposable & {
 
 async function createExperiment(url: string): Promise<{ experiment_id: string }> {
   using client = httpClient(url)
-  return client.ok('POST', '/api/2.0/mlflow/experiments/create', { name: 'chaos' })
+  return await client.ok('POST', '/api/2.0/mlflow/experiments/create', { name: 'chaos' })
 }
 
 describe('SQLite', () => {

@@ -16,7 +16,12 @@ export async function startMlflow(options: { cwd: string; backendStoreUri: strin
     args: [
       'server',
       ...['--host', '127.0.0.1', '--port', String(port), '--workers', '1'],
-      ...['--backend-store-uri', options.backendStoreUri, '--artifacts-destination', options.artifactsDestination],
+      ...[
+        '--backend-store-uri',
+        options.backendStoreUri.replace(/^postgresql:/, 'postgresql+psycopg2:'),
+        '--artifacts-destination',
+        options.artifactsDestination,
+      ],
     ],
     cwd: options.cwd,
     env: { ...pythonEnv, MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false' },
