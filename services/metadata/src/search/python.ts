@@ -65,10 +65,15 @@ export function floatRepr(value: number, integers = false): string {
   return String(value)
 }
 
+/** Python's int() reads no more digits (sys.get_int_max_str_digits()), and so no request can make us count for long. */
+const DIGITS_MAX = 4300
+
 /** The integer that Python's int() reads from a text: blanks around it, a sign and single underscores are fine. */
 export function parseInteger(text: string): bigint | undefined {
   const trimmed = text.trim()
-  return /^[+-]?\d+(_\d+)*$/.test(trimmed) ? BigInt(trimmed.replaceAll('_', '').replace(/^\+/, '')) : undefined
+  if (!/^[+-]?\d+(_\d+)*$/.test(trimmed)) return undefined
+  const digits = trimmed.replaceAll('_', '').replace(/^\+/, '')
+  return digits.length > DIGITS_MAX + (digits.startsWith('-') ? 1 : 0) ? undefined : BigInt(digits)
 }
 
 /** Words of a text as a shell would see them: blanks part them, quotes and backslashes protect. Undefined when a quote stays open. */
