@@ -1,5 +1,6 @@
 import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http'
-import { finished, type Readable } from 'node:stream'
+import { finished, Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import type { ByteChannel, ByteRange, ReadResult } from './bytes.ts'
 import { cancelled, internalError, MlflowError, temporarilyUnavailable, toMlflowError } from './errors.ts'
 
@@ -7,6 +8,8 @@ const ATTEMPTS_MAX = 4
 /** Longest silence of the other side; a store may take minutes to finish a big object. */
 const SILENCE_MS_MAX = 600_000
 const ERROR_BYTES_MAX = 64 * 1024
+/** Largest upload that is kept until its answer comes, to be sent to another process when the first one goes away. */
+const REPLAY_BYTES_MAX = 256 * 1024
 const GONE = new Set(['ECONNRESET', 'EPIPE'])
 const NOT_SENT = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN'])
 
@@ -15,7 +18,7 @@ export interface ByteClient extends ByteChannel, Disposable {}
 /**
  * The data path to artifact processes over HTTP.
  * @param pickUrl the base URL whose turn it is; asked again when a connection was refused before anything was sent, and for a read
- *   whose answer had not begun when the process went away.
+ *   whose answer had not begun, or a small upload that was not answered, when the process went away.
  * @param avoid is told the base URL that failed so, before the next one is asked for.
  */
 export function createByteClient(pickUrl: () => string, avoid: (url: string) => void = () => {}): ByteClient {
@@ -50,9 +53,18 @@ export function createByteClient(pickUrl: () => string, avoid: (url: string) => 
         ...(length === undefined ? {} : { 'Content-Length': length }),
         ...(contentType ? { 'Content-Type': contentType } : {}),
       }
-      const { sent } = await open(uri, { method: 'PUT', signal, headers })
-      const response = await Promise.race([answer(sent), failing(body, sent)])
-      response.resume()
+      const kept = length !== undefined && length <= REPLAY_BYTES_MAX ? await buffered(body) : undefined
+      for (let attempt = 1; ; attempt++) {
+        const { sent, base } = await open(uri, { method: 'PUT', signal, headers })
+        try {
+          const response = await Promise.race([answer(sent), failing(kept ? Readable.from([kept]) : body, sent)])
+          response.resume()
+          return
+        } catch (error) {
+          if (!kept || attempt === ATTEMPTS_MAX || !wentAway(error)) throw error
+          avoid(base)
+        }
+      }
     },
     [Symbol.dispose]: () => agent.destroy(),
   }
@@ -69,6 +81,14 @@ function connect(url: URL, options: RequestOptions): Promise<ClientRequest> {
       else resolve(sent)
     })
   })
+}
+
+async function buffered(body: Readable): Promise<Buffer> {
+  try {
+    return await buffer(body)
+  } catch (error) {
+    throw cancelled('The upload was cut off', { cause: error })
+  }
 }
 
 function answer(sent: ClientRequest): Promise<IncomingMessage> {

@@ -54,6 +54,26 @@ describe('bytes between processes', () => {
     await expect(lonely.read(uri('turns'))).rejects.toMatchObject({ errorCode: 'TEMPORARILY_UNAVAILABLE' })
   })
 
+  test('a replica that goes away in the middle costs a small upload nothing', async () => {
+    const dying = createServer(req => req.once('data', () => req.socket.destroy()))
+    await new Promise<void>(resolve => dying.listen(0, '127.0.0.1', resolve))
+    const dyingUrl = `http://127.0.0.1:${(dying.address() as AddressInfo).port}`
+    const turns = [dyingUrl, url]
+    const avoided: string[] = []
+    using client = createByteClient(
+      () => turns.shift() ?? dyingUrl,
+      gone => avoided.push(gone),
+    )
+    await client.write(uri('replayed'), bodyOf('whole'), { length: 5 })
+    turns.push(url)
+    expect(await text((await client.read(uri('replayed'))).body)).toBe('whole')
+    expect(avoided).toEqual([dyingUrl])
+    await expect(client.write(uri('lost'), generated(10_000_000), { length: 10_000_000 })).rejects.toMatchObject({
+      errorCode: 'TEMPORARILY_UNAVAILABLE',
+    })
+    dying.close()
+  })
+
   test('errors keep their code, words and class', async () => {
     using client = createByteClient(() => url)
     const missing = { errorCode: 'RESOURCE_DOES_NOT_EXIST', rawMessage: "No such artifact: 'none'" }
