@@ -1,7 +1,9 @@
 import { resolve } from 'node:path'
 import { checkBoolean, checkInteger, checkList, type Env, type Flags, type Raw, read, refused } from '@millrace/kit/config'
 import { localPath } from './drivers/local/scheme.ts'
-import { checkS3Config, readS3Config, type S3Config } from './drivers/s3/config.ts'
+import { parseS3Uri } from './drivers/s3/location.ts'
+import { checkStoreSettings, readStoreSettings, type StoreSettings } from './drivers/schemes.ts'
+import { checkProfiles, type StorageProfile } from './profiles.ts'
 import { schemeOf } from './uri.ts'
 
 export interface ArtifactsConfig {
@@ -13,7 +15,9 @@ export interface ArtifactsConfig {
   allowedHostAddressedSchemes: readonly string[]
   /** How long presigned downloads last unless the caller says. */
   presignedDownloadTtlSeconds: number
-  s3: S3Config
+  /** Of every store that no profile claims. */
+  stores: StoreSettings
+  profiles: readonly StorageProfile[]
 }
 
 const PRESIGNED_TTL_SECONDS = 300
@@ -29,7 +33,8 @@ export function readArtifacts(env: Env, flags: Flags) {
     serveArtifacts: read(env, flags, 'serveArtifacts', 'MLFLOW_SERVE_ARTIFACTS'),
     allowedSchemes: read(env, flags, undefined, 'MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES'),
     presignedDownloadTtl: read(env, flags, undefined, 'MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS'),
-    s3: readS3Config(env),
+    profiles: read(env, flags, undefined, 'MILLRACE_STORAGE_PROFILES'),
+    stores: readStoreSettings(env),
   }
 }
 
@@ -39,28 +44,28 @@ export function checkArtifacts(raw: ArtifactsRaw): ArtifactsConfig {
     defaultArtifactRoot: raw.defaultArtifactRoot?.value,
     allowedHostAddressedSchemes: checkList(raw.allowedSchemes).map(scheme => scheme.toLowerCase()),
     presignedDownloadTtlSeconds: checkInteger(raw.presignedDownloadTtl, PRESIGNED_TTL_SECONDS, 1, PRESIGNED_TTL_SECONDS_MAX),
-    s3: checkS3Config(raw.s3),
+    stores: checkStoreSettings(raw.stores),
+    profiles: checkProfiles(raw.profiles),
   }
+}
+
+/** By scheme: refuses a malformed root, and says how one is written. */
+const DESTINATIONS: Record<string, { check: (uri: string) => unknown; form: string }> = {
+  file: { check: localPath, form: 'file:///absolute/path' },
+  s3: { check: parseS3Uri, form: 's3://bucket/path' },
 }
 
 function checkDestination(raw: Raw | undefined): string {
   const value = raw?.value ?? DEFAULT_DESTINATION
-  switch (schemeOf(value)) {
-    case '':
-      return resolve(value)
-    case 'file':
-      return checkFileUri(value, raw)
-    case 's3':
-      return value
-    default:
-      throw refused(raw ?? { value, source: 'artifacts destination' }, 'a path, file:///path or s3://bucket/path')
-  }
-}
-
-function checkFileUri(value: string, raw: Raw | undefined): string {
+  const given = raw ?? { value, source: 'artifacts destination' }
+  const scheme = schemeOf(value)
+  if (scheme === '') return resolve(value)
+  const known = Object.hasOwn(DESTINATIONS, scheme) ? DESTINATIONS[scheme] : undefined
+  if (!known) throw refused(given, ['a path', ...Object.values(DESTINATIONS).map(({ form }) => form)].join(', '))
   try {
-    return localPath(value)
+    known.check(value)
   } catch (error) {
-    throw refused(raw ?? { value, source: 'artifacts destination' }, 'file:///absolute/path', error)
+    throw refused(given, known.form, error)
   }
+  return scheme === 'file' ? localPath(value) : value
 }

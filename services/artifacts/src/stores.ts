@@ -1,10 +1,9 @@
 import { posix } from 'node:path'
 import { invalidParameter } from '@millrace/kit/errors'
 import type { ArtifactsConfig } from './config.ts'
-import type { Scheme } from './driver.ts'
-import { openLocalScheme } from './drivers/local/scheme.ts'
-import { openS3Scheme } from './drivers/s3/scheme.ts'
+import { openSchemes } from './drivers/schemes.ts'
 import { checkHost } from './host-policy.ts'
+import { profileOf } from './profiles.ts'
 import { ArtifactStore } from './store.ts'
 import { proxiedPath, schemeOf, splitUri, unknownScheme } from './uri.ts'
 
@@ -32,17 +31,19 @@ export interface Stores extends AsyncDisposable {
 
 export function openStores(config: ArtifactsConfig): Stores {
   const stack = new AsyncDisposableStack()
-  const local = stack.use(openLocalScheme())
-  const schemes: Record<string, Scheme> = { '': local, file: local, s3: stack.use(openS3Scheme(config.s3)) }
-  const known = [...Object.keys(schemes), 'mlflow-artifacts']
+  const shared = stack.use(openSchemes(config.stores))
+  const own = new Map(config.profiles.map(profile => [profile, stack.use(openSchemes(profile.settings))]))
+  const known = [...Object.keys(shared.byName), 'mlflow-artifacts']
   const policy = {
-    trusted: [config.artifactsDestination, config.defaultArtifactRoot],
+    trusted: [config.artifactsDestination, config.defaultArtifactRoot, ...config.profiles.flatMap(({ prefixes }) => prefixes)],
     allowedSchemes: config.allowedHostAddressedSchemes,
   }
 
   const openDirect = async (root: string) => {
     const scheme = schemeOf(root)
-    const found = Object.hasOwn(schemes, scheme) ? schemes[scheme] : undefined
+    const profile = profileOf(root, config.profiles)
+    const { byName } = (profile && own.get(profile)) ?? shared
+    const found = Object.hasOwn(byName, scheme) ? byName[scheme] : undefined
     checkHost(root, policy)
     if (!found) throw unknownScheme(root, known)
     return { store: new ArtifactStore(await found.open(root)), scheme: scheme || 'file' }

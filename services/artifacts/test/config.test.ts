@@ -9,7 +9,7 @@ describe('configuration', () => {
     expect(check({})).toMatchObject({
       artifactsDestination: resolve('./mlartifacts'),
       presignedDownloadTtlSeconds: 300,
-      s3: { addressingStyle: 'auto', verifyTls: true, unsigned: false, uploadExtraArgs: {} },
+      stores: { s3: { addressingStyle: 'auto', verifyTls: true, unsigned: false, uploadExtraArgs: {} } },
     })
     expect(check({}, { serveArtifacts: false }).artifactsDestination).toBeUndefined()
   })
@@ -29,7 +29,7 @@ describe('configuration', () => {
       AWS_SECRET_ACCESS_KEY: 'key',
     })
     expect(config.artifactsDestination).toBe('s3://bucket/prefix')
-    expect(config.s3).toMatchObject({
+    expect(config.stores.s3).toMatchObject({
       endpointUrl: 'https://s3.example',
       verifyTls: false,
       uploadExtraArgs: { ServerSideEncryption: 'aws:kms' },

@@ -1,0 +1,35 @@
+import type { Env } from '@millrace/kit/config'
+import type { Scheme } from '../driver.ts'
+import { openLocalScheme } from './local/scheme.ts'
+import { checkS3Config, readS3Config, type S3Config } from './s3/config.ts'
+import { openS3Scheme } from './s3/scheme.ts'
+
+/** One set of credentials and limits for every kind of store. */
+export interface StoreSettings {
+  s3: S3Config
+}
+
+export type RawStoreSettings = ReturnType<typeof readStoreSettings>
+
+export function readStoreSettings(env: Env) {
+  return { s3: readS3Config(env) }
+}
+
+export function checkStoreSettings(raw: RawStoreSettings): StoreSettings {
+  return { s3: checkS3Config(raw.s3) }
+}
+
+/** The schemes that drivers serve, by name in lower case; "" is a plain path. */
+export interface Schemes extends AsyncDisposable {
+  readonly byName: Readonly<Record<string, Scheme>>
+}
+
+export function openSchemes(settings: StoreSettings): Schemes {
+  const stack = new AsyncDisposableStack()
+  const local = stack.use(openLocalScheme())
+  const s3 = stack.use(openS3Scheme(settings.s3))
+  return {
+    byName: { '': local, file: local, s3 },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  }
+}
