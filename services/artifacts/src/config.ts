@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { checkBoolean, checkInteger, checkList, type Env, type Flags, type Raw, read, refused } from '@millrace/kit/config'
 import { localPath } from './drivers/local/scheme.ts'
+import { parseB2Uri, parseR2Uri } from './drivers/s3/hosting.ts'
 import { parseS3Uri } from './drivers/s3/location.ts'
 import { checkStoreSettings, readStoreSettings, type StoreSettings } from './drivers/schemes.ts'
 import { checkProfiles, type StorageProfile } from './profiles.ts'
@@ -53,6 +54,8 @@ export function checkArtifacts(raw: ArtifactsRaw): ArtifactsConfig {
 const DESTINATIONS: Record<string, { check: (uri: string) => unknown; form: string }> = {
   file: { check: localPath, form: 'file:///absolute/path' },
   s3: { check: parseS3Uri, form: 's3://bucket/path' },
+  r2: { check: parseR2Uri, form: 'r2://bucket@account.r2.cloudflarestorage.com/path' },
+  b2: { check: parseB2Uri, form: 'b2://bucket@s3.region.backblazeb2.com/path' },
 }
 
 function checkDestination(raw: Raw | undefined): string {

@@ -2,7 +2,7 @@ import type { Env } from '@millrace/kit/config'
 import type { Scheme } from '../driver.ts'
 import { openLocalScheme } from './local/scheme.ts'
 import { checkS3Config, readS3Config, type S3Config } from './s3/config.ts'
-import { openS3Scheme } from './s3/scheme.ts'
+import { openB2Scheme, openR2Scheme, openS3Scheme } from './s3/scheme.ts'
 
 /** One set of credentials and limits for every kind of store. */
 export interface StoreSettings {
@@ -28,8 +28,10 @@ export function openSchemes(settings: StoreSettings): Schemes {
   const stack = new AsyncDisposableStack()
   const local = stack.use(openLocalScheme())
   const s3 = stack.use(openS3Scheme(settings.s3))
+  const r2 = stack.use(openR2Scheme(settings.s3))
+  const b2 = stack.use(openB2Scheme(settings.s3))
   return {
-    byName: { '': local, file: local, s3 },
+    byName: { '': local, file: local, s3, r2, b2 },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
 }

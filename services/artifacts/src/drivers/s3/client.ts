@@ -2,6 +2,9 @@ import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 import type { S3Config } from './config.ts'
+import { type CredentialSource, createCredentials } from './credentials.ts'
+import { renewOutdated } from './renewal.ts'
+import { giveUpOnSilence } from './silence.ts'
 
 const CONNECT_TIMEOUT_MS = 10_000
 const ATTEMPTS_MAX = 3
@@ -9,40 +12,64 @@ const CONNECTIONS_MAX = 256
 const DEFAULT_REGION = 'us-east-1'
 
 /** A client of S3 or a server that speaks its protocol, by MLflow's settings. Destroying it closes its connections. */
-export async function createS3Client(config: S3Config): Promise<S3Client> {
-  const client = new S3Client(clientConfig(config, config.region))
-  if (config.region) return client
-  try {
-    await client.config.region()
-    return client
-  } catch {
-    // Neither the environment nor a profile names a region.
-    client.destroy()
-    return new S3Client(clientConfig(config, DEFAULT_REGION))
-  }
+export function createS3Client(config: S3Config): S3Client {
+  const shared = connectionConfig(config)
+  const credentials = config.unsigned
+    ? undefined
+    : createCredentials({ keys: config.credentials, identity: config.identity, sts: stsConfig(config, shared) })
+  const client = new S3Client(clientConfig(config, shared, credentials))
+  giveUpOnSilence(client)
+  if (credentials) renewOutdated(client, credentials)
+  return client
 }
 
-function clientConfig(config: S3Config, region: string | undefined): S3ClientConfig {
+type Shared = ReturnType<typeof connectionConfig>
+
+/** Everything that the SDK would look up in the environment or in files by itself is said here. */
+function connectionConfig(config: S3Config) {
   const agent = { keepAlive: true, maxSockets: CONNECTIONS_MAX, noDelay: true }
   return {
-    region,
-    endpoint: config.endpointUrl,
-    credentials: config.unsigned ? { accessKeyId: '', secretAccessKey: '' } : config.credentials,
-    // The same rule as botocore's for MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE.
-    forcePathStyle: config.endpointUrl ? config.addressingStyle !== 'virtual' : config.addressingStyle === 'path',
-    followRegionRedirects: true,
+    region: config.region ?? DEFAULT_REGION,
     maxAttempts: ATTEMPTS_MAX,
-    // Servers that only speak S3's protocol often refuse the SDK's newer checksums.
-    requestChecksumCalculation: 'WHEN_REQUIRED',
-    responseChecksumValidation: 'WHEN_REQUIRED',
+    retryMode: 'standard',
+    defaultsMode: 'standard',
+    useDualstackEndpoint: false,
+    useFipsEndpoint: false,
+    ignoreConfiguredEndpointUrls: true,
+    authSchemePreference: [],
+    sigv4aSigningRegionSet: [],
+    userAgentAppId: '',
     requestHandler: {
-      connectionTimeout: CONNECT_TIMEOUT_MS,
+      connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, config.timeoutMs),
       requestTimeout: config.timeoutMs,
       throwOnRequestTimeout: true,
       socketTimeout: config.timeoutMs,
       httpAgent: new HttpAgent(agent),
       httpsAgent: new HttpsAgent({ ...agent, ca: config.caBundle, rejectUnauthorized: config.verifyTls }),
     },
-    ...(config.unsigned ? { signer: { sign: async request => request } } : {}),
+  } satisfies S3ClientConfig
+}
+
+function clientConfig(config: S3Config, shared: Shared, credentials: CredentialSource | undefined): S3ClientConfig {
+  return {
+    ...shared,
+    endpoint: config.endpointUrl,
+    credentials: credentials ?? { accessKeyId: '', secretAccessKey: '' },
+    // The same rule as botocore's for MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE.
+    forcePathStyle: config.endpointUrl ? config.addressingStyle !== 'virtual' : config.addressingStyle === 'path',
+    followRegionRedirects: true,
+    useArnRegion: false,
+    disableMultiregionAccessPoints: false,
+    disableS3ExpressSessionAuth: false,
+    // Servers that only speak S3's protocol often refuse the SDK's newer checksums.
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    ...(config.userAgent ? { customUserAgent: config.userAgent } : {}),
+    ...(credentials ? {} : { signer: { sign: async request => request } }),
   }
+}
+
+function stsConfig({ identity, region = DEFAULT_REGION }: S3Config, shared: Shared) {
+  const suffix = region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com'
+  return { ...shared, endpoint: identity.stsEndpointUrl ?? `https://sts.${region}.${suffix}` }
 }

@@ -1,13 +1,20 @@
 import { readFileSync } from 'node:fs'
 import { checkBoolean, checkInteger, checkOneOf, type Env, type Raw, read, refused } from '@millrace/kit/config'
 import { extraArgNames } from './extra-args.ts'
+import { type AwsIdentity, checkAwsIdentity, checkEndpoint, type RawAwsIdentity, readAwsIdentity } from './identity-config.ts'
 
 export interface S3Config {
   endpointUrl?: string
+  /** Where clients reach the store that `endpointUrl` is for: the host of signed URLs. */
+  publicEndpointUrl?: string
+  /** Instead of the host that an `r2://` or `b2://` location names. */
+  r2EndpointUrl?: string
+  b2EndpointUrl?: string
   /** Absent: the profile's, else us-east-1. */
   region?: string
-  /** Absent: the SDK's usual chain (profile, process, web identity, container, instance). */
+  /** Absent: those of `identity`. */
   credentials?: { accessKeyId: string; secretAccessKey: string; sessionToken?: string }
+  identity: AwsIdentity
   /** Requests without a signature, for public buckets. */
   unsigned: boolean
   addressingStyle: 'auto' | 'path' | 'virtual'
@@ -18,12 +25,20 @@ export interface S3Config {
   expectedBucketOwner?: string
   /** Parameters of PutObject, for everything that is uploaded. */
   uploadExtraArgs: Record<string, unknown>
+  /** Added to the SDK's. */
+  userAgent?: string
   /** Longest silence of the store within a call, in milliseconds. */
   timeoutMs: number
 }
 
 export interface RawS3Config {
   endpointUrl?: Raw
+  configuredEndpointUrl?: Raw
+  ignoreConfiguredEndpoints?: Raw
+  publicEndpointUrl?: Raw
+  r2EndpointUrl?: Raw
+  b2EndpointUrl?: Raw
+  identity?: RawAwsIdentity
   region?: Raw
   accessKeyId?: Raw
   secretAccessKey?: Raw
@@ -44,6 +59,12 @@ export function readS3Config(env: Env): RawS3Config {
   const variable = (...names: string[]) => read(env, {}, undefined, ...names)
   return {
     endpointUrl: variable('MLFLOW_S3_ENDPOINT_URL'),
+    configuredEndpointUrl: variable('AWS_ENDPOINT_URL_S3', 'AWS_ENDPOINT_URL'),
+    ignoreConfiguredEndpoints: variable('AWS_IGNORE_CONFIGURED_ENDPOINT_URLS'),
+    publicEndpointUrl: variable('MILLRACE_S3_PUBLIC_ENDPOINT'),
+    r2EndpointUrl: variable('MILLRACE_R2_ENDPOINT_URL'),
+    b2EndpointUrl: variable('MILLRACE_B2_ENDPOINT_URL'),
+    identity: readAwsIdentity(env),
     region: variable('AWS_REGION', 'AWS_DEFAULT_REGION'),
     accessKeyId: variable('AWS_ACCESS_KEY_ID'),
     secretAccessKey: variable('AWS_SECRET_ACCESS_KEY'),
@@ -59,12 +80,16 @@ export function readS3Config(env: Env): RawS3Config {
 }
 
 export function checkS3Config(raw: RawS3Config): S3Config {
-  const { endpointUrl, accessKeyId, secretAccessKey, caBundle } = raw
-  if (endpointUrl && !/^https?:$/.test(URL.parse(endpointUrl.value)?.protocol ?? ''))
-    throw refused(endpointUrl, 'an http:// or https:// URL')
+  const { accessKeyId, secretAccessKey, caBundle } = raw
+  const { identity, section } = checkAwsIdentity(raw.identity ?? {})
+  const configured = checkEndpoint(raw.configuredEndpointUrl) ?? section['s3.endpoint_url'] ?? section.endpoint_url
   return {
-    endpointUrl: endpointUrl?.value,
-    region: raw.region?.value,
+    endpointUrl: checkEndpoint(raw.endpointUrl) ?? (checkBoolean(raw.ignoreConfiguredEndpoints, false) ? undefined : configured),
+    publicEndpointUrl: checkEndpoint(raw.publicEndpointUrl),
+    r2EndpointUrl: checkEndpoint(raw.r2EndpointUrl),
+    b2EndpointUrl: checkEndpoint(raw.b2EndpointUrl),
+    region: raw.region?.value ?? section.region,
+    identity,
     credentials: accessKeyId &&
       secretAccessKey && {
         accessKeyId: accessKeyId.value,

@@ -9,9 +9,10 @@ import {
   temporarilyUnavailable,
 } from '@millrace/kit/errors'
 import { noSuchArtifact } from '../../errors.ts'
+import { SILENT_STORE } from './silence.ts'
 
 interface Failure {
-  /** S3's error code, else the name of the SDK's or Node's error. */
+  /** S3's error code, else the name or code of the SDK's or Node's error. */
   code: string
   status?: number
 }
@@ -20,8 +21,9 @@ interface Failure {
 export function failureOf(error: unknown): Failure {
   if (!(error instanceof Error)) return { code: 'Unknown' }
   const { $metadata, Code, code } = error as { $metadata?: { httpStatusCode?: number }; Code?: unknown; code?: unknown }
-  const own = error.name === 'Error' || error.name === 'UnknownError' ? undefined : error.name
-  const known = [Code, own, code].find(value => typeof value === 'string' && value !== '')
+  // The SDK gives a lost connection the name of a timeout.
+  const vague = ['Error', 'UnknownError', 'TimeoutError'].includes(error.name)
+  const known = (vague ? [Code, code, error.name] : [Code, error.name, code]).find(value => typeof value === 'string' && value !== '')
   return { code: String(known ?? 'Unknown'), status: $metadata?.httpStatusCode }
 }
 
@@ -56,6 +58,7 @@ export function s3Error(error: unknown, key: string): MlflowError {
       return new MlflowError('UNAUTHENTICATED', `The artifact store refused the server's credentials (${code})`, options)
     case 'AccessDenied':
     case 'ExpiredToken':
+    case 'ExpiredTokenException':
     case 'InvalidToken':
     case 'CredentialsProviderError':
     case 'TokenProviderError':
@@ -69,6 +72,7 @@ export function s3Error(error: unknown, key: string): MlflowError {
     case 'RequestLimitExceeded':
       return temporarilyUnavailable('The artifact store is busy', options)
     case 'TimeoutError':
+    case SILENT_STORE:
     case 'RequestTimeout':
     case 'ETIMEDOUT':
       return deadlineExceeded('The artifact store took too long', options)

@@ -5,10 +5,14 @@ import type { S3Config } from './config.ts'
 /** Where a driver works, with what every call of it takes along. */
 export interface S3Location {
   client: S3Client
+  /** Signs URLs for clients, with the host that they reach. */
+  signer: S3Client
   bucket: string
   /** Without slashes at its ends. */
   prefix: string
   config: S3Config
+  /** Aborts when the client is about to go. */
+  closing?: AbortSignal
 }
 
 /** Bucket and key of `s3://bucket/prefix`; the prefix is taken as written, a query or fragment is not part of it. */

@@ -25,7 +25,7 @@ export class S3Multipart implements Multipart {
   }
 
   async start(key: string, partCount: number, signal?: AbortSignal): Promise<{ uploadId: string; parts: PartTarget[] }> {
-    const { client, config } = this.#location
+    const { client, signer, config } = this.#location
     const target = objectParams(this.#location, key)
     const { type, encoding } = guessType(key)
     try {
@@ -39,7 +39,7 @@ export class S3Multipart implements Multipart {
       const parts: PartTarget[] = []
       for (let partNumber = 1; partNumber <= partCount; partNumber++) {
         const part = new UploadPartCommand({ ...target, UploadId, PartNumber: partNumber })
-        parts.push({ partNumber, url: await getSignedUrl(client, part, { expiresIn: PART_URL_EXPIRATION_SECONDS }), headers: {} })
+        parts.push({ partNumber, url: await getSignedUrl(signer, part, { expiresIn: PART_URL_EXPIRATION_SECONDS }), headers: {} })
       }
       return { uploadId: UploadId, parts }
     } catch (error) {

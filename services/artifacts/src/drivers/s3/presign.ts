@@ -18,7 +18,7 @@ export class S3Presign implements Presign {
     try {
       const { ContentLength = 0 } = await this.#location.client.send(new HeadObjectCommand(target), { abortSignal: signal })
       const command = new GetObjectCommand({ ...target, ResponseContentDisposition: attachment(posix.basename(target.Key)) })
-      const url = await getSignedUrl(this.#location.client, command, { expiresIn: expirationSeconds })
+      const url = await getSignedUrl(this.#location.signer, command, { expiresIn: expirationSeconds })
       return { url, headers: {}, sizeBytes: ContentLength }
     } catch (error) {
       throw s3Error(error, key)
@@ -31,7 +31,7 @@ export class S3Presign implements Presign {
     const names = Object.keys(headers).map(name => name.toLowerCase())
     const command = new PutObjectCommand({ ...objectParams(this.#location, key), ContentType: contentType, ...sdkArgs(uploadExtraArgs) })
     try {
-      const url = await getSignedUrl(this.#location.client, command, {
+      const url = await getSignedUrl(this.#location.signer, command, {
         expiresIn: expirationSeconds,
         signableHeaders: new Set(names),
         unhoistableHeaders: new Set(names),

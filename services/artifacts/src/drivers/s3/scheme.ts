@@ -1,21 +1,76 @@
 import type { S3Client } from '@aws-sdk/client-s3'
-import type { Scheme } from '../../driver.ts'
+import type { Driver, Scheme } from '../../driver.ts'
 import type { S3Config } from './config.ts'
+import { B2, type HostedLocation, type Hosting, parseHostedUri, R2 } from './hosting.ts'
 import { parseS3Uri } from './location.ts'
 
-/** One client for all buckets. The SDK is loaded with the first of them: it costs 30 MiB and 200 ms that a local server saves. */
+/** One client for all buckets. */
 export function openS3Scheme(config: S3Config): Scheme {
-  let opening: Promise<S3Client> | undefined
-  const connect = async () => (await import('./client.ts')).createS3Client(config)
+  const server = openServer(config)
   return {
-    async open(root) {
+    open(root) {
       const { bucket, prefix } = parseS3Uri(root)
-      opening ??= connect()
-      const [{ S3Driver }, client] = await Promise.all([import('./driver.ts'), opening])
-      return new S3Driver({ client, bucket, prefix, config })
+      return server.driver(bucket, prefix)
+    },
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  }
+}
+
+/** Hosts whose connections are kept. */
+const HOSTS_MAX = 32
+
+export const openR2Scheme = (config: S3Config): Scheme => openHostedScheme(R2, config, config.r2EndpointUrl)
+export const openB2Scheme = (config: S3Config): Scheme => openHostedScheme(B2, config, config.b2EndpointUrl)
+
+/** S3's protocol at the host that the URI names, or at `endpointUrl` instead; `MLFLOW_S3_ENDPOINT_URL` is not for these. */
+function openHostedScheme(hosting: Hosting, config: S3Config, endpointUrl: string | undefined): Scheme {
+  const servers = new Map<string, Server>()
+  const serverAt = ({ host, region }: HostedLocation): Server => {
+    const known = servers.get(host)
+    if (known) return known
+    const [oldest] = servers.size < HOSTS_MAX ? [] : servers.keys()
+    if (oldest !== undefined) servers.delete(oldest)
+    const own = { ...hosting.config, endpointUrl: endpointUrl ?? `https://${host}`, publicEndpointUrl: undefined }
+    const server = openServer({ ...config, ...own, ...(region ? { region } : {}) })
+    servers.set(host, server)
+    return server
+  }
+  return {
+    open(root) {
+      const location = parseHostedUri(root, hosting)
+      return serverAt(location).driver(location.bucket, location.prefix)
     },
     async [Symbol.asyncDispose]() {
-      ;(await opening)?.destroy()
+      for (const server of servers.values()) await server[Symbol.asyncDispose]()
+    },
+  }
+}
+
+interface Server extends AsyncDisposable {
+  driver(bucket: string, prefix: string): Promise<Driver>
+}
+
+/** The SDK is loaded with the first driver: it costs 30 MiB and 200 ms that a local server saves. */
+function openServer(config: S3Config): Server {
+  let opening: Promise<{ client: S3Client; signer: S3Client }> | undefined
+  const closing = new AbortController()
+  const connect = async () => {
+    const { createS3Client } = await import('./client.ts')
+    const client = createS3Client(config)
+    const { publicEndpointUrl } = config
+    return { client, signer: publicEndpointUrl ? createS3Client({ ...config, endpointUrl: publicEndpointUrl }) : client }
+  }
+  return {
+    async driver(bucket, prefix) {
+      opening ??= connect()
+      const [{ S3Driver }, clients] = await Promise.all([import('./driver.ts'), opening])
+      return new S3Driver({ ...clients, bucket, prefix, config, closing: closing.signal })
+    },
+    async [Symbol.asyncDispose]() {
+      closing.abort()
+      const clients = await opening
+      clients?.client.destroy()
+      clients?.signer.destroy()
     },
   }
 }

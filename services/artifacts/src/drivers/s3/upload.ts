@@ -1,6 +1,5 @@
 import { addAbortSignal, type Readable } from 'node:stream'
 import {
-  AbortMultipartUploadCommand,
   type CompletedPart,
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
@@ -9,6 +8,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { cancelled, MlflowError } from '@millrace/kit/errors'
 import type { DriverWriteOptions } from '../../driver.ts'
+import { abandon } from './abandon.ts'
 import { partArgs, sdkArgs } from './extra-args.ts'
 import { objectParams, type S3Location } from './location.ts'
 
@@ -16,7 +16,6 @@ import { objectParams, type S3Location } from './location.ts'
 const PART_SIZE_BYTES_MIN = 8 * 1024 * 1024
 const PARTS_MAX = 10_000
 const PARTS_IN_FLIGHT_MAX = 3
-const ABORT_TIMEOUT_MS = 30_000
 
 /**
  * Puts a stream of any length at `key`, holding at most one part more than are in flight. Parts are buffered so that each
@@ -43,9 +42,7 @@ export async function upload(location: S3Location, key: string, body: Readable, 
     const sent = await sendParts(location, target, first.value, parts, signal)
     await location.client.send(new CompleteMultipartUploadCommand({ ...target, MultipartUpload: { Parts: sent } }), { abortSignal: signal })
   } catch (error) {
-    await location.client
-      .send(new AbortMultipartUploadCommand(target), { abortSignal: AbortSignal.timeout(ABORT_TIMEOUT_MS) })
-      .catch(() => undefined)
+    await abandon(location, target)
     throw error
   }
 }
