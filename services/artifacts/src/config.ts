@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { checkBoolean, checkInteger, checkList, type Env, type Flags, type Raw, read, refused } from '@millrace/kit/config'
+import { parseAzureUri } from './drivers/azure/location.ts'
 import { localPath } from './drivers/local/scheme.ts'
 import { parseB2Uri, parseR2Uri } from './drivers/s3/hosting.ts'
 import { parseS3Uri } from './drivers/s3/location.ts'
@@ -56,6 +57,8 @@ const DESTINATIONS: Record<string, { check: (uri: string) => unknown; form: stri
   s3: { check: parseS3Uri, form: 's3://bucket/path' },
   r2: { check: parseR2Uri, form: 'r2://bucket@account.r2.cloudflarestorage.com/path' },
   b2: { check: parseB2Uri, form: 'b2://bucket@s3.region.backblazeb2.com/path' },
+  wasbs: { check: parseAzureUri, form: 'wasbs://container@account.blob.core.windows.net/path' },
+  abfss: { check: parseAzureUri, form: 'abfss://filesystem@account.dfs.core.windows.net/path' },
 }
 
 function checkDestination(raw: Raw | undefined): string {

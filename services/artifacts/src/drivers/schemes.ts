@@ -1,5 +1,7 @@
 import type { Env } from '@millrace/kit/config'
 import type { Scheme } from '../driver.ts'
+import { type AzureConfig, checkAzureConfig, readAzureConfig } from './azure/config.ts'
+import { openAzureScheme } from './azure/scheme.ts'
 import { openLocalScheme } from './local/scheme.ts'
 import { checkS3Config, readS3Config, type S3Config } from './s3/config.ts'
 import { openB2Scheme, openR2Scheme, openS3Scheme } from './s3/scheme.ts'
@@ -7,16 +9,17 @@ import { openB2Scheme, openR2Scheme, openS3Scheme } from './s3/scheme.ts'
 /** One set of credentials and limits for every kind of store. */
 export interface StoreSettings {
   s3: S3Config
+  azure: AzureConfig
 }
 
 export type RawStoreSettings = ReturnType<typeof readStoreSettings>
 
 export function readStoreSettings(env: Env) {
-  return { s3: readS3Config(env) }
+  return { s3: readS3Config(env), azure: readAzureConfig(env) }
 }
 
 export function checkStoreSettings(raw: RawStoreSettings): StoreSettings {
-  return { s3: checkS3Config(raw.s3) }
+  return { s3: checkS3Config(raw.s3), azure: checkAzureConfig(raw.azure) }
 }
 
 /** The schemes that drivers serve, by name in lower case; "" is a plain path. */
@@ -30,8 +33,9 @@ export function openSchemes(settings: StoreSettings): Schemes {
   const s3 = stack.use(openS3Scheme(settings.s3))
   const r2 = stack.use(openR2Scheme(settings.s3))
   const b2 = stack.use(openB2Scheme(settings.s3))
+  const azure = stack.use(openAzureScheme(settings.azure))
   return {
-    byName: { '': local, file: local, s3, r2, b2 },
+    byName: { '': local, file: local, s3, r2, b2, wasbs: azure, abfss: azure },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
 }

@@ -1,0 +1,145 @@
+import type { IncomingMessage } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type AzureAccount, hmac } from './account.ts'
+import { type Connection, type StreamedBody, textOfAnswer } from './connection.ts'
+import { AzureFailure, isPassing } from './errors.ts'
+
+/** The newest that every sovereign cloud serves; also of the SAS tokens. */
+export const API_VERSION = '2021-12-02'
+
+const ATTEMPTS_MAX = 3
+const RETRY_DELAY_MS = 200
+const RETRY_DELAY_MS_MAX = 5_000
+
+export interface BlobCall {
+  method: 'GET' | 'HEAD' | 'PUT' | 'DELETE' | 'POST'
+  /** `container/blob`, not encoded; "" is the account. */
+  path: string
+  query?: Record<string, string | undefined>
+  headers?: Record<string, string | undefined>
+  body?: Buffer | StreamedBody
+  signal?: AbortSignal
+}
+
+/** The REST API of Azure's Blob service for one account. */
+export class BlobClient {
+  readonly account: AzureAccount
+  readonly #connection: Connection
+
+  constructor(account: AzureAccount, connection: Connection) {
+    this.account = account
+    this.#connection = connection
+  }
+
+  /**
+   * An answer of 2xx, to be read or destroyed. What failed in passing is sent again, unless it has a streamed body.
+   * @throws AzureFailure for other answers; otherwise as Connection.
+   */
+  async send(call: BlobCall): Promise<IncomingMessage> {
+    const replayable = call.body === undefined || Buffer.isBuffer(call.body)
+    let renewed = false
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#attempt(call)
+      } catch (error) {
+        const { credential } = this.account
+        if (!replayable || call.signal?.aborted) throw error
+        if (error instanceof AzureFailure && error.status === 401 && credential.kind === 'token' && !renewed) {
+          renewed = true
+          credential.source.forget()
+          continue
+        }
+        if (!isPassing(error) || attempt >= ATTEMPTS_MAX) throw error
+        await sleep(Math.min(RETRY_DELAY_MS * 4 ** (attempt - 1), RETRY_DELAY_MS_MAX) * (0.5 + Math.random()), undefined, {
+          signal: call.signal,
+        })
+      }
+    }
+  }
+
+  /** The answer's body as text. */
+  async text(call: BlobCall): Promise<string> {
+    return textOfAnswer(await this.send(call))
+  }
+
+  /** For calls whose answer is in its headers. */
+  async headers(call: BlobCall): Promise<IncomingMessage['headers']> {
+    const answer = await this.send(call)
+    await textOfAnswer(answer)
+    return answer.headers
+  }
+
+  async #attempt({ method, path, query = {}, headers = {}, body, signal }: BlobCall): Promise<IncomingMessage> {
+    const given = Object.entries(query).flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const]))
+    const all: Record<string, string> = { 'x-ms-version': API_VERSION, 'x-ms-date': new Date().toUTCString() }
+    for (const [name, value] of Object.entries(headers)) if (value !== undefined) all[name] = value
+    if (method === 'PUT' || method === 'POST') all['content-length'] = String(body?.length ?? 0)
+    const written = given.map(([name, value]) => `${name}=${encode(value)}`)
+    const { credential, endpoint } = this.account
+    if (credential.kind === 'sas') written.push(credential.query)
+    const target = blobUrl(endpoint, path)
+    if (credential.kind === 'token') all.authorization = `Bearer ${await credential.source.token(signal)}`
+    if (credential.kind === 'key') {
+      const text = stringToSign(method, all, `/${this.account.name}${pathOf(target)}`, given)
+      all.authorization = `SharedKey ${this.account.name}:${hmac(credential.key, text)}`
+    }
+    const url = written.length > 0 ? `${target}?${written.join('&')}` : target
+    const answer = await this.#connection.send({ method, url, headers: all, body, signal })
+    const { statusCode = 0 } = answer
+    if (statusCode >= 200 && statusCode < 300) return answer
+    throw await failureOf(answer, body)
+  }
+}
+
+async function failureOf(answer: IncomingMessage, body: BlobCall['body']): Promise<AzureFailure> {
+  const { statusCode = 0, headers } = answer
+  // A streamed body goes no further, and its sender has to be told before it has sent everything.
+  if (body && !Buffer.isBuffer(body)) {
+    answer.once('error', () => undefined)
+    answer.destroy()
+    body.stream.destroy()
+  } else await textOfAnswer(answer).catch(() => '')
+  const code = headers['x-ms-error-code']
+  return new AzureFailure(statusCode, typeof code === 'string' ? code : '')
+}
+
+/** Source: "Authorize with Shared Key" of Azure's storage services. */
+function stringToSign(
+  method: string,
+  headers: Readonly<Record<string, string>>,
+  resource: string,
+  query: readonly (readonly [string, string])[],
+): string {
+  const header = (name: string) => headers[name] ?? ''
+  const length = header('content-length')
+  const own = Object.keys(headers).filter(name => name.startsWith('x-ms-'))
+  return [
+    method,
+    header('content-encoding'),
+    header('content-language'),
+    length === '0' ? '' : length,
+    header('content-md5'),
+    header('content-type'),
+    header('date'),
+    header('if-modified-since'),
+    header('if-match'),
+    header('if-none-match'),
+    header('if-unmodified-since'),
+    header('range'),
+    ...own.sort().map(name => `${name}:${headers[name]}`),
+    resource,
+    ...query.map(([name, value]) => `${name}:${value}`).sort(),
+  ].join('\n')
+}
+
+/** @param path `container/blob`, not encoded. */
+export function blobUrl(endpoint: string, path: string): string {
+  return `${endpoint}/${path.split('/').map(encode).join('/')}`
+}
+
+const pathOf = (url: string) => url.replace(/^https?:\/\/[^/]*/, '')
+
+/** All but RFC 3986's unreserved characters. */
+export function encode(text: string): string {
+  return encodeURIComponent(text).replace(/[!'()*]/g, character => `%${character.charCodeAt(0).toString(16).toUpperCase()}`)
+}

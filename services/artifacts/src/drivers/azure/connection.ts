@@ -1,0 +1,109 @@
+import { type ClientRequest, Agent as HttpAgent, type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http'
+import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
+import type { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { cancelled, MlflowError } from '@millrace/kit/errors'
+import { SILENT_STORE } from './errors.ts'
+
+const CONNECT_TIMEOUT_MS = 10_000
+const CONNECTIONS_MAX = 256
+
+/** A body that passes through, and can't be sent again. */
+export interface StreamedBody {
+  stream: Readable
+  length: number
+}
+
+export interface HttpCall {
+  method: string
+  /** As it goes over the wire: nothing is normalised. */
+  url: string
+  headers: Record<string, string>
+  body?: Buffer | StreamedBody
+  signal?: AbortSignal
+}
+
+/** Kept connections to the hosts of one configuration. */
+export class Connection implements Disposable {
+  readonly #timeoutMs: number
+  readonly #http: HttpAgent
+  readonly #https: HttpsAgent
+  readonly #ca: string | undefined
+
+  constructor(timeoutMs: number, ca?: string) {
+    const agent = { keepAlive: true, maxSockets: CONNECTIONS_MAX, noDelay: true }
+    this.#timeoutMs = timeoutMs
+    this.#ca = ca
+    this.#http = new HttpAgent(agent)
+    this.#https = new HttpsAgent({ ...agent, ca })
+  }
+
+  /**
+   * The answer of whatever status as soon as its headers are there. Its consumer reads or destroys it.
+   * A streamed body gets a connection of its own, since a kept one may turn out to be closed when bytes of the body are gone already.
+   * @throws CANCELLED when the body fails; else Node's error, or SILENT_STORE.
+   */
+  send({ method, url, headers, body, signal }: HttpCall): Promise<IncomingMessage> {
+    const [, protocol, hostname = '', port, path = '/'] = /^(https?:)\/\/(\[[^\]]*\]|[^:/?#]+)(?::(\d+))?(.*)$/.exec(url) ?? []
+    const secure = protocol === 'https:'
+    const streamed = body !== undefined && !Buffer.isBuffer(body) ? body : undefined
+    const agent = streamed ? false : secure ? this.#https : this.#http
+    const options: RequestOptions = { method, hostname: hostname.replace(/^\[|\]$/g, ''), port, path: path || '/', headers, agent, signal }
+    return new Promise((resolve, reject) => {
+      const call = secure ? requestHttps({ ...options, ca: this.#ca }) : requestHttp(options)
+      limitTime(call, this.#timeoutMs)
+      call.once('error', reject)
+      call.once('response', resolve)
+      if (!streamed) {
+        call.end(body)
+        return
+      }
+      pipeline(() => checked(streamed), call).catch(error => {
+        reject(error)
+        streamed.stream.destroy()
+      })
+    })
+  }
+
+  [Symbol.dispose](): void {
+    this.#http.destroy()
+    this.#https.destroy()
+  }
+}
+
+function limitTime(call: ClientRequest, timeoutMs: number): void {
+  const giveUp = () => call.destroy(Object.assign(new Error('the store did not answer in time'), { code: SILENT_STORE }))
+  call.setTimeout(timeoutMs, giveUp)
+  call.once('socket', socket => {
+    if (!socket.connecting) return
+    const timer = setTimeout(giveUp, Math.min(CONNECT_TIMEOUT_MS, timeoutMs))
+    for (const event of ['connect', 'close']) socket.once(event, () => clearTimeout(timer))
+  })
+}
+
+/** The client's broken connection looks like the store's, so it is told apart where it happens. */
+export async function* failingAsCancelled(body: Readable): AsyncGenerator<Buffer> {
+  try {
+    yield* body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
+  } catch (error) {
+    throw error instanceof MlflowError ? error : cancelled('The upload was cut off', { cause: error })
+  }
+}
+
+/** Breaks off when the body isn't as long as announced, so that the store never takes less for the whole. */
+async function* checked({ stream, length }: StreamedBody): AsyncGenerator<Buffer> {
+  let sent = 0
+  for await (const chunk of failingAsCancelled(stream)) {
+    sent += chunk.length
+    if (sent > length) break
+    yield chunk
+  }
+  if (sent !== length) throw cancelled(`The upload has ${sent > length ? 'more' : 'fewer'} bytes than the ${length} that were announced`)
+}
+
+/** A small answer as text. */
+export async function textOfAnswer(answer: Readable): Promise<string> {
+  const chunks: Buffer[] = []
+  for await (const chunk of answer as AsyncIterable<Buffer>) chunks.push(chunk)
+  return Buffer.concat(chunks).toString()
+}

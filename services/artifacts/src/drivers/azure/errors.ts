@@ -1,0 +1,111 @@
+import {
+  cancelled,
+  deadlineExceeded,
+  type ErrorCode,
+  internalError,
+  invalidParameter,
+  MlflowError,
+  permissionDenied,
+  temporarilyUnavailable,
+} from '@millrace/kit/errors'
+import { fileInTheWay, folderInTheWay, noSuchArtifact } from '../../errors.ts'
+
+/** What the Blob service refused. Holds neither URL nor headers, which may be signed. */
+export class AzureFailure extends Error {
+  override readonly name = 'AzureFailure'
+  readonly status: number
+  /** The service's error code; "" for an answer without one. */
+  readonly code: string
+
+  constructor(status: number, code: string) {
+    super(`the Blob service answered ${status} ${code}`)
+    this.status = status
+    this.code = code
+  }
+}
+
+/** Code of the error of a call that the store left without an answer for as long as is allowed. */
+export const SILENT_STORE = 'SILENT_STORE'
+
+export const codeOf = (error: unknown): string =>
+  error instanceof Error ? String((error as { code?: unknown }).code || error.name) : 'Unknown'
+
+export const statusOf = (error: unknown): number => (error instanceof AzureFailure ? error.status : 0)
+
+/** No blob; a missing container is something else. */
+export function isMissing(error: unknown): boolean {
+  return statusOf(error) === 404 && codeOf(error) !== 'ContainerNotFound'
+}
+
+/** Failures that a repetition may mend. */
+export function isPassing(error: unknown): boolean {
+  const status = statusOf(error)
+  if (status > 0) return status === 408 || status === 429 || status === 500 || status === 502 || status === 503 || status === 504
+  return ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'EAI_AGAIN', 'ENETUNREACH', 'EHOSTUNREACH'].includes(codeOf(error))
+}
+
+const CODES: Record<string, readonly [ErrorCode, string]> = {
+  ContainerNotFound: ['RESOURCE_DOES_NOT_EXIST', 'The container of the artifact location does not exist'],
+  ContainerBeingDeleted: ['TEMPORARILY_UNAVAILABLE', 'The container of the artifact location is being deleted'],
+  AccountBeingCreated: ['TEMPORARILY_UNAVAILABLE', 'The storage account of the artifact location is being created'],
+  AuthenticationFailed: ['UNAUTHENTICATED', "The artifact store refused the server's credentials"],
+  InvalidAuthenticationInfo: ['UNAUTHENTICATED', "The artifact store refused the server's credentials"],
+  NoAuthenticationInformation: ['UNAUTHENTICATED', "The artifact store refused the server's credentials"],
+  AccountIsDisabled: ['PERMISSION_DENIED', 'The storage account of the artifact location is disabled'],
+  BlobImmutableDueToPolicy: ['PERMISSION_DENIED', 'A policy of the artifact store forbids changes of the artifact'],
+  BlobImmutableDueToLegalHold: ['PERMISSION_DENIED', 'A legal hold in the artifact store forbids changes of the artifact'],
+  LeaseIdMissing: ['RESOURCE_CONFLICT', 'Another program holds a lease on the artifact'],
+  BlobArchived: ['RESOURCE_CONFLICT', 'The artifact is in the archive tier of its store'],
+  BlobBeingRehydrated: ['TEMPORARILY_UNAVAILABLE', 'The artifact is on its way out of the archive tier of its store'],
+  InvalidBlobOrBlock: ['RESOURCE_CONFLICT', 'An unfinished upload by another program is in the way; the store drops it within a week'],
+  ConditionNotMet: ['RESOURCE_CONFLICT', 'The artifact was replaced at the same time'],
+  InvalidBlockList: ['RESOURCE_CONFLICT', 'The artifact was replaced while it was being uploaded'],
+  AccountLimitExceeded: ['RESOURCE_EXHAUSTED', 'The artifact store is full'],
+  InsufficientStorage: ['RESOURCE_EXHAUSTED', 'The artifact store is full'],
+  InvalidResourceName: ['INVALID_PARAMETER_VALUE', 'The artifact store refuses the name of the artifact'],
+  OutOfRangeInput: ['INVALID_PARAMETER_VALUE', 'The artifact store refuses the name of the artifact'],
+  InvalidUri: ['INVALID_PARAMETER_VALUE', 'The artifact store refuses the name of the artifact'],
+  RequestBodyTooLarge: ['INVALID_PARAMETER_VALUE', 'The artifact is larger than its store takes'],
+  BlockCountExceedsLimit: ['INVALID_PARAMETER_VALUE', 'The artifact is larger than its store takes'],
+}
+
+/** MLflow's code for what Azure answered; wording of ours, since Azure's quotes what was signed. */
+export function azureError(error: unknown, key: string): MlflowError {
+  if (error instanceof MlflowError) return error
+  const code = codeOf(error)
+  const status = statusOf(error)
+  const options = { cause: error }
+  const known = Object.hasOwn(CODES, code) ? CODES[code] : undefined
+  if (known) return new MlflowError(known[0], `${known[1]} (${code})`, options)
+  switch (code) {
+    case 'ParentPathIsNotADirectory':
+    case 'PathConflict':
+      return fileInTheWay(key, error)
+    case 'ResourceTypeMismatch':
+    case 'DirectoryIsNotEmpty':
+      return folderInTheWay(key, error)
+    case SILENT_STORE:
+    case 'ETIMEDOUT':
+    case 'OperationTimedOut':
+      return deadlineExceeded('The artifact store took too long', options)
+    case 'ECONNREFUSED':
+    case 'ECONNRESET':
+    case 'EPIPE':
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+    case 'ENETUNREACH':
+    case 'EHOSTUNREACH':
+      return temporarilyUnavailable('The artifact store is not reachable', options)
+    case 'ABORT_ERR':
+    case 'AbortError':
+    case 'ERR_STREAM_PREMATURE_CLOSE':
+      return cancelled(`The transfer of artifact '${key}' was cut off`, options)
+  }
+  if (isMissing(error)) return noSuchArtifact(key, error)
+  if (status === 401) return new MlflowError('UNAUTHENTICATED', `The artifact store refused the server's credentials (${code})`, options)
+  if (status === 403) return permissionDenied(`The artifact store refused the server access to artifact '${key}' (${code})`, options)
+  if (status === 400) return invalidParameter(`The artifact store refused artifact '${key}' (${code})`, options)
+  if (status === 429 || status === 503) return temporarilyUnavailable('The artifact store is busy', options)
+  if (status === 507) return new MlflowError('RESOURCE_EXHAUSTED', 'The artifact store is full', options)
+  return internalError(`The artifact store failed at artifact '${key}' (${code})`, options)
+}

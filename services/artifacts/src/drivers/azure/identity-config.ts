@@ -1,0 +1,81 @@
+import { readFileSync } from 'node:fs'
+import { type Env, type Raw, read, refused } from '@millrace/kit/config'
+
+/** What DefaultAzureCredential of Azure's SDKs reads from the environment, by the same variables. */
+export interface AzureIdentityConfig {
+  authorityHost: string
+  tenantId?: string
+  /** Of a service principal, a workload identity or a user-assigned managed identity. */
+  clientId?: string
+  clientSecret?: string
+  /** Certificate and private key of a service principal, both PEM. */
+  certificate?: string
+  /** File with the token that Kubernetes renews. */
+  federatedTokenFile?: string
+  /** App Service, Container Apps, Functions. */
+  managedIdentity?: { endpoint: string; header: string }
+  /** Instance metadata service. */
+  imdsHost: string
+}
+
+export interface RawIdentityConfig {
+  authorityHost?: Raw
+  tenantId?: Raw
+  clientId?: Raw
+  clientSecret?: Raw
+  certificatePath?: Raw
+  federatedTokenFile?: Raw
+  identityEndpoint?: Raw
+  identityHeader?: Raw
+  imdsHost?: Raw
+}
+
+const AUTHORITY_HOST = 'https://login.microsoftonline.com'
+const IMDS_HOST = 'http://169.254.169.254'
+
+export function readIdentityConfig(env: Env): RawIdentityConfig {
+  const variable = (name: string) => read(env, {}, undefined, name)
+  return {
+    authorityHost: variable('AZURE_AUTHORITY_HOST'),
+    tenantId: variable('AZURE_TENANT_ID'),
+    clientId: variable('AZURE_CLIENT_ID'),
+    clientSecret: variable('AZURE_CLIENT_SECRET'),
+    certificatePath: variable('AZURE_CLIENT_CERTIFICATE_PATH'),
+    federatedTokenFile: variable('AZURE_FEDERATED_TOKEN_FILE'),
+    identityEndpoint: variable('IDENTITY_ENDPOINT'),
+    identityHeader: variable('IDENTITY_HEADER'),
+    imdsHost: variable('AZURE_POD_IDENTITY_AUTHORITY_HOST'),
+  }
+}
+
+export function checkIdentityConfig(raw: RawIdentityConfig): AzureIdentityConfig {
+  const { identityEndpoint, identityHeader, certificatePath } = raw
+  return {
+    authorityHost: checkUrl(raw.authorityHost, AUTHORITY_HOST),
+    tenantId: raw.tenantId?.value,
+    clientId: raw.clientId?.value,
+    clientSecret: raw.clientSecret?.value,
+    certificate: certificatePath && readPem(certificatePath),
+    federatedTokenFile: raw.federatedTokenFile?.value,
+    managedIdentity: identityEndpoint && identityHeader && { endpoint: checkUrl(identityEndpoint, ''), header: identityHeader.value },
+    imdsHost: checkUrl(raw.imdsHost, IMDS_HOST),
+  }
+}
+
+function checkUrl(raw: Raw | undefined, fallback: string): string {
+  if (!raw) return fallback
+  // Other SDKs take a host alone for https.
+  const url = URL.parse(raw.value.includes('://') ? raw.value : `https://${raw.value}`)
+  if (!url || !/^https?:$/.test(url.protocol)) throw refused(raw, 'an http:// or https:// URL')
+  return url.href.replace(/\/+$/, '')
+}
+
+function readPem(raw: Raw): string {
+  try {
+    const pem = readFileSync(raw.value, 'utf8')
+    if (/-----BEGIN CERTIFICATE-----/.test(pem) && /-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pem)) return pem
+  } catch (error) {
+    throw refused(raw, 'a readable file', error)
+  }
+  throw refused(raw, 'a PEM file with a certificate and its private key')
+}

@@ -1,0 +1,51 @@
+import { invalidParameter } from '@millrace/kit/errors'
+
+/** What a location's URI says. */
+export interface AzureUri {
+  container: string
+  account: string
+  /** Host of the account's Blob service. */
+  host: string
+  /** Without slashes at its ends. */
+  prefix: string
+}
+
+/**
+ * Source of the rules: MLflow's stores. A `wasbs:` path is taken as written, an `abfss:` path is percent-decoded once. The hierarchical
+ * namespace of `abfss:` is addressed through the account's Blob service, which has the same host name with `blob` for `dfs`.
+ */
+export function parseAzureUri(uri: string): AzureUri {
+  const [, scheme = '', container = '', host = '', path = ''] = /^([a-z]+):\/\/([^@/?#]+)@([^/?#]+)([^?#]*)/i.exec(uri) ?? []
+  return scheme.toLowerCase() === 'abfss' ? parseDataLake(container, host, path) : parseBlob(container, host, path)
+}
+
+function parseBlob(container: string, host: string, path: string): AzureUri {
+  const [, account] = /^([^.]+)\.blob\.core\.(?:windows\.net|chinacloudapi\.cn|usgovcloudapi\.net)$/.exec(host) ?? []
+  if (!account) {
+    throw invalidParameter(
+      'WASBS URI must be of the form <container>@<account>.blob.core.windows.net or <container>@<account>.blob.core.chinacloudapi.cn ' +
+        'or <container>@<account>.blob.core.usgovcloudapi.net',
+    )
+  }
+  return { container: checkContainer(container), account, host, prefix: trimmed(path) }
+}
+
+function parseDataLake(container: string, host: string, path: string): AzureUri {
+  const [, account, zone = '', suffix] = /^([a-z0-9-]+)(\.[a-z0-9-]+)?\.dfs\.([a-z0-9.-]+)$/i.exec(host) ?? []
+  if (!account) throw invalidParameter('ABFSS URI must be of the form abfss://<filesystem>@<account>.<domain_suffix>')
+  let decoded = path
+  try {
+    decoded = decodeURIComponent(path)
+  } catch {
+    // Python's unquote leaves malformed escapes as they are.
+  }
+  return { container: checkContainer(container), account, host: `${account}${zone}.blob.${suffix}`, prefix: trimmed(decoded) }
+}
+
+/** Source of the rule: "Naming containers" of Azure's Blob service. */
+function checkContainer(name: string): string {
+  if (/^(\$root|\$web|[a-z0-9](-?[a-z0-9]){2,62})$/.test(name)) return name
+  throw invalidParameter(`'${name}' is not the name of an Azure container: 3 to 63 lower-case letters, digits and single dashes`)
+}
+
+const trimmed = (path: string) => path.replace(/^\/+|\/+$/g, '')

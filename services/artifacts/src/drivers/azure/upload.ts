@@ -1,0 +1,143 @@
+import { randomBytes } from 'node:crypto'
+import { addAbortSignal, type Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { DriverWriteOptions } from '../../driver.ts'
+import type { AzureLocation } from './blobs.ts'
+import { abandon, blockId, commitBlocks, stageBlock, stateOf } from './blocks.ts'
+import { failingAsCancelled, type StreamedBody } from './connection.ts'
+import { codeOf } from './errors.ts'
+
+/** Most that Azure takes as one PUT. */
+const PUT_SIZE_BYTES_MAX = 5_000 * 1024 * 1024
+/** Bodies up to here are held, so that they can be sent again. */
+const HELD_SIZE_BYTES_MAX = 1024 * 1024
+const BLOCK_SIZE_BYTES_MIN = 8 * 1024 * 1024
+const BLOCKS_MAX = 50_000
+const BLOCKS_IN_FLIGHT_MAX = 3
+/** An abandoned upload is cleared away in the background when the store can't be told at once. */
+const ABANDON_ATTEMPTS_MAX = 8
+const ABANDON_DELAY_MS = 1_000
+
+/**
+ * Puts a stream of any length at a place. One of known length passes through as a single PUT, without being held; otherwise it goes as
+ * blocks, of which at most one more is held than are in flight.
+ */
+export async function upload(
+  location: AzureLocation,
+  path: string,
+  body: Readable,
+  { length, signal, contentType, contentEncoding }: DriverWriteOptions,
+  closing: AbortSignal,
+): Promise<void> {
+  if (signal) addAbortSignal(signal, body)
+  const put = async (whole: Buffer | StreamedBody) => {
+    const headers = { 'x-ms-blob-type': 'BlockBlob', 'x-ms-blob-content-type': contentType, 'x-ms-blob-content-encoding': contentEncoding }
+    await location.client.headers({ method: 'PUT', path, headers, body: whole, signal })
+  }
+  if (length !== undefined && length > HELD_SIZE_BYTES_MAX && length <= PUT_SIZE_BYTES_MAX) return put({ stream: body, length })
+  const blocks = blocksOf(body, number => blockSizeBytes(number, length))
+  const first = await blocks.next()
+  if (first.done || first.value.last) return put(first.value?.bytes ?? Buffer.alloc(0))
+  const uploadId = randomBytes(16).toString('hex')
+  let ids: string[] = []
+  try {
+    ids = await sendBlocks(location, path, uploadId, first.value, blocks, signal)
+    await commitBlocks(location, path, ids, { contentType, contentEncoding }, signal)
+  } catch (error) {
+    // A commit that was sent twice, since its first answer got lost.
+    const mayBeDone = codeOf(error) === 'InvalidBlockList'
+    if (mayBeDone && (await stateOf(location, path, uploadId, ids, signal).catch(() => undefined)) === 'committed') return
+    await abandonInTheEnd(location, path, uploadId, closing)
+    throw error
+  }
+}
+
+/** Sizes double every 10,000 blocks of a stream of unknown length: 2.4 TiB fit while nothing below 78 GiB needs more than 8 MiB a block. */
+function blockSizeBytes(number: number, length: number | undefined): number {
+  if (length !== undefined) return Math.max(BLOCK_SIZE_BYTES_MIN, Math.ceil(length / BLOCKS_MAX))
+  return BLOCK_SIZE_BYTES_MIN * 2 ** Math.floor((number - 1) / 10_000)
+}
+
+interface Block {
+  bytes: Buffer
+  last: boolean
+}
+
+/** Cuts a body into blocks; nothing for an empty one. */
+async function* blocksOf(body: Readable, size: (number: number) => number): AsyncGenerator<Block, undefined> {
+  let held: Buffer[] = []
+  let heldBytes = 0
+  let number = 1
+  for await (const chunk of failingAsCancelled(body)) {
+    let rest = chunk
+    // A full block waits for one more byte, which tells whether it is the last.
+    while (heldBytes + rest.length > size(number)) {
+      const room = size(number) - heldBytes
+      held.push(rest.subarray(0, room))
+      const bytes = Buffer.concat(held)
+      held = []
+      heldBytes = 0
+      number++
+      rest = rest.subarray(room)
+      yield { bytes, last: false }
+    }
+    held.push(rest)
+    heldBytes += rest.length
+  }
+  if (heldBytes > 0) yield { bytes: Buffer.concat(held), last: true }
+  return undefined
+}
+
+async function sendBlocks(
+  location: AzureLocation,
+  path: string,
+  uploadId: string,
+  first: Block,
+  rest: AsyncIterable<Block>,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const failed = new AbortController()
+  const either = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal
+  const ids: string[] = []
+  const inFlight = new Set<Promise<void>>()
+  const failures: unknown[] = []
+  const add = async ({ bytes }: Block) => {
+    const id = blockId(uploadId, ids.length + 1)
+    ids.push(id)
+    const sending: Promise<void> = stageBlock(location, path, id, bytes, either)
+      .catch(error => {
+        failures.push(error)
+        failed.abort()
+      })
+      .finally(() => inFlight.delete(sending))
+    inFlight.add(sending)
+    if (inFlight.size >= BLOCKS_IN_FLIGHT_MAX) await Promise.race(inFlight)
+    if (failures.length > 0) throw failures[0]
+  }
+  try {
+    await add(first)
+    for await (const block of rest) await add(block)
+    await Promise.all(inFlight)
+    if (failures.length > 0) throw failures[0]
+    return ids
+  } finally {
+    failed.abort()
+    await Promise.all(inFlight)
+  }
+}
+
+/** Tells the store at once, or later without anybody waiting for it: the blocks are not to be seen, but cost space for a week. */
+async function abandonInTheEnd(location: AzureLocation, path: string, uploadId: string, closing: AbortSignal): Promise<void> {
+  const attempt = () =>
+    abandon(location, path, uploadId, closing).then(
+      () => true,
+      () => false,
+    )
+  if (await attempt()) return
+  void (async () => {
+    for (let i = 0; i < ABANDON_ATTEMPTS_MAX && !closing.aborted; i++) {
+      await sleep(ABANDON_DELAY_MS * 2 ** i, undefined, { ref: false, signal: closing })
+      if (await attempt()) return
+    }
+  })().catch(() => undefined)
+}
