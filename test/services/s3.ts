@@ -9,14 +9,41 @@ export interface S3Server extends AsyncDisposable {
   readonly secretKey: string
 }
 
-/** SeaweedFS with its S3 gateway: checks signatures, knows multipart uploads and presigned URLs. */
-export async function startS3(): Promise<S3Server> {
+export interface S3Identity {
+  name: string
+  accessKey: string
+  secretKey: string
+  /** `Admin`, or `Read`, `Write`, `List`, `Tagging`, each for all buckets or with `:BUCKET`. */
+  actions: readonly string[]
+}
+
+export interface S3Options {
+  /** Who may do what; by default one who may do all. */
+  identities?: readonly S3Identity[]
+  /** Certificate and key files to serve TLS with, on a port beside the plain one. */
+  tls?: { certFile: string; keyFile: string; port: number }
+  /** Roles and token issuers of its STS, on the same port, as SeaweedFS's `-s3.iam.config` has them. */
+  iam?: unknown
+}
+
+const OWNER: S3Identity = {
+  name: 'test',
+  accessKey: 'millrace',
+  secretKey: 'millrace-secret',
+  actions: ['Admin', 'Read', 'Write', 'List', 'Tagging'],
+}
+
+/** SeaweedFS with its S3 gateway: checks signatures, knows multipart uploads and presigned URLs. The first identity's keys are shown. */
+export async function startS3({ identities: known = [OWNER], tls, iam }: S3Options = {}): Promise<S3Server> {
   const bin = await weedVenv()
   const folder = await tempFolder('s3')
   try {
-    const accessKey = 'millrace'
-    const secretKey = 'millrace-secret'
-    const identities = [{ name: 'test', credentials: [{ accessKey, secretKey }], actions: ['Admin', 'Read', 'Write', 'List', 'Tagging'] }]
+    const { accessKey, secretKey } = known[0] ?? OWNER
+    const identities = known.map(one => ({
+      name: one.name,
+      credentials: [{ accessKey: one.accessKey, secretKey: one.secretKey }],
+      actions: one.actions,
+    }))
     await writeFile(join(folder.path, 's3.json'), JSON.stringify({ identities }))
     const s3 = await freePort()
     const ports: string[] = []
@@ -30,10 +57,26 @@ export async function startS3(): Promise<S3Server> {
       's3.port.grpc',
     ])
       ports.push(`-${part}=${await freePort()}`)
+    if (iam) await writeFile(join(folder.path, 'iam.json'), JSON.stringify(iam))
+    const more = [
+      ...(iam ? ['-s3.iam.config=iam.json'] : []),
+      ...(tls ? [`-s3.port.https=${tls.port}`, `-s3.cert.file=${tls.certFile}`, `-s3.key.file=${tls.keyFile}`] : []),
+    ]
     const alone = ['-s3.port.iceberg=0', '-s3.port.lance=0', '-filer.localSocket=filer.sock', '-s3.localSocket=s3.sock']
     const server = await start({
       command: join(bin, 'weed'),
-      args: ['server', '-ip=127.0.0.1', '-dir=.', '-s3', `-s3.port=${s3}`, '-s3.config=s3.json', '-volume.max=1000', ...ports, ...alone],
+      args: [
+        'server',
+        '-ip=127.0.0.1',
+        '-dir=.',
+        '-s3',
+        `-s3.port=${s3}`,
+        '-s3.config=s3.json',
+        '-volume.max=1000',
+        ...ports,
+        ...alone,
+        ...more,
+      ],
       cwd: folder.path,
       ready: () => answers(`http://127.0.0.1:${s3}/`),
     })

@@ -84,6 +84,14 @@ export function s3Error(error: unknown, key: string): MlflowError {
     case 'EHOSTUNREACH':
     case 'NetworkingError':
       return temporarilyUnavailable('The artifact store is not reachable', options)
+    case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
+    case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
+    case 'SELF_SIGNED_CERT_IN_CHAIN':
+    case 'DEPTH_ZERO_SELF_SIGNED_CERT':
+    case 'CERT_HAS_EXPIRED':
+    case 'CERT_SIGNATURE_FAILURE':
+    case 'ERR_TLS_CERT_ALTNAME_INVALID':
+      return temporarilyUnavailable(`The artifact store's certificate is not trusted (${code})`, options)
     case 'AbortError':
     case 'ABORT_ERR':
     case 'ERR_STREAM_PREMATURE_CLOSE':
