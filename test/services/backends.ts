@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { CreateBucketCommand, ListMultipartUploadsCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3'
-import { describe } from 'vitest'
+import { afterAll, describe, test } from 'vitest'
 import { readTestConfig } from './config.ts'
 import { query } from './postgres.ts'
 
@@ -12,6 +12,31 @@ export function describeWith(needs: ('postgres' | 'redis' | 's3')[], name: strin
   const absent = needs.filter(need => !there[need])
   if (absent.length === 0) describe(name, body)
   else describe.skip(`${name} [${absent.join(', ')} absent]`, body)
+}
+
+/**
+ * `describe` with a server that only these tests need, started before and ended after them. Where it can't be had the block is skipped
+ * under its name; on CI the file fails instead.
+ */
+export async function describeWithServer<S extends AsyncDisposable>(
+  name: string,
+  begin: () => Promise<S>,
+  body: (server: S) => void,
+): Promise<void> {
+  let server: S
+  try {
+    server = await begin()
+  } catch (error) {
+    const why = `${name} is absent: ${error instanceof Error ? error.message : String(error)}`
+    if (config.ci) throw new Error(`on CI every server must be there\n${why}`)
+    console.warn(`${why}\n  its tests are skipped`)
+    describe.skip(`${name} [absent]`, () => test('needs the server', () => {}))
+    return
+  }
+  describe(name, () => {
+    afterAll(() => server[Symbol.asyncDispose]())
+    body(server)
+  })
 }
 
 export interface Database extends AsyncDisposable {
