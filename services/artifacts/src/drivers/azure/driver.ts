@@ -124,6 +124,10 @@ export class AzureDriver implements Driver {
     }
     const length = Number(answer.headers['content-length'] ?? 0)
     const [, start = '0', size = String(length)] = /^bytes (\d+)-\d+\/(\d+)$/.exec(answer.headers['content-range'] ?? '') ?? []
+    if (range && Number(start) >= Number(size)) {
+      answer.destroy()
+      throw rangeNotSatisfiable(range, Number(size))
+    }
     const modified = answer.headers['last-modified']
     return {
       length,
