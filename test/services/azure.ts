@@ -1,6 +1,8 @@
-import { randomBytes } from 'node:crypto'
+import { createHmac, randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
+import { type IncomingMessage, request as requestHttp } from 'node:http'
+import { request as requestHttps } from 'node:https'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { cacheFolder } from './config.ts'
@@ -16,6 +18,39 @@ export interface AzureServer extends AsyncDisposable {
   readonly account: string
   readonly accountKey: string
   readonly connectionString: string
+  /** Calls the Blob service with an account SAS; any status below 300 is success. @param target `container/blob?query`, encoded. */
+  call(
+    method: string,
+    target: string,
+    headers?: Record<string, string>,
+    body?: string,
+  ): Promise<{ headers: IncomingMessage['headers']; text: string }>
+}
+
+export interface AzureContainer extends AsyncDisposable {
+  readonly name: string
+  /** `wasbs://` for the container. */
+  readonly uri: string
+  /** Names of everything below a prefix, also what users can't see: blobs of nothing but uncommitted blocks, snapshots. */
+  everything(prefix: string): Promise<string[]>
+}
+
+/** An empty container of its own. */
+export async function createContainer(server: AzureServer): Promise<AzureContainer> {
+  const name = `test-${randomBytes(6).toString('hex')}`
+  await server.call('PUT', `${name}?restype=container`)
+  return {
+    name,
+    uri: `wasbs://${name}@${server.account}.blob.core.windows.net`,
+    async everything(prefix) {
+      const query = `restype=container&comp=list&include=uncommittedblobs,snapshots&prefix=${encodeURIComponent(prefix)}`
+      const { text } = await server.call('GET', `${name}?${query}`)
+      return [...text.matchAll(/<Name>([^<]*)</g)].flatMap(([, found]) => found ?? [])
+    },
+    async [Symbol.asyncDispose]() {
+      await server.call('DELETE', `${name}?restype=container`)
+    },
+  }
 }
 
 /**
@@ -44,6 +79,7 @@ export async function startAzurite(certificates?: Certificates): Promise<AzureSe
       endpoint,
       account,
       accountKey,
+      call: caller(endpoint, accountSas(account, accountKey), certificates && (await readFile(certificates.caFile, 'utf8'))),
       connectionString: `AccountName=${account};AccountKey=${accountKey};BlobEndpoint=${endpoint}`,
       async [Symbol.asyncDispose]() {
         await server.end('SIGKILL')
@@ -66,6 +102,35 @@ async function installAzurite(): Promise<string> {
     await runOk('flock', [`${folder}.lock`, 'sh', '-c', script, 'sh', folder], { timeoutMs: INSTALL_TIMEOUT_MS })
   }
   return join(folder, 'node_modules/azurite/dist/src/blob/main.js')
+}
+
+/** Source: "Create an account SAS" of Azure's storage services. */
+function accountSas(account: string, accountKey: string): string {
+  const expiry = new Date(Date.now() + 86_400_000).toISOString().replace(/\.\d+Z$/, 'Z')
+  const [version, permissions, services, types] = ['2021-12-02', 'rwdlac', 'b', 'sco']
+  const text = [account, permissions, services, types, '', expiry, '', '', version, '', ''].join('\n')
+  const sig = createHmac('sha256', Buffer.from(accountKey, 'base64')).update(text).digest('base64')
+  return new URLSearchParams({ sv: version, ss: services, srt: types, sp: permissions, se: expiry, sig }).toString()
+}
+
+function caller(endpoint: string, sas: string, ca: string | undefined): AzureServer['call'] {
+  return (method, target, headers = {}, body = '') =>
+    new Promise((resolve, reject) => {
+      const url = `${endpoint}/${target}${target.includes('?') ? '&' : '?'}${sas}`
+      const options = { method, headers: { 'content-length': Buffer.byteLength(body), ...headers }, agent: false as const, ca }
+      const call = (ca ? requestHttps : requestHttp)(url, options, answer => {
+        const chunks: Buffer[] = []
+        answer.on('data', chunk => chunks.push(chunk))
+        answer.on('error', reject)
+        answer.on('end', () => {
+          const text = Buffer.concat(chunks).toString()
+          if ((answer.statusCode ?? 0) < 300) resolve({ headers: answer.headers, text })
+          else reject(new Error(`${method} ${target} answered ${answer.statusCode}: ${text}`))
+        })
+      })
+      call.on('error', reject)
+      call.end(body)
+    })
 }
 
 function accepts(port: number): Promise<boolean> {
