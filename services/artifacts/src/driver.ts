@@ -93,11 +93,15 @@ export interface Presigned {
 export interface Presign {
   /** @throws RESOURCE_DOES_NOT_EXIST for a missing object. */
   download(key: string, expirationSeconds: number, signal?: AbortSignal): Promise<Presigned & { sizeBytes: number }>
-  upload(key: string, expirationSeconds: number, contentType: string): Promise<Presigned>
+  /** Present where uploads are signed as well. */
+  upload?(key: string, expirationSeconds: number, contentType: string): Promise<Presigned>
 }
 
 /** The stores of one URI scheme: holds what its drivers share (connections, credentials). */
 export interface Scheme extends AsyncDisposable {
-  /** @param root the URI as it was given, without a fragment. */
-  open(root: string): Promise<Driver> | Driver
+  /**
+   * @param root the URI as it was given, without a fragment.
+   * @param about whether the operator named the host; no other host may be shown configured credentials.
+   */
+  open(root: string, about?: { isTrusted: boolean }): Promise<Driver> | Driver
 }

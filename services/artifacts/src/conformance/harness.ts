@@ -8,8 +8,8 @@ export interface Harness extends AsyncDisposable {
   readonly failing: readonly Failing[]
   /** Everything that the server itself knows to be there, uploads in progress too; [] once a test has cleaned up. */
   leftovers(driver: Driver): Promise<string[]>
-  /** Losing one of these fails the suite. */
-  readonly capabilities: { multipart: boolean; presign: boolean }
+  /** Losing one of these fails the suite. Uploads are expected to be signed where downloads are, unless this says otherwise. */
+  readonly capabilities: { multipart: boolean; presign: boolean; presignedUpload?: boolean }
   /** Smallest part but the last that the store takes. */
   readonly partSizeBytesMin?: number
   /** Keys of the suite that the server itself can't hold, whatever the driver does. */
