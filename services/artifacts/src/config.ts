@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { checkBoolean, checkInteger, checkList, type Env, type Flags, type Raw, read, refused } from '@millrace/kit/config'
 import { parseAzureUri } from './drivers/azure/location.ts'
+import { parseHttpUri } from './drivers/http/location.ts'
 import { localPath } from './drivers/local/scheme.ts'
 import { parseB2Uri, parseR2Uri } from './drivers/s3/hosting.ts'
 import { parseS3Uri } from './drivers/s3/location.ts'
@@ -73,5 +74,8 @@ function checkDestination(raw: Raw | undefined): string {
   } catch (error) {
     throw refused(given, known.form, error)
   }
+  http: { check: parseHttpUri, form: 'http://host:port/api/2.0/mlflow-artifacts/artifacts/path' },
+  https: { check: parseHttpUri, form: 'https://host/api/2.0/mlflow-artifacts/artifacts/path' },
+  'mlflow-artifacts': { check: parseHttpUri, form: 'mlflow-artifacts://host:port/path' },
   return scheme === 'file' ? localPath(value) : value
 }

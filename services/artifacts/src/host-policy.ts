@@ -27,15 +27,18 @@ export interface HostPolicy {
  */
 export function checkHost(uri: string, { trusted, allowedSchemes }: HostPolicy): void {
   const scheme = schemeOf(uri)
-  const targets = targetsOf(uri)
-  if (!targets || allowedSchemes.includes(scheme)) return
-  const known = new Set(trusted.flatMap(location => (location && targetsOf(location)) || []))
-  if (targets.some(target => known.has(target))) return
+  if (!targetsOf(uri) || allowedSchemes.includes(scheme) || isAtOneOf(trusted, uri)) return
   throw invalidParameter(
     `The tracking server does not connect to artifact location '${shownUri(uri)}': the '${scheme}' scheme addresses a host other than ` +
       "the tracking server's configured artifact storage, so the server would connect to the host named in the URI. " +
       'Set the MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES environment variable on the server to allow it.',
   )
+}
+
+/** Whether a URI leads to the host and port that one of some locations names. */
+export function isAtOneOf(locations: readonly (string | undefined)[], uri: string): boolean {
+  const known = new Set(locations.flatMap(location => (location && targetsOf(location)) || []))
+  return targetsOf(uri)?.some(target => known.has(target)) ?? false
 }
 
 /** `family host port` of each place that the URI may lead to; undefined when it names no host. A malformed authority matches nothing. */

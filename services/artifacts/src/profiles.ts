@@ -63,7 +63,7 @@ export function profileOf(uri: string, profiles: readonly StorageProfile[]): Sto
 
 function normalized(prefix: string, source: string): string {
   const scheme = schemeOf(prefix)
-  if (scheme === '' || scheme === 'mlflow-artifacts') throw refused({ value: prefix, source }, 'the URI of a store')
+  if (scheme === '' || /^mlflow-artifacts:(?!\/\/[^/])/i.test(prefix)) throw refused({ value: prefix, source }, 'the URI of a store')
   return `${scheme}${prefix.slice(scheme.length)}`.replace(/\/+$/, '')
 }
 

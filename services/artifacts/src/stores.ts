@@ -2,7 +2,7 @@ import { posix } from 'node:path'
 import { invalidParameter } from '@millrace/kit/errors'
 import type { ArtifactsConfig } from './config.ts'
 import { openSchemes } from './drivers/schemes.ts'
-import { checkHost } from './host-policy.ts'
+import { checkHost, isAtOneOf } from './host-policy.ts'
 import { profileOf } from './profiles.ts'
 import { ArtifactStore } from './store.ts'
 import { proxiedPath, schemeOf, splitUri, unknownScheme } from './uri.ts'
@@ -21,7 +21,8 @@ export interface OpenedStore {
 export interface Stores extends AsyncDisposable {
   /**
    * @param uri `ROOT` or `ROOT#PATH`, where PATH is taken as written. ROOT is `mlflow-artifacts:/…` or an MLflow proxy's http(s) URL
-   * (both lead below the artifacts destination), an absolute path, or a URI of a registered scheme.
+   * (both lead below the artifacts destination, unless they name a host that the operator did), an absolute path, or a URI of a
+   * registered scheme.
    * @throws INVALID_PARAMETER_VALUE for an unknown scheme, a malformed URI or a host that the operator didn't name.
    */
   open(uri: string): Promise<OpenedStore>
@@ -33,7 +34,7 @@ export function openStores(config: ArtifactsConfig): Stores {
   const stack = new AsyncDisposableStack()
   const shared = stack.use(openSchemes(config.stores))
   const own = new Map(config.profiles.map(profile => [profile, stack.use(openSchemes(profile.settings))]))
-  const known = [...Object.keys(shared.byName), 'mlflow-artifacts']
+  const known = Object.keys(shared.byName)
   const policy = {
     trusted: [config.artifactsDestination, config.defaultArtifactRoot, ...config.profiles.flatMap(({ prefixes }) => prefixes)],
     allowedSchemes: config.allowedHostAddressedSchemes,
@@ -46,7 +47,7 @@ export function openStores(config: ArtifactsConfig): Stores {
     const found = Object.hasOwn(byName, scheme) ? byName[scheme] : undefined
     checkHost(root, policy)
     if (!found) throw unknownScheme(root, known)
-    return { store: new ArtifactStore(await found.open(root)), scheme: scheme || 'file' }
+    return { store: new ArtifactStore(await found.open(root, { isTrusted: isAtOneOf(policy.trusted, root) })), scheme: scheme || 'file' }
   }
 
   let destination: ReturnType<typeof openDirect> | undefined
@@ -59,7 +60,7 @@ export function openStores(config: ArtifactsConfig): Stores {
   return {
     async open(uri) {
       const { root, path } = splitUri(uri)
-      const proxied = proxiedPath(root)
+      const proxied = isAtOneOf(policy.trusted, root) ? undefined : proxiedPath(root)
       if (proxied !== undefined && (config.artifactsDestination || schemeOf(root) === 'mlflow-artifacts')) {
         return openDestination(path === '' || proxied === '' ? proxied + path : posix.join(proxied, path))
       }

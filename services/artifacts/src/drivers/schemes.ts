@@ -2,6 +2,8 @@ import type { Env } from '@millrace/kit/config'
 import type { Scheme } from '../driver.ts'
 import { type AzureConfig, checkAzureConfig, readAzureConfig } from './azure/config.ts'
 import { openAzureScheme } from './azure/scheme.ts'
+import { checkHttpConfig, type HttpConfig, readHttpConfig } from './http/config.ts'
+import { openHttpScheme } from './http/scheme.ts'
 import { openLocalScheme } from './local/scheme.ts'
 import { checkS3Config, readS3Config, type S3Config } from './s3/config.ts'
 import { openB2Scheme, openR2Scheme, openS3Scheme } from './s3/scheme.ts'
@@ -10,16 +12,17 @@ import { openB2Scheme, openR2Scheme, openS3Scheme } from './s3/scheme.ts'
 export interface StoreSettings {
   s3: S3Config
   azure: AzureConfig
+  http: HttpConfig
 }
 
 export type RawStoreSettings = ReturnType<typeof readStoreSettings>
 
 export function readStoreSettings(env: Env) {
-  return { s3: readS3Config(env), azure: readAzureConfig(env) }
+  return { s3: readS3Config(env), azure: readAzureConfig(env), http: readHttpConfig(env) }
 }
 
 export function checkStoreSettings(raw: RawStoreSettings): StoreSettings {
-  return { s3: checkS3Config(raw.s3), azure: checkAzureConfig(raw.azure) }
+  return { s3: checkS3Config(raw.s3), azure: checkAzureConfig(raw.azure), http: checkHttpConfig(raw.http) }
 }
 
 /** The schemes that drivers serve, by name in lower case; "" is a plain path. */
@@ -34,8 +37,9 @@ export function openSchemes(settings: StoreSettings): Schemes {
   const r2 = stack.use(openR2Scheme(settings.s3))
   const b2 = stack.use(openB2Scheme(settings.s3))
   const azure = stack.use(openAzureScheme(settings.azure))
+  const http = stack.use(openHttpScheme(settings.http))
   return {
-    byName: { '': local, file: local, s3, r2, b2, wasbs: azure, abfss: azure },
+    byName: { '': local, file: local, s3, r2, b2, wasbs: azure, abfss: azure, http, https: http, 'mlflow-artifacts': http },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
 }
