@@ -24,19 +24,28 @@ const CODES = {
 
 export type ErrorCode = keyof typeof CODES
 
+interface ErrorOptions {
+  cause?: unknown
+  sqlstate?: string
+  errorClass?: string
+  retryAfterSeconds?: number
+}
+
 /** An error that a client may see: MLflow's error code and wording. On the wire it is a ConnectError with an ErrorDetail. */
 export class MlflowError extends ConnectError {
   readonly errorCode: ErrorCode
   readonly httpStatus: number
   readonly sqlstate: string | undefined
   readonly errorClass: string | undefined
+  /** After how long the same request may go through; nothing of it was done. */
+  readonly retryAfterSeconds: number | undefined
 
   /** ConnectError's own check goes by name and shape, so it has to keep its name, and would say no to a subclass. */
   static override [Symbol.hasInstance](value: unknown): value is MlflowError {
     return Object.prototype.isPrototypeOf.call(MlflowError.prototype, value as object)
   }
 
-  constructor(errorCode: ErrorCode, message: string, options: { cause?: unknown; sqlstate?: string; errorClass?: string } = {}) {
+  constructor(errorCode: ErrorCode, message: string, options: ErrorOptions = {}) {
     const [status, code] = CODES[errorCode]
     const value = { errorCode, sqlstate: options.sqlstate, errorClass: options.errorClass }
     super(message, code, undefined, [{ desc: ErrorDetailSchema, value }], options.cause)
@@ -44,6 +53,7 @@ export class MlflowError extends ConnectError {
     this.httpStatus = status
     this.sqlstate = options.sqlstate
     this.errorClass = options.errorClass
+    this.retryAfterSeconds = options.retryAfterSeconds
   }
 }
 
@@ -95,8 +105,7 @@ function publicMessage(error: ConnectError): string {
   }
 }
 
-type Options = { cause?: unknown; sqlstate?: string; errorClass?: string }
-const factory = (code: ErrorCode) => (message: string, options?: Options) => new MlflowError(code, message, options)
+const factory = (code: ErrorCode) => (message: string, options?: ErrorOptions) => new MlflowError(code, message, options)
 
 export const invalidParameter = factory('INVALID_PARAMETER_VALUE')
 export const badRequest = factory('BAD_REQUEST')

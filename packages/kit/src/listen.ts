@@ -1,4 +1,4 @@
-import { createServer as createHttp1, type RequestListener } from 'node:http'
+import { createServer as createHttp1, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
 import { createServer as createHttp2, type Http2ServerRequest, type Http2ServerResponse, type ServerHttp2Session } from 'node:http2'
 import { type AddressInfo, createServer as createTcp, type Socket } from 'node:net'
 
@@ -31,6 +31,10 @@ export async function listen({ host, port, handler, drainTimeoutMs = DRAIN_TIMEO
   const http1 = createHttp1({ keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS, requestTimeout: 0, noDelay: true }, handler)
   // Node counts connections, and cuts slow headers, only from this event on; the server itself never listens.
   http1.emit('listening')
+  http1.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+    continueWhenRead(request, response)
+    handler(request, response)
+  })
   const http2 = createHttp2({}, handler as unknown as (q: Http2ServerRequest, s: Http2ServerResponse) => void)
   const sockets = new Set<Socket>()
   const sessions = new Set<ServerHttp2Session>()
@@ -83,5 +87,15 @@ export async function listen({ host, port, handler, drainTimeoutMs = DRAIN_TIMEO
       clearInterval(idle)
       clearTimeout(cut)
     },
+  }
+}
+
+/** Asks for the body that a client waits to send (RFC 9110 section 10.1.1) when somebody reads it: a refused request never sends it. */
+function continueWhenRead(request: IncomingMessage, response: ServerResponse): void {
+  const { _read: read } = request
+  request._read = size => {
+    request._read = read
+    if (!response.headersSent) response.writeContinue()
+    read.call(request, size)
   }
 }

@@ -16,6 +16,9 @@ export interface Front {
   readonly rpc: RequestListener
 }
 
+/** As nginx's lingering_time. */
+const LINGER_MS_MAX = 30_000
+
 const RPC_PREFIX = '/millrace.'
 const API = /\/(ajax-)?api\//
 const SERVER_INFO = /\/(ajax-)?api\/3\.0\/mlflow\/server-info$/
@@ -27,9 +30,10 @@ export function createFront(ctx: GatewayContext, { router, security, rpc }: Fron
     if (!res.headersSent) setHeaders(res, security.headers)
     if (reason instanceof BodyTooLarge) return refuseBody(req, res, reason)
     const error = toMlflowError(reason)
-    if (error.errorCode === 'INTERNAL_ERROR' || error.httpStatus > 501)
+    if (error.errorCode === 'INTERNAL_ERROR' || (error.httpStatus > 501 && error.retryAfterSeconds === undefined))
       ctx.log?.error('a request failed', { method: req.method, path: pathOf(req.url), reason })
     writeError(res, error)
+    lingerOn(req)
   }
   return (req, res) => {
     const target = req.url ?? '/'
@@ -78,6 +82,17 @@ function unknownPath(req: IncomingMessage, res: ServerResponse, path: string, is
   const query = queryOf(req.url ?? '')
   const location = `http://${req.headers.host ?? req.headers[':authority']}${encodeURI(other)}${query && `?${query}`}`
   writeHtml(res, 308, redirectPage(location), { Location: location })
+}
+
+/**
+ * Reads on what a client is still sending, so that it gets to see the error: closed at once, the connection would be reset under it. Left
+ * unread, neither the next request nor the client's going would be noticed.
+ */
+function lingerOn(req: IncomingMessage): void {
+  if (req.complete || req.httpVersionMajor !== 1) return
+  const cut = setTimeout(() => req.socket.destroy(), LINGER_MS_MAX)
+  req.once('close', () => clearTimeout(cut))
+  req.resume()
 }
 
 function refuseBody(req: IncomingMessage, res: ServerResponse, reason: BodyTooLarge): void {

@@ -2,6 +2,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import { connectNodeAdapter } from '@connectrpc/connect-node'
 import { listen } from '@millrace/kit/listen'
 import type { Logger } from '@millrace/kit/logger'
+import { type Metric, metricsHandler } from '@millrace/kit/metrics'
 import { type Route, register } from '@millrace/kit/rpc'
 import type { AddressConfig } from './config.ts'
 import type { Opened } from './targets.ts'
@@ -15,11 +16,12 @@ export interface Served {
   readonly ready: () => Promise<void>
   /** Handlers by path, beside RPC. */
   readonly raw?: Readonly<Record<string, RequestListener>>
+  readonly metrics?: readonly Metric[]
   readonly log: Logger
 }
 
-/** A port for the other services: RPC, `/health` and `/ready`. Nobody else should reach it: it asks for no credentials. */
-export async function serve({ address, routes, ready, raw = {}, log }: Served): Promise<Opened> {
+/** A port for the other services: RPC, `/health`, `/ready` and `/metrics`. Nobody else should reach it: it asks for no credentials. */
+export async function serve({ address, routes, ready, raw = {}, metrics = [], log }: Served): Promise<Opened> {
   const rpc = connectNodeAdapter({
     routes: router => register(router, routes),
     acceptCompression: [],
@@ -27,10 +29,12 @@ export async function serve({ address, routes, ready, raw = {}, log }: Served): 
     writeMaxBytes: MESSAGE_BYTES_MAX,
     maxTimeoutMs: CALL_TIMEOUT_MS_MAX,
   })
+  const answerMetrics = metricsHandler(metrics)
   const handler: RequestListener = (request, response) => {
     const path = request.url?.split('?', 1)[0] ?? ''
     if (path === '/health') return answer(response, 200, 'OK')
     if (path === '/ready') return void answerReady(ready, response, log)
+    if (path === '/metrics') return void answerMetrics(request, response).catch(() => response.destroy())
     const own = raw[path]
     if (own) return void own(request, response)
     rpc(request, response)

@@ -35,7 +35,9 @@ export function writeError(res: ServerResponse, reason: unknown): void {
     return
   }
   const error = toMlflowError(reason)
-  write(res, error.httpStatus, 'application/json', errorBody(error))
+  const { retryAfterSeconds } = error
+  const headers = retryAfterSeconds === undefined ? undefined : { 'Retry-After': String(retryAfterSeconds) }
+  write(res, error.httpStatus, 'application/json', errorBody(error), headers)
 }
 
 export const writeJson = (res: ServerResponse, body: string, status = 200) => write(res, status, 'application/json', body)
