@@ -1,14 +1,17 @@
+import { setImmediate as pause } from 'node:timers/promises'
 import type { Reads } from './reads.ts'
 import {
   type DatasetInputRecord,
   type ModelEdgeRecord,
+  type PageColumns,
+  type RunInfoRecord,
   type RunRecord,
   type RunStatements,
   runStatements,
   type WholeRunRecord,
 } from './run-sql.ts'
 import { type RunSearch, searchRunsSql } from './search-runs.ts'
-import { type PageRead, parsed } from './slices.ts'
+import { type PageRead, parsed, SLICE_ROWS_MAX } from './slices.ts'
 
 /** A run with its edges. */
 export interface RunAggregate {
@@ -52,7 +55,7 @@ export class RunReader {
     const page = await this.#reads.page({
       ids: this.#reads.compile(searchRunsSql({ ...search, limit: pageSize + 1 }, this.#reads.dialect)),
       pageSize,
-      follow: [this.#sql.runs, this.#sql.datasetInputs, this.#sql.modelEdges],
+      follow: [this.#sql.runs, this.#sql.datasetInputs, this.#sql.modelEdges, ...this.#sql.columns],
     })
     return { slices: () => aggregates(page), more: page.more, last: page.ids.at(-1) }
   }
@@ -61,10 +64,11 @@ export class RunReader {
 async function* noSlices(): AsyncGenerator<RunAggregate[]> {}
 
 async function* aggregates({ ids, parts }: PageRead): AsyncGenerator<RunAggregate[]> {
-  const [runs = [], datasetInputs = [], modelEdges = []] = parts
+  const [runs = [], datasetInputs = [], modelEdges = [], ...columns] = parts
   const datasetsOf = await collect<DatasetInputRecord>(datasetInputs, record => record[0][0])
   const edgesOf = await collect<ModelEdgeRecord>(modelEdges, record => record[0])
-  for await (const slice of inOrder(ids, runs)) {
+  const records = columns.length > 0 ? assembled(ids, runs, columns) : inOrder(ids, runs)
+  for await (const slice of records) {
     yield slice.map(run => ({ run, datasetInputs: datasetsOf.get(run[0][0]) ?? NONE, modelEdges: edgesOf.get(run[0][0]) ?? NONE }))
   }
 }
@@ -79,6 +83,40 @@ async function collect<T>(slices: readonly string[], runIdOf: (record: T) => str
     }
   }
   return found
+}
+
+/** Runs in the order of the page's ids from their rows and the columns of all their metrics, params and tags. */
+async function* assembled(
+  ids: PageRead['ids'],
+  runs: readonly string[],
+  columns: readonly (readonly string[])[],
+): AsyncGenerator<RunRecord[]> {
+  const found = new Map<string, RunRecord>()
+  for await (const slice of parsed<RunInfoRecord>(runs)) {
+    for (const info of slice) found.set(info[0], [info, [[], [], [], []], [[], []], [[], []]])
+  }
+  for (const [i, texts] of columns.entries()) {
+    for await (const slice of parsed<PageColumns>(texts)) {
+      for (const [runIds, ...values] of slice) fill(found, (i + 1) as 1 | 2 | 3, runIds, values)
+    }
+  }
+  const records = ids.map(([id]) => found.get(id)).filter(record => record !== undefined)
+  for (let at = 0; at < records.length; at += SLICE_ROWS_MAX) {
+    if (at > 0) await pause()
+    yield records.slice(at, at + SLICE_ROWS_MAX)
+  }
+}
+
+function fill(found: ReadonlyMap<string, RunRecord>, member: 1 | 2 | 3, runIds: readonly string[], values: readonly unknown[][]): void {
+  let last = ''
+  let target: (unknown[] | null)[] | undefined
+  for (const [row, runId] of runIds.entries()) {
+    if (runId !== last) {
+      last = runId
+      target = found.get(runId)?.[member]
+    }
+    if (target) for (const [column, list] of values.entries()) target[column]?.push(list[row])
+  }
 }
 
 /** Runs in the order of the page's ids. SQLite answers in that order; another database may not, and then the whole page is sorted. */

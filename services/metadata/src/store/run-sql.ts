@@ -22,6 +22,8 @@ export type MetricColumns = [
   timestamps: JsonInteger[] | null,
   steps: JsonInteger[] | null,
 ]
+/** Values of many runs, column by column. */
+export type PageColumns = [runIds: string[], ...columns: unknown[][]]
 export type TextColumns = [keys: string[] | null, values: (string | null)[] | null]
 export type TextRecord = [key: string, value: string | null]
 
@@ -51,6 +53,8 @@ export interface RunStatements {
   whole: string
   /** The others take the ids of a page, a JSON list. */
   runs: string
+  /** Where `runs` answers without them: metrics, params and tags of the page, with the run's id as the first column. */
+  columns: readonly string[]
   datasetInputs: string
   modelEdges: string
 }
@@ -101,9 +105,16 @@ export function runStatements(d: SearchDialect): RunStatements {
     d.jsonRows(edge, `FROM inputs i WHERE ${edges('r.run_uuid')}`, order),
   ]
   const ids = `${d.pageIds} ${d.join}`
+  const { pageColumns } = d
+  const columns = pageColumns && [
+    pageColumns(['t.key', value, d.jsonInteger('t.timestamp'), d.jsonInteger('t.step')], 'latest_metrics'),
+    pageColumns(['t.key', 't.value'], 'params'),
+    pageColumns(['t.key', 't.value'], 'tags'),
+  ]
   return {
     whole: `SELECT ${d.jsonText(...whole)} AS json FROM runs r WHERE r.run_uuid = ${d.parameter}`,
-    runs: `SELECT ${d.jsonText(...run)} AS json FROM ${ids} runs r ON r.run_uuid = id`,
+    runs: `SELECT ${columns ? d.asText(info) : d.jsonText(...run)} AS json FROM ${ids} runs r ON r.run_uuid = id`,
+    columns: columns ?? [],
     datasetInputs: `SELECT ${d.jsonText(dataset, inputTags)} AS json FROM ${ids} inputs i ON ${datasets} = id ${join} ORDER BY ${order}`,
     modelEdges: `SELECT ${d.asText(edge)} AS json FROM ${ids} inputs i ON ${edges('id')} ORDER BY ${order}`,
   }
