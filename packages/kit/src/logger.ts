@@ -8,7 +8,7 @@ export type LogLevel = (typeof LEVELS)[number]
 export type LogFormat = (typeof LOG_FORMATS)[number]
 export type LogFields = Readonly<Record<string, unknown>>
 
-/** Writes one line per entry. Passwords in URLs are replaced; nothing else is, so no secret belongs in a field. */
+/** Writes one line per entry. Passwords and signatures in URLs are replaced; nothing else is, so no secret belongs in a field. */
 export interface Logger {
   debug(message: string, fields?: LogFields): void
   info(message: string, fields?: LogFields): void

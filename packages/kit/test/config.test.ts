@@ -44,6 +44,8 @@ test.each([
   ['postgresql://u:p/w@host/d', 'postgresql://u:***@host/d'],
   ['{"url":"http://a:80","by":"me@b"}', '{"url":"http://a:80","by":"me@b"}'],
   ['http://127.0.0.1:5000/a@b', 'http://127.0.0.1:5000/a@b'],
+  ['GET https://h/k?X-Amz-Expires=9&X-Amz-Signature=0ab&x=1 failed', 'GET https://h/k?X-Amz-Expires=9&X-Amz-Signature=***&x=1 failed'],
+  ['"https://a/c/b?sv=2025&sig=Ab%2Fc%3D"', '"https://a/c/b?sv=2025&sig=***"'],
 ])('%s is shown as %s', (text, shown) => {
   expect(redact(text)).toBe(shown)
 })

@@ -16,6 +16,9 @@ interface WrittenProfile {
   settings: Record<string, string>
 }
 
+/** A machine's own role is given to every process on it: a profile has to ask for it. */
+const NOT_BY_ITSELF = { AWS_EC2_METADATA_DISABLED: 'true' }
+
 const FORM = 'a readable JSON file of {"NAME": {"prefixes": ["SCHEME://…"], "settings": {"VARIABLE": "VALUE"}}}'
 
 /**
@@ -41,7 +44,7 @@ export function checkProfiles(raw: Raw | undefined): StorageProfile[] {
       if (taken.has(prefix)) throw refused({ value: prefix, source }, 'prefixes that no other profile has')
       taken.add(prefix)
     }
-    return { name, prefixes, settings: checkStoreSettings(readStoreSettings(profile.settings)) }
+    return { name, prefixes, settings: checkStoreSettings(readStoreSettings({ ...NOT_BY_ITSELF, ...profile.settings })) }
   })
 }
 

@@ -203,7 +203,9 @@ async function fromContainer({ uri, token, tokenFile }: NonNullable<AwsIdentity[
 
 async function fromMachine(): Promise<Keys> {
   const { fromInstanceMetadata } = await import('@aws-sdk/credential-providers')
-  return fromInstanceMetadata()().catch(fail)
+  return fromInstanceMetadata()().catch(() => {
+    throw new CredentialsError('no credentials are configured, and the machine gives none')
+  })
 }
 
 /** A refusal by STS or a missing source is named; a service that can't be reached keeps its own error. */
