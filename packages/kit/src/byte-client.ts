@@ -10,6 +10,8 @@ const SILENCE_MS_MAX = 600_000
 const ERROR_BYTES_MAX = 64 * 1024
 /** Largest upload that is kept until its answer comes, to be sent to another process when the first one goes away. */
 const REPLAY_BYTES_MAX = 256 * 1024
+/** Turns that are waited for a process other than the full ones. */
+const TURNS_MAX = 16
 const GONE = new Set(['ECONNRESET', 'EPIPE'])
 const NOT_SENT = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN'])
 
@@ -17,15 +19,16 @@ export interface ByteClient extends ByteChannel, Disposable {}
 
 /**
  * The data path to artifact processes over HTTP.
- * @param pickUrl the base URL whose turn it is; asked again when a connection was refused before anything was sent, and for a read
- *   whose answer had not begun, or a small upload that was not answered, when the process went away.
+ * @param pickUrl the base URL whose turn it is; asked again when a connection was refused before anything was sent, for a read
+ *   whose answer had not begun, or a small upload that was not answered, when the process went away, and when a process had no room.
+ *   One that had none is not asked a second time.
  * @param avoid is told the base URL that failed so, before the next one is asked for.
  */
 export function createByteClient(pickUrl: () => string, avoid: (url: string) => void = () => {}): ByteClient {
   const agent = new Agent({ keepAlive: true })
-  const open = async (uri: string, options: RequestOptions): Promise<{ sent: ClientRequest; base: string }> => {
+  const open = async (uri: string, full: ReadonlySet<string>, options: RequestOptions): Promise<Opened> => {
     for (let attempt = 1; ; attempt++) {
-      const base = pickUrl()
+      const base = pickOther(pickUrl, full) ?? pickUrl()
       try {
         const url = new URL(`/bytes?uri=${encodeURIComponent(uri)}`, base)
         return { sent: await connect(url, { agent, timeout: SILENCE_MS_MAX, ...options }), base }
@@ -37,37 +40,63 @@ export function createByteClient(pickUrl: () => string, avoid: (url: string) => 
   }
   return {
     async read(uri, { range, signal } = {}) {
+      const full = new Set<string>()
+      const headers = range ? { Range: rangeHeader(range) } : {}
       for (let attempt = 1; ; attempt++) {
-        const { sent, base } = await open(uri, { signal, headers: range ? { Range: rangeHeader(range) } : {} })
+        const { sent, base } = await open(uri, full, { signal, headers })
         try {
           sent.end()
           return readResult(await answer(sent))
         } catch (error) {
-          if (attempt === ATTEMPTS_MAX || !wentAway(error)) throw error
-          avoid(base)
+          if (attempt === ATTEMPTS_MAX || !(wentAway(error) || hadNoRoom(error))) throw error
+          if (wentAway(error)) avoid(base)
+          else if (!pickOther(pickUrl, full.add(base))) throw error
         }
       }
     },
     async write(uri, body, { length, contentType, signal } = {}) {
+      const kept = length !== undefined && length <= REPLAY_BYTES_MAX ? await buffered(body) : undefined
       const headers = {
         ...(length === undefined ? {} : { 'Content-Length': length }),
         ...(contentType ? { 'Content-Type': contentType } : {}),
+        // The other side says whether it has room before it gets the body, which could not be sent again.
+        ...(kept ? {} : { Expect: '100-continue' }),
       }
-      const kept = length !== undefined && length <= REPLAY_BYTES_MAX ? await buffered(body) : undefined
+      const full = new Set<string>()
       for (let attempt = 1; ; attempt++) {
-        const { sent, base } = await open(uri, { method: 'PUT', signal, headers })
+        const { sent, base } = await open(uri, full, { method: 'PUT', signal, headers })
+        let isBegun = false
+        sent.once('continue', () => {
+          isBegun = true
+        })
         try {
-          const response = await Promise.race([answer(sent), failing(kept ? Readable.from([kept]) : body, sent)])
+          const response = await Promise.race([answer(sent), failing(kept ? Readable.from([kept]) : body, sent, kept === undefined)])
           response.resume()
           return
         } catch (error) {
-          if (!kept || attempt === ATTEMPTS_MAX || !wentAway(error)) throw error
-          avoid(base)
+          sent.destroy()
+          if (isBegun || attempt === ATTEMPTS_MAX || !(wentAway(error) || hadNoRoom(error))) throw error
+          if (wentAway(error)) avoid(base)
+          else if (!pickOther(pickUrl, full.add(base))) throw error
         }
       }
     },
     [Symbol.dispose]: () => agent.destroy(),
   }
+}
+
+interface Opened {
+  sent: ClientRequest
+  base: string
+}
+
+/** A base URL that is not among the full ones, if its turn comes. */
+function pickOther(pickUrl: () => string, full: ReadonlySet<string>): string | undefined {
+  for (let turn = 0; turn < TURNS_MAX; turn++) {
+    const base = pickUrl()
+    if (!full.has(base)) return base
+  }
+  return undefined
 }
 
 /** A request whose connection stands: from here on it counts as sent. */
@@ -101,8 +130,11 @@ function answer(sent: ClientRequest): Promise<IncomingMessage> {
   })
 }
 
-/** Sends the body; settles only when the body fails, since the answer is what says that all went well. */
-function failing(body: Readable, sent: ClientRequest): Promise<never> {
+/**
+ * Sends the body, once it is asked for if that was agreed; settles only when the body fails, since the answer is what says that all went
+ * well.
+ */
+function failing(body: Readable, sent: ClientRequest, whenAsked: boolean): Promise<never> {
   return new Promise((_resolve, reject) => {
     const stopWatching = finished(body, { writable: false }, error => {
       if (!error) return
@@ -113,7 +145,8 @@ function failing(body: Readable, sent: ClientRequest): Promise<never> {
       stopWatching()
       body.unpipe(sent)
     })
-    body.pipe(sent)
+    if (whenAsked) sent.once('continue', () => body.pipe(sent))
+    else body.pipe(sent)
   })
 }
 
@@ -141,7 +174,8 @@ async function readError(response: IncomingMessage): Promise<MlflowError> {
   }
   try {
     const { error_code, message, error_class } = JSON.parse(Buffer.concat(chunks).toString())
-    return new MlflowError(error_code, message, { errorClass: error_class })
+    const retryAfter = response.headers['retry-after']
+    return new MlflowError(error_code, message, { errorClass: error_class, retryAfterSeconds: retryAfter ? Number(retryAfter) : undefined })
   } catch (error) {
     return internalError('Internal server error', { cause: error })
   }
@@ -150,6 +184,8 @@ async function readError(response: IncomingMessage): Promise<MlflowError> {
 function wasNotSent(error: unknown): boolean {
   return error instanceof Error && 'code' in error && NOT_SENT.has(String(error.code))
 }
+
+const hadNoRoom = (error: unknown): boolean => error instanceof MlflowError && error.retryAfterSeconds !== undefined
 
 function wentAway(error: unknown): boolean {
   const cause = error instanceof MlflowError ? error.cause : undefined

@@ -1,15 +1,29 @@
 import type { ByteChannel } from '@millrace/kit/bytes'
 import type { Stores } from './stores.ts'
+import { endWith, STREAM_BUFFER_BYTES, type Transfers } from './transfers.ts'
 
-/** The data path within the process that has the stores. */
-export function createByteChannel(stores: Stores): ByteChannel {
+/** The data path within the process that has the stores. A stream that finds no room is refused before its body is looked at. */
+export function createByteChannel(stores: Stores, transfers: Transfers): ByteChannel {
   return {
     async read(uri, options) {
       const { store, path } = await stores.open(uri)
-      return store.read(path, options)
+      const transfer = transfers.admit('download', STREAM_BUFFER_BYTES)
+      try {
+        const found = await store.read(path, options)
+        transfer.resize(Math.min(found.length, STREAM_BUFFER_BYTES))
+        transfer.follow(found.body)
+        endWith(transfer, found.body)
+        return found
+      } catch (error) {
+        transfer[Symbol.dispose]()
+        throw error
+      }
     },
-    async write(uri, body, options) {
+    async write(uri, body, options = {}) {
+      const { length = Number.POSITIVE_INFINITY } = options
       const { store, path } = await stores.open(uri)
+      using transfer = transfers.admit('upload', Math.min(length, STREAM_BUFFER_BYTES + store.collectedBytes(options.length)))
+      transfer.follow(body)
       await store.write(path, body, options)
     },
   }

@@ -7,6 +7,7 @@ import { parseB2Uri, parseR2Uri } from './drivers/s3/hosting.ts'
 import { parseS3Uri } from './drivers/s3/location.ts'
 import { checkStoreSettings, readStoreSettings, type StoreSettings } from './drivers/schemes.ts'
 import { checkProfiles, type StorageProfile } from './profiles.ts'
+import type { TransferLimits } from './transfers.ts'
 import { schemeOf } from './uri.ts'
 
 export interface ArtifactsConfig {
@@ -21,10 +22,17 @@ export interface ArtifactsConfig {
   /** Of every store that no profile claims. */
   stores: StoreSettings
   profiles: readonly StorageProfile[]
+  /** Of this process. */
+  limits: TransferLimits
 }
 
 const PRESIGNED_TTL_SECONDS = 300
 export const PRESIGNED_TTL_SECONDS_MAX = 604_800
+const STREAMS = 256
+const STREAMS_MAX = 65_536
+const BYTES_IN_FLIGHT = 2 * 1024 ** 3
+const BYTES_IN_FLIGHT_MIN = 1024 ** 2
+const BYTES_IN_FLIGHT_MAX = 1024 ** 4
 const DEFAULT_DESTINATION = './mlartifacts'
 
 export type ArtifactsRaw = ReturnType<typeof readArtifacts>
@@ -36,6 +44,8 @@ export function readArtifacts(env: Env, flags: Flags) {
     serveArtifacts: read(env, flags, 'serveArtifacts', 'MLFLOW_SERVE_ARTIFACTS'),
     allowedSchemes: read(env, flags, undefined, 'MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES'),
     presignedDownloadTtl: read(env, flags, undefined, 'MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS'),
+    streams: read(env, flags, undefined, 'MILLRACE_ARTIFACT_STREAMS_MAX'),
+    bytesInFlight: read(env, flags, undefined, 'MILLRACE_ARTIFACT_BYTES_IN_FLIGHT_MAX'),
     profiles: read(env, flags, undefined, 'MILLRACE_STORAGE_PROFILES'),
     stores: readStoreSettings(env),
   }
@@ -49,6 +59,10 @@ export function checkArtifacts(raw: ArtifactsRaw): ArtifactsConfig {
     presignedDownloadTtlSeconds: checkInteger(raw.presignedDownloadTtl, PRESIGNED_TTL_SECONDS, 1, PRESIGNED_TTL_SECONDS_MAX),
     stores: checkStoreSettings(raw.stores),
     profiles: checkProfiles(raw.profiles),
+    limits: {
+      streamsMax: checkInteger(raw.streams, STREAMS, 1, STREAMS_MAX),
+      bytesInFlightMax: checkInteger(raw.bytesInFlight, BYTES_IN_FLIGHT, BYTES_IN_FLIGHT_MIN, BYTES_IN_FLIGHT_MAX),
+    },
   }
 }
 

@@ -49,6 +49,8 @@ export interface Driver {
    * as fast as the store does, in bounded memory. When the body fails or the signal aborts, nothing is left behind.
    */
   write(key: string, body: Readable, options?: DriverWriteOptions): Promise<void>
+  /** The most bytes that `write` collects of a body of that length before it passes them on; absent: none. */
+  collectedBytes?(length: number | undefined): number
   /** Removes the object or folder at the key with everything below it. Absent is success. */
   remove(key: string, signal?: AbortSignal): Promise<void>
   /** Present where clients can send parts to the store by themselves. */

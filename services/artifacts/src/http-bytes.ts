@@ -5,14 +5,16 @@ import { badRequest, toMlflowError } from '@millrace/kit/errors'
 
 /**
  * The data path between processes, without authentication: for a private network only.
- * `GET /bytes?uri=…` with an optional Range of one part, `PUT /bytes?uri=…`; an error is `{"error_code", "message", "error_class"}`.
+ * `GET /bytes?uri=…` with an optional Range of one part, `PUT /bytes?uri=…`; an error is `{"error_code", "message", "error_class"}`,
+ * with Retry-After when nothing was done.
  */
 export function byteHandler(bytes: ByteChannel): RequestListener {
   return (req, res) => {
     serve(bytes, req, res).catch((reason: unknown) => {
       if (res.headersSent) return res.destroy()
-      const { errorCode, httpStatus, rawMessage, errorClass } = toMlflowError(reason)
-      res.writeHead(httpStatus, { 'Content-Type': 'application/json' })
+      const { errorCode, httpStatus, rawMessage, errorClass, retryAfterSeconds } = toMlflowError(reason)
+      const later = retryAfterSeconds === undefined ? {} : { 'Retry-After': retryAfterSeconds }
+      res.writeHead(httpStatus, { 'Content-Type': 'application/json', ...later })
       res.end(JSON.stringify({ error_code: errorCode, message: rawMessage, error_class: errorClass }))
     })
   }

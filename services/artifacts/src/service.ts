@@ -1,9 +1,11 @@
 import type { ByteChannel } from '@millrace/kit/bytes'
+import type { Metric } from '@millrace/kit/metrics'
 import type { Route } from '@millrace/kit/rpc'
 import { createByteChannel } from './byte-channel.ts'
 import type { ArtifactsConfig } from './config.ts'
 import { routes } from './routes.ts'
 import { openStores } from './stores.ts'
+import { Transfers } from './transfers.ts'
 
 export { type ArtifactsConfig, type ArtifactsRaw, checkArtifacts, readArtifacts } from './config.ts'
 export { byteHandler } from './http-bytes.ts'
@@ -13,15 +15,18 @@ const READY_TIMEOUT_MS = 5_000
 export interface Artifacts extends AsyncDisposable {
   readonly routes: Route[]
   readonly bytes: ByteChannel
+  readonly metrics: readonly Metric[]
   /** @throws when the artifacts destination can't be read. */
   ready(): Promise<void>
 }
 
 export async function openArtifacts(config: ArtifactsConfig): Promise<Artifacts> {
   const stores = openStores(config)
+  const transfers = new Transfers(config.limits)
   return {
     routes: routes({ stores, presignedDownloadTtlSeconds: config.presignedDownloadTtlSeconds }),
-    bytes: createByteChannel(stores),
+    bytes: createByteChannel(stores, transfers),
+    metrics: transfers.metrics,
     async ready() {
       const destination = await stores.destination()
       await destination?.store.stat('', AbortSignal.timeout(READY_TIMEOUT_MS))

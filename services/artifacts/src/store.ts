@@ -44,6 +44,11 @@ export class ArtifactStore {
     await this.#driver.write(key, body, { contentType: type ?? options.contentType, contentEncoding: encoding, length, signal })
   }
 
+  /** The most bytes that an upload of that length holds in this process until the store has taken them. */
+  collectedBytes(length: number | undefined): number {
+    return this.#driver.collectedBytes?.(length) ?? 0
+  }
+
   async remove(path: string, signal?: AbortSignal): Promise<void> {
     await this.#driver.remove(checkKey(path), signal)
   }

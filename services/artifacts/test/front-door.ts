@@ -1,5 +1,6 @@
 import { request } from 'node:http'
 import { checkGateway, readGateway, startGateway } from '@millrace/gateway/service'
+import type { Logger } from '@millrace/kit/logger'
 import { createDirectTransport } from '@millrace/kit/rpc'
 import { checkArtifacts, openArtifacts, readArtifacts } from '../src/service.ts'
 
@@ -8,13 +9,15 @@ export interface FrontDoor extends AsyncDisposable {
 }
 
 /** A real gateway with the artifact service behind it in this process, and nothing else. */
-export async function openFrontDoor(artifactsDestination: string): Promise<FrontDoor> {
+export async function openFrontDoor(artifactsDestination: string, env: Record<string, string> = {}, log?: Logger): Promise<FrontDoor> {
   await using stack = new AsyncDisposableStack()
-  const artifacts = stack.use(await openArtifacts(checkArtifacts(readArtifacts({}, { artifactsDestination }))))
+  const artifacts = stack.use(await openArtifacts(checkArtifacts(readArtifacts(env, { artifactsDestination }))))
   const gateway = stack.use(
     await startGateway(checkGateway(readGateway({}, { port: '0', artifactsOnly: true })), {
       artifacts: createDirectTransport(artifacts.routes),
       bytes: artifacts.bytes,
+      metrics: artifacts.metrics,
+      log,
       ready: { artifacts: () => artifacts.ready() },
     }),
   )

@@ -12,5 +12,8 @@ export async function openArtifactsTarget({ env, flags, log }: Setup): Promise<O
   await using stack = new AsyncDisposableStack()
   const artifacts = stack.use(await openArtifacts(checkArtifacts(readArtifacts(env, flags))))
   const raw = { '/bytes': byteHandler(artifacts.bytes) }
-  return closeWith(stack, await serve({ address, routes: artifacts.routes, ready: () => artifacts.ready(), raw, log }))
+  return closeWith(
+    stack,
+    await serve({ address, routes: artifacts.routes, ready: () => artifacts.ready(), raw, metrics: artifacts.metrics, log }),
+  )
 }

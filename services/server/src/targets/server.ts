@@ -18,7 +18,7 @@ export async function openServer({ env, flags, log }: Setup): Promise<Opened> {
   const theArtifacts = stack.use(await artifacts.openArtifacts(artifactsConfig))
   const toArtifacts = createDirectTransport(theArtifacts.routes)
   const ready: Record<string, () => Promise<void>> = { artifacts: () => theArtifacts.ready() }
-  const dependencies = { artifacts: toArtifacts, bytes: theArtifacts.bytes, ready, log }
+  const dependencies = { artifacts: toArtifacts, bytes: theArtifacts.bytes, metrics: theArtifacts.metrics, ready, log }
   if (gatewayConfig.artifactsOnly) return closeWith(stack, await gateway.startGateway(gatewayConfig, dependencies))
 
   const theMetadata = stack.use(await metadata.openMetadata(metadataConfig))

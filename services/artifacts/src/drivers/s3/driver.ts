@@ -15,7 +15,7 @@ import { failureOf, isMissing, s3Error } from './errors.ts'
 import { bucketParams, folderPrefix, objectKey, objectParams, type S3Location } from './location.ts'
 import { S3Multipart } from './multipart.ts'
 import { S3Presign } from './presign.ts'
-import { upload } from './upload.ts'
+import { collectedBytes, upload } from './upload.ts'
 
 const FOLDER: Stat = { isDir: true, sizeBytes: 0 }
 
@@ -95,6 +95,10 @@ export class S3Driver implements Driver {
     } catch (error) {
       throw s3Error(error, key)
     }
+  }
+
+  collectedBytes(length: number | undefined): number {
+    return collectedBytes(length)
   }
 
   async remove(key: string, signal?: AbortSignal): Promise<void> {

@@ -47,6 +47,9 @@ export async function upload(location: S3Location, key: string, body: Readable, 
   }
 }
 
+/** Of one body: parts on their way, and the next one once in pieces and once joined. Bodies beyond 16 GiB of unknown length take more. */
+export const collectedBytes = (length: number | undefined): number => (PARTS_IN_FLIGHT_MAX + 1) * partSizeBytes(1, length)
+
 /**
  * Sizes that let a stream of unknown length grow past 10,000 parts of the smallest: they double every 2,000 parts, so that
  * 484 GiB fit while nothing below 16 GiB needs more than 8 MiB a part.
