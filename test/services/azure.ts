@@ -18,6 +18,8 @@ export interface AzureServer extends AsyncDisposable {
   readonly account: string
   readonly accountKey: string
   readonly connectionString: string
+  /** Of the account, for everything. */
+  readonly sasToken: string
   /** Calls the Blob service with an account SAS; any status below 300 is success. @param target `container/blob?query`, encoded. */
   call(
     method: string,
@@ -65,6 +67,7 @@ export async function startAzurite(certificates?: Certificates): Promise<AzureSe
   const accountKey = randomBytes(64).toString('base64')
   const secure = certificates ? ['--cert', certificates.certFile, '--key', certificates.keyFile, '--oauth', 'basic'] : []
   const endpoint = `${certificates ? 'https' : 'http'}://127.0.0.1:${port}/${account}`
+  const sasToken = accountSas(account, accountKey)
   try {
     const server = await start({
       command: process.execPath,
@@ -79,7 +82,8 @@ export async function startAzurite(certificates?: Certificates): Promise<AzureSe
       endpoint,
       account,
       accountKey,
-      call: caller(endpoint, accountSas(account, accountKey), certificates && (await readFile(certificates.caFile, 'utf8'))),
+      sasToken,
+      call: caller(endpoint, sasToken, certificates && (await readFile(certificates.caFile, 'utf8'))),
       connectionString: `AccountName=${account};AccountKey=${accountKey};BlobEndpoint=${endpoint}`,
       async [Symbol.asyncDispose]() {
         await server.end('SIGKILL')

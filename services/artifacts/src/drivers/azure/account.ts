@@ -32,9 +32,10 @@ export function accountOf(uri: AzureUri, config: AzureConfig, tokens: () => Toke
 }
 
 function credentialOf(config: AzureConfig, tokens: () => TokenSource): AzureCredential {
-  const { accountKey = config.connection ? undefined : config.accountKey } = config.connection ?? {}
+  const { connection } = config
+  const accountKey = connection?.accountKey ?? (connection?.sasToken ? undefined : config.accountKey)
   if (accountKey) return { kind: 'key', key: Buffer.from(accountKey, 'base64') }
-  const query = config.connection?.sasToken ?? config.sasToken
+  const query = connection?.sasToken ?? config.sasToken
   return query ? { kind: 'sas', query } : { kind: 'token', source: tokens() }
 }
 

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { BlobClient } from './client.ts'
 import { child, type Element, parseXml, textOf } from './xml.ts'
 
@@ -11,6 +12,12 @@ export interface AzureLocation {
 
 /** On empty blobs that exist for a moment so that the store drops the unfinished upload in their place; nobody is to see them. */
 export const DISCARDED = 'millrace_discarded'
+
+/** A blob that stands for a folder. */
+export const marksFolder = (headers: IncomingHttpHeaders): boolean => headers['x-ms-meta-hdi_isfolder'] === 'true'
+
+/** A blob that is none for users. */
+export const isMarker = (headers: IncomingHttpHeaders): boolean => marksFolder(headers) || headers[`x-ms-meta-${DISCARDED}`] !== undefined
 
 export interface ListedBlob {
   /** Of the whole container. */

@@ -46,21 +46,33 @@ export interface BlobProperties {
 }
 
 export async function commitBlocks(
-  { client }: AzureLocation,
+  location: AzureLocation,
   path: string,
   ids: readonly string[],
   { contentType, contentEncoding }: BlobProperties,
   signal?: AbortSignal,
 ): Promise<void> {
+  await putBlockList(location, path, ids, { 'x-ms-blob-content-type': contentType, 'x-ms-blob-content-encoding': contentEncoding }, signal)
+}
+
+/** @returns the blob's ETag. */
+async function putBlockList(
+  { client }: AzureLocation,
+  path: string,
+  ids: readonly string[],
+  headers: Record<string, string | undefined>,
+  signal?: AbortSignal,
+): Promise<string | undefined> {
   const list = ids.map(id => `<Uncommitted>${id}</Uncommitted>`).join('')
-  await client.headers({
+  const { etag } = await client.headers({
     method: 'PUT',
     path,
     query: { comp: 'blocklist' },
-    headers: { 'x-ms-blob-content-type': contentType, 'x-ms-blob-content-encoding': contentEncoding, 'content-type': 'application/xml' },
+    headers: { ...headers, 'content-type': 'application/xml' },
     body: Buffer.from(`<?xml version="1.0" encoding="utf-8"?><BlockList>${list}</BlockList>`),
     signal,
   })
+  return etag
 }
 
 /** What is left to be told about an upload whose commit isn't known to have succeeded. */
@@ -81,9 +93,9 @@ export async function stateOf(
 }
 
 /**
- * Makes the store forget an upload. Azure has no call for that; it drops a place's blocks when a blob is written there. Where no blob is and
- * nobody else uploads, an empty one is put and deleted. Otherwise a block is added that forbids the completion, and the store drops the
- * blocks with the next write of the blob, or after a week.
+ * Makes the store forget an upload. Azure has no call for that; it drops a place's blocks when a list without them is committed. Where no
+ * blob is and nobody else uploads, an empty list is committed, and the empty blob of it deleted. Otherwise a block is added that forbids
+ * the completion, and the store drops the blocks with the next write of the blob, or after a week.
  */
 export async function abandon(location: AzureLocation, path: string, uploadId: string, signal?: AbortSignal): Promise<void> {
   const { committed, uncommitted } = await readBlockList(location, path, signal)
@@ -96,18 +108,22 @@ export async function abandon(location: AzureLocation, path: string, uploadId: s
 }
 
 /** Drops all blocks at a place where no blob is. @returns false when there is a blob. */
-export async function discardBlocks({ client }: AzureLocation, path: string, signal?: AbortSignal): Promise<boolean> {
+export async function discardBlocks(location: AzureLocation, path: string, signal?: AbortSignal): Promise<boolean> {
+  const { client } = location
   try {
-    const { etag } = await client.headers({
-      method: 'PUT',
-      path,
-      headers: { 'x-ms-blob-type': 'BlockBlob', [`x-ms-meta-${DISCARDED}`]: '1', 'if-none-match': '*' },
-      signal,
-    })
+    const etag = await putBlockList(location, path, [], { [`x-ms-meta-${DISCARDED}`]: '1', 'if-none-match': '*' }, signal).catch(
+      async error => {
+        if (statusOf(error) !== 409) throw error
+        // Either a blob, or what an attempt of before has put.
+        const found = await client.headers({ method: 'HEAD', path, signal })
+        return found[`x-ms-meta-${DISCARDED}`] === undefined ? undefined : found.etag
+      },
+    )
+    if (etag === undefined) return false
     await client.headers({ method: 'DELETE', path, headers: { 'if-match': etag }, signal })
     return true
   } catch (error) {
-    if (statusOf(error) === 409 || statusOf(error) === 412) return false
+    if (statusOf(error) === 412) return false
     if (isMissing(error)) return true
     throw error
   }

@@ -44,7 +44,7 @@ export class BlobClient {
       } catch (error) {
         const { credential } = this.account
         if (!replayable || call.signal?.aborted) throw error
-        if (error instanceof AzureFailure && error.status === 401 && credential.kind === 'token' && !renewed) {
+        if (credential.kind === 'token' && isTokenRefusal(error) && !renewed) {
           renewed = true
           credential.source.forget()
           continue
@@ -90,6 +90,9 @@ export class BlobClient {
     throw await failureOf(answer, body)
   }
 }
+
+/** A token may end before its time is over. */
+const isTokenRefusal = (error: unknown) => error instanceof AzureFailure && (error.status === 401 || error.code === 'AuthenticationFailed')
 
 async function failureOf(answer: IncomingMessage, body: BlobCall['body']): Promise<AzureFailure> {
   const { statusCode = 0, headers } = answer

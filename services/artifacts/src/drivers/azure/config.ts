@@ -12,7 +12,7 @@ export interface AzureConnection {
 }
 
 export interface AzureConfig {
-  /** Wins over every other credential, and its account and endpoint over those of URIs. */
+  /** Its account and endpoint win over those of URIs, its key or SAS token over every other credential. */
   connection?: AzureConnection
   /** Base64; of whatever account a URI names. */
   accountKey?: string
@@ -42,7 +42,8 @@ export interface RawAzureConfig {
 const TIMEOUT_SECONDS = 600
 const TIMEOUT_SECONDS_MAX = 86_400
 const CONNECTION_FORM =
-  'AccountName=NAME with AccountKey=KEY or SharedAccessSignature=TOKEN, and DefaultEndpointsProtocol, EndpointSuffix or BlobEndpoint'
+  'AccountName=NAME with AccountKey=KEY or SharedAccessSignature=TOKEN, and DefaultEndpointsProtocol, EndpointSuffix or BlobEndpoint; ' +
+  'without key and token the endpoint must be https'
 
 export function readAzureConfig(env: Env): RawAzureConfig {
   const variable = (...names: string[]) => read(env, {}, undefined, ...names)
@@ -81,10 +82,13 @@ function checkConnection(raw: Raw): AzureConnection {
   const sasToken = settings.get('sharedaccesssignature')?.replace(/^\?/, '')
   const endpoint = settings.get('blobendpoint')
   const account = settings.get('accountname') ?? accountOf(endpoint)
-  if (!account || !(key || sasToken)) throw hidden(raw, CONNECTION_FORM)
+  if (!account) throw hidden(raw, CONNECTION_FORM)
+  const blobEndpoint = endpoint ? checkEndpoint(raw, endpoint) : endpointOf(account, settings)
+  // What goes along then is a bearer token.
+  if (!key && !sasToken && (blobEndpoint ?? 'https:').startsWith('http:')) throw hidden(raw, CONNECTION_FORM)
   return {
     account,
-    blobEndpoint: endpoint ? checkEndpoint(raw, endpoint) : endpointOf(account, settings),
+    blobEndpoint,
     accountKey: key && checkKey(raw, key),
     sasToken,
   }

@@ -48,7 +48,15 @@ export class Connection implements Disposable {
     const secure = protocol === 'https:'
     const streamed = body !== undefined && !Buffer.isBuffer(body) ? body : undefined
     const agent = streamed ? false : secure ? this.#https : this.#http
-    const options: RequestOptions = { method, hostname: hostname.replace(/^\[|\]$/g, ''), port, path: path || '/', headers, agent, signal }
+    const options: RequestOptions = {
+      method,
+      hostname: hostname.replace(/^\[|\]$/g, ''),
+      port,
+      path: path.startsWith('/') ? path : `/${path}`,
+      headers,
+      agent,
+      signal,
+    }
     return new Promise((resolve, reject) => {
       const call = secure ? requestHttps({ ...options, ca: this.#ca }) : requestHttp(options)
       limitTime(call, this.#timeoutMs)

@@ -1,11 +1,11 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Readable } from 'node:stream'
 import type { ByteRange, ReadResult } from '@millrace/kit/bytes'
 import { invalidParameter } from '@millrace/kit/errors'
 import type { Driver, DriverWriteOptions, Entry, Multipart, Presign, ReadOptions, Stat } from '../../driver.ts'
 import { isDirectory, noSuchArtifact, rangeNotSatisfiable, resolveRange } from '../../errors.ts'
 import { byCodePoint } from '../../keys.ts'
-import { type AzureLocation, blobName, blobPath, DISCARDED, folderPrefix, listBlobs } from './blobs.ts'
+import { type AzureLocation, blobName, blobPath, folderPrefix, isMarker, listBlobs, marksFolder } from './blobs.ts'
 import { azureError, isMissing, statusOf } from './errors.ts'
 import { AzureMultipart } from './multipart.ts'
 import { AzurePresign } from './presign.ts'
@@ -40,7 +40,7 @@ export class AzureDriver implements Driver {
     try {
       const headers = blobName(this.#location, key) === '' ? undefined : await this.#properties(key, signal)
       if (headers && !isMarker(headers)) return { isDir: false, sizeBytes: Number(headers['content-length'] ?? 0) }
-      return isFolderMarker(headers) || (await this.#isFolder(key, signal)) ? FOLDER : undefined
+      return (headers && marksFolder(headers)) || (await this.#isFolder(key, signal)) ? FOLDER : undefined
     } catch (error) {
       throw azureError(error, key)
     }
@@ -98,7 +98,7 @@ export class AzureDriver implements Driver {
   }
 
   /** Undefined for a missing blob. */
-  async #properties(key: string, signal?: AbortSignal): Promise<IncomingMessage['headers'] | undefined> {
+  async #properties(key: string, signal?: AbortSignal): Promise<IncomingHttpHeaders | undefined> {
     try {
       return await this.#location.client.headers({ method: 'HEAD', path: blobPath(this.#location, key), signal })
     } catch (error) {
@@ -120,7 +120,7 @@ export class AzureDriver implements Driver {
     const answer = await this.#location.client.send({ method: 'GET', path, headers, signal })
     if (isMarker(answer.headers)) {
       answer.destroy()
-      throw isFolderMarker(answer.headers) ? isDirectory(key) : noSuchArtifact(key)
+      throw marksFolder(answer.headers) ? isDirectory(key) : noSuchArtifact(key)
     }
     const length = Number(answer.headers['content-length'] ?? 0)
     const [, start = '0', size = String(length)] = /^bytes (\d+)-\d+\/(\d+)$/.exec(answer.headers['content-range'] ?? '') ?? []
@@ -150,11 +150,6 @@ export class AzureDriver implements Driver {
     }
   }
 }
-
-const isFolderMarker = (headers: IncomingMessage['headers'] | undefined) => headers?.['x-ms-meta-hdi_isfolder'] === 'true'
-
-/** A blob that is none for users. */
-const isMarker = (headers: IncomingMessage['headers']) => isFolderMarker(headers) || headers[`x-ms-meta-${DISCARDED}`] !== undefined
 
 function rangeHeader({ start, end }: ByteRange): string {
   return `bytes=${start}-${end ?? ''}`

@@ -44,7 +44,7 @@ function parseDataLake(container: string, host: string, path: string): AzureUri 
 
 /** Source of the rule: "Naming containers" of Azure's Blob service. */
 function checkContainer(name: string): string {
-  if (/^(\$root|\$web|[a-z0-9](-?[a-z0-9]){2,62})$/.test(name)) return name
+  if (/^(\$root|\$web|(?=.{3,63}$)[a-z0-9](-?[a-z0-9])*)$/.test(name)) return name
   throw invalidParameter(`'${name}' is not the name of an Azure container: 3 to 63 lower-case letters, digits and single dashes`)
 }
 

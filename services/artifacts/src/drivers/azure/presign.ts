@@ -1,7 +1,7 @@
 import { posix } from 'node:path'
 import type { Presign, Presigned } from '../../driver.ts'
-import { isDirectory } from '../../errors.ts'
-import { type AzureLocation, blobName, blobPath } from './blobs.ts'
+import { isDirectory, noSuchArtifact } from '../../errors.ts'
+import { type AzureLocation, blobName, blobPath, isMarker, marksFolder } from './blobs.ts'
 import { encode } from './client.ts'
 import { azureError } from './errors.ts'
 import type { SasSigner } from './sas.ts'
@@ -20,6 +20,7 @@ export class AzurePresign implements Presign {
     const path = blobPath(this.#location, key)
     try {
       const found = await this.#location.client.headers({ method: 'HEAD', path, signal })
+      if (isMarker(found)) throw marksFolder(found) ? isDirectory(key) : noSuchArtifact(key)
       // RFC 6266; without it a browser would show the blob instead of saving it.
       const disposition = `attachment; filename*=UTF-8''${encode(posix.basename(path))}`
       const url = await this.#signer.url({ path, permissions: 'r', expirationSeconds, disposition }, '', signal)

@@ -5,7 +5,7 @@ import type { DriverWriteOptions } from '../../driver.ts'
 import type { AzureLocation } from './blobs.ts'
 import { abandon, blockId, commitBlocks, stageBlock, stateOf } from './blocks.ts'
 import { failingAsCancelled, type StreamedBody } from './connection.ts'
-import { codeOf } from './errors.ts'
+import { AzureFailure, codeOf, isMissing } from './errors.ts'
 
 /** Most that Azure takes as one PUT. */
 const PUT_SIZE_BYTES_MAX = 5_000 * 1024 * 1024
@@ -14,6 +14,8 @@ const HELD_SIZE_BYTES_MAX = 1024 * 1024
 const BLOCK_SIZE_BYTES_MIN = 8 * 1024 * 1024
 const BLOCKS_MAX = 50_000
 const BLOCKS_IN_FLIGHT_MAX = 3
+/** How long a failed upload waits for the blocks that are on their way. */
+const SETTLING_MS_MAX = 5_000
 /** An abandoned upload is cleared away in the background when the store can't be told at once. */
 const ABANDON_ATTEMPTS_MAX = 8
 const ABANDON_DELAY_MS = 1_000
@@ -32,7 +34,11 @@ export async function upload(
   if (signal) addAbortSignal(signal, body)
   const put = async (whole: Buffer | StreamedBody) => {
     const headers = { 'x-ms-blob-type': 'BlockBlob', 'x-ms-blob-content-type': contentType, 'x-ms-blob-content-encoding': contentEncoding }
-    await location.client.headers({ method: 'PUT', path, headers, body: whole, signal })
+    try {
+      await location.client.headers({ method: 'PUT', path, headers, body: whole, signal })
+    } catch (error) {
+      throw Buffer.isBuffer(whole) ? error : await refusalBehind(location, path, error, signal)
+    }
   }
   if (length !== undefined && length > HELD_SIZE_BYTES_MAX && length <= PUT_SIZE_BYTES_MAX) return put({ stream: body, length })
   const blocks = blocksOf(body, number => blockSizeBytes(number, length))
@@ -41,7 +47,7 @@ export async function upload(
   const uploadId = randomBytes(16).toString('hex')
   let ids: string[] = []
   try {
-    ids = await sendBlocks(location, path, uploadId, first.value, blocks, signal)
+    ids = await sendBlocks(location, path, uploadId, first.value, blocks)
     await commitBlocks(location, path, ids, { contentType, contentEncoding }, signal)
   } catch (error) {
     // A commit that was sent twice, since its first answer got lost.
@@ -50,6 +56,13 @@ export async function upload(
     await abandonInTheEnd(location, path, uploadId, closing)
     throw error
   }
+}
+
+/** A store that refuses a body which is still coming cuts the connection, and its answer may be lost; another call gets it. */
+async function refusalBehind({ client }: AzureLocation, path: string, error: unknown, signal?: AbortSignal): Promise<unknown> {
+  if (!['ECONNRESET', 'EPIPE'].includes(codeOf(error))) return error
+  const refusal: unknown = await client.headers({ method: 'HEAD', path, signal }).catch(reason => reason)
+  return refusal instanceof AzureFailure && !isMissing(refusal) ? refusal : error
 }
 
 /** Sizes double every 10,000 blocks of a stream of unknown length: 2.4 TiB fit while nothing below 78 GiB needs more than 8 MiB a block. */
@@ -94,20 +107,17 @@ async function sendBlocks(
   uploadId: string,
   first: Block,
   rest: AsyncIterable<Block>,
-  signal?: AbortSignal,
 ): Promise<string[]> {
-  const failed = new AbortController()
-  const either = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal
+  const tooLong = new AbortController()
   const ids: string[] = []
   const inFlight = new Set<Promise<void>>()
   const failures: unknown[] = []
   const add = async ({ bytes }: Block) => {
     const id = blockId(uploadId, ids.length + 1)
     ids.push(id)
-    const sending: Promise<void> = stageBlock(location, path, id, bytes, either)
+    const sending: Promise<void> = stageBlock(location, path, id, bytes, tooLong.signal)
       .catch(error => {
         failures.push(error)
-        failed.abort()
       })
       .finally(() => inFlight.delete(sending))
     inFlight.add(sending)
@@ -120,9 +130,12 @@ async function sendBlocks(
     await Promise.all(inFlight)
     if (failures.length > 0) throw failures[0]
     return ids
-  } finally {
-    failed.abort()
+  } catch (error) {
+    // A block that is on its way could arrive after the upload was abandoned, so it isn't just dropped.
+    const timer = setTimeout(() => tooLong.abort(), SETTLING_MS_MAX)
     await Promise.all(inFlight)
+    clearTimeout(timer)
+    throw error
   }
 }
 
