@@ -1,6 +1,8 @@
 import { resolve } from 'node:path'
 import { checkBoolean, checkInteger, checkList, type Env, type Flags, type Raw, read, refused } from '@millrace/kit/config'
 import { parseAzureUri } from './drivers/azure/location.ts'
+import { parseFtpUri } from './drivers/ftp/location.ts'
+import { parseGsUri } from './drivers/gcs/location.ts'
 import { parseHttpUri } from './drivers/http/location.ts'
 import { localPath } from './drivers/local/scheme.ts'
 import { parseB2Uri, parseR2Uri } from './drivers/s3/hosting.ts'
@@ -74,6 +76,11 @@ const DESTINATIONS: Record<string, { check: (uri: string) => unknown; form: stri
   b2: { check: parseB2Uri, form: 'b2://bucket@s3.region.backblazeb2.com/path' },
   wasbs: { check: parseAzureUri, form: 'wasbs://container@account.blob.core.windows.net/path' },
   abfss: { check: parseAzureUri, form: 'abfss://filesystem@account.dfs.core.windows.net/path' },
+  gs: { check: parseGsUri, form: 'gs://bucket/path' },
+  ftp: { check: parseFtpUri, form: 'ftp://user:password@host:port/path' },
+  http: { check: parseHttpUri, form: 'http://host:port/api/2.0/mlflow-artifacts/artifacts/path' },
+  https: { check: parseHttpUri, form: 'https://host/api/2.0/mlflow-artifacts/artifacts/path' },
+  'mlflow-artifacts': { check: parseHttpUri, form: 'mlflow-artifacts://host:port/path' },
 }
 
 function checkDestination(raw: Raw | undefined): string {
@@ -88,8 +95,5 @@ function checkDestination(raw: Raw | undefined): string {
   } catch (error) {
     throw refused(given, known.form, error)
   }
-  http: { check: parseHttpUri, form: 'http://host:port/api/2.0/mlflow-artifacts/artifacts/path' },
-  https: { check: parseHttpUri, form: 'https://host/api/2.0/mlflow-artifacts/artifacts/path' },
-  'mlflow-artifacts': { check: parseHttpUri, form: 'mlflow-artifacts://host:port/path' },
   return scheme === 'file' ? localPath(value) : value
 }

@@ -1,0 +1,108 @@
+import type { Readable } from 'node:stream'
+import type { ReadResult } from '@millrace/kit/bytes'
+import { invalidParameter } from '@millrace/kit/errors'
+import type { Driver, DriverWriteOptions, Entry, Multipart, Presign, ReadOptions, Stat } from '../../driver.ts'
+import { isDirectory, noSuchArtifact, rangeNotSatisfiable } from '../../errors.ts'
+import { byCodePoint } from '../../keys.ts'
+import { GcsFailure, gcsError, isMissing, noSuchBucket } from './errors.ts'
+import { folderPrefix, type GcsLocation, objectName, objectPath } from './location.ts'
+import { GcsMultipart } from './multipart.ts'
+import { deleteAll, deleteObject, pages } from './objects.ts'
+import { GcsPresign } from './presign.ts'
+import { read } from './read.ts'
+import { upload } from './upload.ts'
+
+const FOLDER: Stat = { isDir: true, sizeBytes: 0 }
+
+/** Objects below a prefix of a bucket; a folder is a common prefix. An object whose name ends with `/` only marks a folder. */
+export class GcsDriver implements Driver {
+  readonly multipart: Multipart | undefined
+  readonly presign: Presign | undefined
+  readonly #location: GcsLocation
+
+  constructor(location: GcsLocation) {
+    this.#location = location
+    if (location.signer) {
+      this.multipart = new GcsMultipart(location, location.signer)
+      this.presign = new GcsPresign(location, location.signer)
+    }
+  }
+
+  async stat(key: string, signal?: AbortSignal): Promise<Stat | undefined> {
+    const name = objectName(this.#location, key)
+    try {
+      if (name === '') return (await this.#isFolder(key, signal)) ? FOLDER : undefined
+      const path = objectPath(this.#location, name)
+      const { size } = await this.#location.client.json<{ size: string }>({ method: 'GET', path, query: { fields: 'size' }, signal })
+      return { isDir: false, sizeBytes: Number(size) }
+    } catch (error) {
+      if (!isMissing(error)) throw gcsError(error, key)
+      return (await this.#isFolder(key, signal)) ? FOLDER : undefined
+    }
+  }
+
+  /** Sorted when complete: the store orders a folder by its name with a slash, so `a.txt` comes before what is in `a`. */
+  async *list(key: string, signal?: AbortSignal): AsyncGenerator<Entry> {
+    const prefix = folderPrefix(this.#location, key)
+    const entries: Entry[] = []
+    for await (const page of this.#pages({ prefix, delimiter: '/' }, key, signal)) {
+      for (const folder of page.prefixes ?? []) entries.push({ name: folder.slice(prefix.length, -1), isDir: true, sizeBytes: 0 })
+      for (const { name, size } of page.items ?? []) {
+        if (!name.endsWith('/')) entries.push({ name: name.slice(prefix.length), isDir: false, sizeBytes: Number(size) })
+      }
+    }
+    yield* entries.sort((a, b) => byCodePoint(a.name, b.name))
+  }
+
+  async read(key: string, { range, signal }: ReadOptions = {}): Promise<ReadResult> {
+    if (objectName(this.#location, key) === '') throw isDirectory(key)
+    try {
+      return await read(this.#location, key, range, signal)
+    } catch (error) {
+      if (range && error instanceof GcsFailure && error.status === 416) throw rangeNotSatisfiable(range)
+      if (!isMissing(error)) throw gcsError(error, key)
+      throw (await this.#isFolder(key, signal)) ? isDirectory(key, error) : noSuchArtifact(key, error)
+    }
+  }
+
+  async write(key: string, body: Readable, options: DriverWriteOptions = {}): Promise<void> {
+    if (objectName(this.#location, key) === '') throw isDirectory(key)
+    try {
+      await upload(this.#location, key, body, options)
+    } catch (error) {
+      throw isMissing(error) ? noSuchBucket(error) : gcsError(error, key)
+    }
+  }
+
+  async remove(key: string, signal?: AbortSignal): Promise<void> {
+    const name = objectName(this.#location, key)
+    if (name === '') throw invalidParameter('Invalid path')
+    try {
+      await deleteObject(this.#location, name, signal)
+      for await (const page of pages(this.#location, { prefix: `${name}/` }, signal)) {
+        await deleteAll(
+          this.#location,
+          (page.items ?? []).map(item => item.name),
+          signal,
+        )
+      }
+    } catch (error) {
+      throw isMissing(error) ? noSuchBucket(error) : gcsError(error, key)
+    }
+  }
+
+  async #isFolder(key: string, signal?: AbortSignal): Promise<boolean> {
+    for await (const page of this.#pages({ prefix: folderPrefix(this.#location, key), maxResults: 1 }, key, signal)) {
+      if (page.items?.length) return true
+    }
+    return false
+  }
+
+  async *#pages(query: { prefix: string; delimiter?: string; maxResults?: number }, key: string, signal?: AbortSignal) {
+    try {
+      yield* pages(this.#location, query, signal)
+    } catch (error) {
+      throw isMissing(error) ? noSuchBucket(error) : gcsError(error, key)
+    }
+  }
+}

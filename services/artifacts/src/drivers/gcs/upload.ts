@@ -1,0 +1,138 @@
+import { addAbortSignal, type Readable } from 'node:stream'
+import { cancelled, internalError, MlflowError } from '@millrace/kit/errors'
+import type { DriverWriteOptions } from '../../driver.ts'
+import { type GcsLocation, objectName, objectPath } from './location.ts'
+
+const CANCEL_TIMEOUT_MS = 30_000
+const DEFAULT_TYPE = 'application/octet-stream'
+/** The JSON API's status for a chunk that isn't the last. */
+const RESUME = 308
+
+/**
+ * Puts a stream of any length at `key`: in one request when it fits into a chunk, else chunk by chunk in a resumable upload, whose
+ * object appears with the last. Holds the chunk that is on its way, so that it can be sent again, and the next.
+ */
+export async function upload(location: GcsLocation, key: string, body: Readable, options: DriverWriteOptions): Promise<void> {
+  const { signal, contentType = DEFAULT_TYPE } = options
+  if (signal) addAbortSignal(signal, body)
+  const name = objectName(location, key)
+  const path = `/upload${objectPath(location)}`
+  const chunks = chunksOf(body, location.config.uploadChunkBytes)
+  const first = await chunks.next()
+  if (first.done || first.value.last) {
+    await location.client.send({
+      method: 'POST',
+      path,
+      query: { uploadType: 'media', name, fields: 'size' },
+      headers: { 'Content-Type': contentType },
+      body: first.value?.bytes,
+      signal,
+    })
+    return
+  }
+  const { headers } = await location.client.send({
+    method: 'POST',
+    path,
+    query: { uploadType: 'resumable', name, fields: 'size' },
+    headers: { 'Content-Type': 'application/json; charset=UTF-8' },
+    body: [Buffer.from(JSON.stringify({ contentType }))],
+    signal,
+  })
+  const session = headers.location
+  if (!session) throw internalError('The artifact store gave no place to upload to')
+  try {
+    await sendChunks(location, session, first.value, chunks, signal)
+  } catch (error) {
+    // What has arrived would otherwise be kept for a week, though nobody sees it. 499 is the store's answer to this.
+    const limit = AbortSignal.timeout(CANCEL_TIMEOUT_MS)
+    await location.client.send({ method: 'DELETE', path: session, signal: limit, alsoFine: [404, 410, 499] }).catch(() => undefined)
+    throw error
+  }
+}
+
+interface Chunk {
+  bytes: Buffer[]
+  length: number
+  last: boolean
+}
+
+async function sendChunks(
+  location: GcsLocation,
+  session: string,
+  first: Chunk,
+  rest: AsyncGenerator<Chunk, undefined>,
+  signal?: AbortSignal,
+): Promise<void> {
+  let offset = 0
+  for (let chunk: Chunk | undefined = first; chunk; ) {
+    const filling: Promise<IteratorResult<Chunk, undefined>> | undefined = chunk.last ? undefined : rest.next()
+    filling?.catch(() => undefined)
+    await sendChunk(location, session, offset, chunk, signal)
+    offset += chunk.length
+    chunk = (await filling)?.value
+  }
+}
+
+/** Sends what the store hasn't kept yet until it has kept all. A chunk sent twice is kept once, by its position. */
+async function sendChunk({ client }: GcsLocation, session: string, offset: number, chunk: Chunk, signal?: AbortSignal): Promise<void> {
+  const end = offset + chunk.length
+  const total = chunk.last ? end : '*'
+  for (let start = offset; ; ) {
+    const { status, headers, text } = await client.send({
+      method: 'PUT',
+      path: session,
+      headers: { 'Content-Range': `bytes ${start}-${end - 1}/${total}` },
+      body: from(chunk.bytes, start - offset),
+      signal,
+      alsoFine: [RESUME],
+    })
+    const kept = status === RESUME ? keptBytes(headers.range) : sizeOf(text)
+    if (kept === end && (status === RESUME) !== chunk.last) return
+    if (status !== RESUME || kept <= start || kept >= end) throw internalError('The artifact store lost count of the upload')
+    start = kept
+  }
+}
+
+function keptBytes(range: string | undefined): number {
+  return range === undefined ? 0 : Number(/^bytes=0-(\d+)$/.exec(range)?.[1] ?? -1) + 1
+}
+
+function sizeOf(text: string): number {
+  return Number((JSON.parse(text) as { size?: unknown }).size)
+}
+
+/** What is left of the buffers after `skip` bytes. */
+function from(buffers: readonly Buffer[], skip: number): Buffer[] {
+  if (skip === 0) return [...buffers]
+  return [Buffer.concat(buffers).subarray(skip)]
+}
+
+/** Cuts a body into chunks; nothing for an empty one. */
+async function* chunksOf(body: Readable, size: number): AsyncGenerator<Chunk, undefined> {
+  let bytes: Buffer[] = []
+  let length = 0
+  for await (const part of failingAsCancelled(body)) {
+    let rest = part
+    // A full chunk waits for one more byte, which tells whether it is the last.
+    while (length + rest.length > size) {
+      bytes.push(rest.subarray(0, size - length))
+      yield { bytes, length: size, last: false }
+      rest = rest.subarray(size - length)
+      bytes = []
+      length = 0
+    }
+    bytes.push(rest)
+    length += rest.length
+  }
+  if (length > 0) yield { bytes, length, last: true }
+  return undefined
+}
+
+/** The client's broken connection looks like the store's, so it is told apart where it happens. */
+async function* failingAsCancelled(body: Readable): AsyncGenerator<Buffer> {
+  try {
+    yield* body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
+  } catch (error) {
+    throw error instanceof MlflowError ? error : cancelled('The upload was cut off', { cause: error })
+  }
+}
