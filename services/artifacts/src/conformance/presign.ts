@@ -10,16 +10,17 @@ export function presignCases({ harness, withDriver }: Suite): void {
       withDriver(['p'], async driver => {
         expect(driver.presign !== undefined).toBe(harness().capabilities.presign)
         if (!driver.presign) return
+        const { unchecked = [] } = harness()
         const key = 'p/sp ace é+.txt'
         await driver.write(key, bodyOf('downloaded'))
         const { url, headers, sizeBytes } = await driver.presign.download(key, EXPIRATION_SECONDS)
         expect(sizeBytes).toBe(10)
         const whole = await fetch(url, { headers })
         expect([whole.status, await whole.text()]).toEqual([200, 'downloaded'])
-        expect(whole.headers.get('content-disposition')).toMatch(/^attachment/)
+        if (!unchecked.includes('dispositions')) expect(whole.headers.get('content-disposition')).toMatch(/^attachment/)
         const part = await fetch(url, { headers: { ...headers, Range: 'bytes=4-7' } })
         expect([part.status, await part.text()]).toEqual([206, 'load'])
-        expect((await fetch(`${url}x`, { headers })).status).toBeGreaterThanOrEqual(400)
+        if (!unchecked.includes('signatures')) expect((await fetch(`${url}x`, { headers })).status).toBeGreaterThanOrEqual(400)
         const missing = driver.presign.download('p/none', EXPIRATION_SECONDS)
         await expect(missing).rejects.toMatchObject({ errorCode: 'RESOURCE_DOES_NOT_EXIST' })
       }))
@@ -33,7 +34,7 @@ export function presignCases({ harness, withDriver }: Suite): void {
         const { url, headers } = await driver.presign.upload('up/a.json', EXPIRATION_SECONDS, 'application/json')
         expect(headers).toMatchObject({ 'Content-Type': 'application/json' })
         const sent = await fetch(url, { method: 'PUT', headers, body: '{}' })
-        expect(sent.status, await sent.text()).toBe(200)
+        expect([200, 201], await sent.text()).toContain(sent.status)
         expect(await text((await driver.read('up/a.json')).body)).toBe('{}')
       }))
   })
