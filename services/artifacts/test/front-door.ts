@@ -1,21 +1,32 @@
 import { request } from 'node:http'
 import { checkGateway, readGateway, startGateway } from '@millrace/gateway/service'
+import { createByteClient } from '@millrace/kit/byte-client'
+import { listen } from '@millrace/kit/listen'
 import type { Logger } from '@millrace/kit/logger'
 import { createDirectTransport } from '@millrace/kit/rpc'
+import { byteHandler } from '../src/http-bytes.ts'
 import { checkArtifacts, openArtifacts, readArtifacts } from '../src/service.ts'
 
 export interface FrontDoor extends AsyncDisposable {
   readonly url: string
 }
 
+interface FrontDoorOptions {
+  env?: Record<string, string>
+  log?: Logger
+  /** The bytes go over HTTP, as between two processes. */
+  apart?: boolean
+}
+
 /** A real gateway with the artifact service behind it in this process, and nothing else. */
-export async function openFrontDoor(artifactsDestination: string, env: Record<string, string> = {}, log?: Logger): Promise<FrontDoor> {
+export async function openFrontDoor(artifactsDestination: string, { env = {}, log, apart }: FrontDoorOptions = {}): Promise<FrontDoor> {
   await using stack = new AsyncDisposableStack()
   const artifacts = stack.use(await openArtifacts(checkArtifacts(readArtifacts(env, { artifactsDestination }))))
+  const served = apart && stack.use(await listen({ host: '127.0.0.1', port: 0, handler: byteHandler(artifacts.bytes), drainTimeoutMs: 0 }))
   const gateway = stack.use(
     await startGateway(checkGateway(readGateway({}, { port: '0', artifactsOnly: true })), {
       artifacts: createDirectTransport(artifacts.routes),
-      bytes: artifacts.bytes,
+      bytes: served ? stack.use(createByteClient(() => served.url)) : artifacts.bytes,
       metrics: artifacts.metrics,
       log,
       ready: { artifacts: () => artifacts.ready() },

@@ -52,7 +52,7 @@ describe('limits of a process', () => {
   })
 
   async function openDoor(env: Record<string, string>) {
-    const door = await openFrontDoor(data, env)
+    const door = await openFrontDoor(data, { env })
     opened.push(door)
     const origin = new URL(door.url).origin
     const metric = async (name: string) => {

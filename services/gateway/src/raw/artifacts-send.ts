@@ -68,16 +68,22 @@ async function open(
   try {
     const found = await bytes.read(uri, { range, signal })
     if (!range) return { found, isPart: false }
-    if (version === undefined || version === found.etag || version === found.lastModified?.toUTCString()) return { found, isPart: true }
+    if (isOf(version, found)) return { found, isPart: true }
     found.body.destroy()
     return { found: await bytes.read(uri, { signal }), isPart: false }
   } catch (reason) {
     const error = toMlflowError(reason)
     if (error.errorClass !== RANGE_NOT_SATISFIABLE) throw error
-    const { body, size } = await bytes.read(uri, { signal })
-    body.destroy()
-    return { unsatisfied: size }
+    const found = await bytes.read(uri, { signal })
+    if (!isOf(version, found)) return { found, isPart: false }
+    found.body.destroy()
+    return { unsatisfied: found.size }
   }
+}
+
+/** Whether an If-Range header, if there is one, names this version (RFC 9110 section 13.1.5). */
+function isOf(version: string | undefined, { etag, lastModified }: ReadResult): boolean {
+  return version === undefined || version === etag || version === lastModified?.toUTCString()
 }
 
 function isUnchanged({ headers }: IncomingMessage, { etag, lastModified }: ReadResult): boolean {
