@@ -16,8 +16,8 @@ interface WrittenProfile {
   settings: Record<string, string>
 }
 
-/** A machine's own role is given to every process on it: a profile has to ask for it. */
-const NOT_BY_ITSELF = { AWS_EC2_METADATA_DISABLED: 'true' }
+/** A machine's own role is given to every process on it, and so is who is signed in: a profile has to ask for them. */
+const NOT_BY_ITSELF = { AWS_EC2_METADATA_DISABLED: 'true', AZURE_TOKEN_CREDENTIALS: 'EnvironmentCredential' }
 
 const FORM = 'a readable JSON file of {"NAME": {"prefixes": ["SCHEME://…"], "settings": {"VARIABLE": "VALUE"}}}'
 

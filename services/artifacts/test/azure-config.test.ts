@@ -89,6 +89,7 @@ describe('accounts in Azure', () => {
     [{ REQUESTS_CA_BUNDLE: '/nowhere.pem' }, 'REQUESTS_CA_BUNDLE'],
     [{ AZURE_CLIENT_CERTIFICATE_PATH: '/nowhere.pem' }, 'AZURE_CLIENT_CERTIFICATE_PATH'],
     [{ AZURE_AUTHORITY_HOST: 'ftp://x' }, 'AZURE_AUTHORITY_HOST'],
+    [{ AZURE_TOKEN_CREDENTIALS: 'VisualStudio' }, 'prod, dev, EnvironmentCredential'],
     [{ MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT: '0' }, 'MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT'],
   ])('%j is refused with its name and without its secrets', (env, message) => {
     expect(() => azureConfig(env)).toThrow(message)

@@ -11,8 +11,10 @@ import { type AzureServer, createContainer, startAzurite } from '../../../test/s
 import { describeWithServer } from '../../../test/services/backends.ts'
 import { runOk, tempFolder } from '../../../test/services/process.ts'
 import { type Certificates, makeCertificates } from '../../../test/services/tls.ts'
+import { checkArtifacts, readArtifacts } from '../src/config.ts'
 import { bodyOf, generated, text } from '../src/conformance/bodies.ts'
 import { openAzureScheme } from '../src/drivers/azure/scheme.ts'
+import { openStores } from '../src/stores.ts'
 import { azureConfig } from './azure-server.ts'
 
 /** Signed by nobody, which is all that Azurite asks for. */
@@ -185,6 +187,27 @@ await describeWithServer('azurite with tokens', startSecure, ({ azurite, certifi
       expect((await send(ca, 'GET', `${url}x`)).status).toBe(403)
       await driver.remove('m')
     })
+  })
+
+  test('a storage profile asks for no identity of the machine by itself', async () => {
+    await using issuer = await startIssuer(fresh)
+    const profiles = join(folder, 'profiles.json')
+    const metadata = { ...base, AZURE_POD_IDENTITY_AUTHORITY_HOST: issuer.url }
+    const asking = { ...metadata, AZURE_TOKEN_CREDENTIALS: 'ManagedIdentityCredential' }
+    await using container = await createContainer(azurite)
+    await writeFile(
+      profiles,
+      JSON.stringify({
+        silent: { prefixes: [`${container.uri}/a`], settings: metadata },
+        asking: { prefixes: [`${container.uri}/b`], settings: asking },
+      }),
+    )
+    await using stores = openStores(checkArtifacts(readArtifacts({ MILLRACE_STORAGE_PROFILES: profiles }, {})))
+    const statBelow = async (path: string) => (await stores.open(`${container.uri}/${path}`)).store.stat('k')
+    await expect(statBelow('a')).rejects.toMatchObject({ errorCode: 'UNAUTHENTICATED' })
+    expect(issuer.seen).toEqual([])
+    expect(await statBelow('b')).toBeUndefined()
+    expect(issuer.seen.length).toBeGreaterThan(0)
   })
 
   test('a token that the store takes for expired is replaced, once', async () => {

@@ -11,7 +11,7 @@ import { AzureMultipart } from './multipart.ts'
 import { AzurePresign } from './presign.ts'
 import { removeBelow, removeBlob } from './remove.ts'
 import { SasSigner } from './sas.ts'
-import { upload } from './upload.ts'
+import { collectedBytes, upload } from './upload.ts'
 
 const FOLDER: Stat = { isDir: true, sizeBytes: 0 }
 /** A blob that is replaced between two calls is looked at anew. */
@@ -85,6 +85,10 @@ export class AzureDriver implements Driver {
     } catch (error) {
       throw azureError(error, key)
     }
+  }
+
+  collectedBytes(length: number | undefined): number {
+    return collectedBytes(length)
   }
 
   async remove(key: string, signal?: AbortSignal): Promise<void> {

@@ -1,9 +1,18 @@
 import { readFileSync } from 'node:fs'
-import { type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { checkOneOf, type Env, type Raw, read, refused } from '@millrace/kit/config'
+
+const SERVER_KINDS = ['EnvironmentCredential', 'WorkloadIdentityCredential', 'ManagedIdentityCredential'] as const
+const DEVELOPER_KINDS = ['AzureCliCredential'] as const
+const KINDS = [...SERVER_KINDS, ...DEVELOPER_KINDS] as const
+
+/** The names of Azure's SDKs. */
+export type AzureCredentialKind = (typeof KINDS)[number]
 
 /** What DefaultAzureCredential of Azure's SDKs reads from the environment, by the same variables. */
 export interface AzureIdentityConfig {
   authorityHost: string
+  /** Which of the kinds of credentials are asked, in this order. */
+  credentials: readonly AzureCredentialKind[]
   tenantId?: string
   /** Of a service principal, a workload identity or a user-assigned managed identity. */
   clientId?: string
@@ -20,6 +29,7 @@ export interface AzureIdentityConfig {
 
 export interface RawIdentityConfig {
   authorityHost?: Raw
+  credentials?: Raw
   tenantId?: Raw
   clientId?: Raw
   clientSecret?: Raw
@@ -37,6 +47,7 @@ export function readIdentityConfig(env: Env): RawIdentityConfig {
   const variable = (name: string) => read(env, {}, undefined, name)
   return {
     authorityHost: variable('AZURE_AUTHORITY_HOST'),
+    credentials: variable('AZURE_TOKEN_CREDENTIALS'),
     tenantId: variable('AZURE_TENANT_ID'),
     clientId: variable('AZURE_CLIENT_ID'),
     clientSecret: variable('AZURE_CLIENT_SECRET'),
@@ -52,6 +63,7 @@ export function checkIdentityConfig(raw: RawIdentityConfig): AzureIdentityConfig
   const { identityEndpoint, identityHeader, certificatePath } = raw
   return {
     authorityHost: checkUrl(raw.authorityHost, AUTHORITY_HOST),
+    credentials: checkKinds(raw.credentials),
     tenantId: raw.tenantId?.value,
     clientId: raw.clientId?.value,
     clientSecret: raw.clientSecret?.value,
@@ -60,6 +72,14 @@ export function checkIdentityConfig(raw: RawIdentityConfig): AzureIdentityConfig
     managedIdentity: identityEndpoint && identityHeader && { endpoint: checkUrl(identityEndpoint, ''), header: identityHeader.value },
     imdsHost: checkUrl(raw.imdsHost, IMDS_HOST),
   }
+}
+
+/** As AZURE_TOKEN_CREDENTIALS is for Azure's SDKs. */
+function checkKinds(raw: Raw | undefined): readonly AzureCredentialKind[] {
+  const chosen = checkOneOf(raw, 'all', ['prod', 'dev', ...KINDS, 'all'])
+  if (chosen === 'all') return KINDS
+  if (chosen === 'prod') return SERVER_KINDS
+  return chosen === 'dev' ? DEVELOPER_KINDS : [chosen]
 }
 
 function checkUrl(raw: Raw | undefined, fallback: string): string {

@@ -58,6 +58,12 @@ export async function upload(
   }
 }
 
+/** Of one body: blocks on their way, and the next one once in pieces and once joined. Bodies beyond 78 GiB of unknown length take more. */
+export function collectedBytes(length: number | undefined): number {
+  if (length === undefined || length > PUT_SIZE_BYTES_MAX) return (BLOCKS_IN_FLIGHT_MAX + 1) * blockSizeBytes(1, length)
+  return length > HELD_SIZE_BYTES_MAX ? 0 : 2 * length
+}
+
 /** A store that refuses a body which is still coming cuts the connection, and its answer may be lost; another call gets it. */
 async function refusalBehind({ client }: AzureLocation, path: string, error: unknown, signal?: AbortSignal): Promise<unknown> {
   if (!['ECONNRESET', 'EPIPE'].includes(codeOf(error))) return error

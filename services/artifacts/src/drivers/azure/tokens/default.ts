@@ -1,6 +1,6 @@
 import { MlflowError } from '@millrace/kit/errors'
 import type { Connection } from '../connection.ts'
-import type { AzureIdentityConfig } from '../identity-config.ts'
+import type { AzureCredentialKind, AzureIdentityConfig } from '../identity-config.ts'
 import { azureCli } from './azure-cli.ts'
 import { appService, instanceMetadata } from './managed-identity.ts'
 import { servicePrincipal, workloadIdentity } from './service-principal.ts'
@@ -12,13 +12,13 @@ const FETCH_TIMEOUT_MS = 30_000
 
 /** DefaultAzureCredential's order: a service principal from the environment, workload identity, managed identity, then the Azure CLI. */
 export function defaultTokenSource(config: AzureIdentityConfig, connection: Connection): TokenSource {
-  return cachedTokens([
-    servicePrincipal(config, connection),
-    workloadIdentity(config, connection),
-    appService(config, connection),
-    instanceMetadata(config, connection),
-    azureCli(),
-  ])
+  const byKind: Record<AzureCredentialKind, () => TokenProvider[]> = {
+    EnvironmentCredential: () => [servicePrincipal(config, connection)],
+    WorkloadIdentityCredential: () => [workloadIdentity(config, connection)],
+    ManagedIdentityCredential: () => [appService(config, connection), instanceMetadata(config, connection)],
+    AzureCliCredential: () => [azureCli()],
+  }
+  return cachedTokens(config.credentials.flatMap(kind => byKind[kind]()))
 }
 
 /** Tokens of the first provider that has one. */
