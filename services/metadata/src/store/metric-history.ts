@@ -65,8 +65,7 @@ export class MetricHistory {
   }
 }
 
-const pointText = (d: SearchDialect) =>
-  d.asText(d.jsonArray('m.run_uuid', 'm.value', d.jsonInteger('m.timestamp'), d.jsonInteger('m.step'), 'm.is_nan'))
+const pointText = (d: SearchDialect) => d.point('m.run_uuid', 'm.value', ['m.timestamp', 'm.step'], 'm.is_nan')
 
 /** The last point stands in for the first of the last part where there are as many parts as points may be answered. */
 function sampleSql(runIds: readonly string[], key: string, count: number, steps: StepRange | undefined, d: SearchDialect): Fragment {
