@@ -74,6 +74,11 @@ export class GcsDriver implements Driver {
     }
   }
 
+  /** The chunk on its way and the next. */
+  collectedBytes(): number {
+    return 2 * this.#location.config.uploadChunkBytes
+  }
+
   async remove(key: string, signal?: AbortSignal): Promise<void> {
     const name = objectName(this.#location, key)
     if (name === '') throw invalidParameter('Invalid path')
