@@ -17,7 +17,11 @@ interface WrittenProfile {
 }
 
 /** A machine's own role is given to every process on it, and so is who is signed in: a profile has to ask for them. */
-const NOT_BY_ITSELF = { AWS_EC2_METADATA_DISABLED: 'true', AZURE_TOKEN_CREDENTIALS: 'EnvironmentCredential' }
+const NOT_BY_ITSELF = {
+  AWS_EC2_METADATA_DISABLED: 'true',
+  AZURE_TOKEN_CREDENTIALS: 'EnvironmentCredential',
+  METADATA_SERVER_DETECTION: 'none',
+}
 
 const FORM = 'a readable JSON file of {"NAME": {"prefixes": ["SCHEME://…"], "settings": {"VARIABLE": "VALUE"}}}'
 

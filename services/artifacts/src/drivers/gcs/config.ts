@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { checkInteger, type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { checkInteger, checkOneOf, type Env, type Raw, read, refused } from '@millrace/kit/config'
 
 export interface GcsConfig {
   /** URL without a slash at its end. */
@@ -13,6 +13,8 @@ export interface GcsConfig {
   credentialsFile?: string
   /** Where gcloud keeps application default credentials. */
   gcloudFile?: string
+  /** Whether the metadata server, and with it the machine's role, may be asked for. */
+  metadataServer: boolean
   /** Certificates in PEM that TLS connections trust. */
   caBundle?: string
   /** Longest silence of the store within a call, in milliseconds. */
@@ -29,6 +31,7 @@ export interface RawGcsConfig {
   credentialsFile?: Raw
   gcloudFolder?: Raw
   home?: Raw
+  metadataDetection?: Raw
   caBundle?: Raw
   timeoutSeconds?: Raw
   uploadChunkBytes?: Raw
@@ -43,6 +46,8 @@ const CHUNK_UNIT_BYTES = 256 * 1024
 const CHUNK_BYTES_MAX = 1024 * 1024 * 1024
 /** What Google recommends at least. MLflow leaves it to a library that holds 100 MiB of a stream of unknown length. */
 const UPLOAD_CHUNK_BYTES = 8 * 1024 * 1024
+/** Google's values of METADATA_SERVER_DETECTION, whose differences its library knows by the environment. */
+const DETECTIONS = ['assume-present', 'none', 'bios-only', 'ping-only'] as const
 const CREDENTIAL_TYPES = [
   'service_account',
   'authorized_user',
@@ -61,6 +66,7 @@ export function readGcsConfig(env: Env): RawGcsConfig {
     credentialsFile: variable('GOOGLE_APPLICATION_CREDENTIALS'),
     gcloudFolder: variable('CLOUDSDK_CONFIG'),
     home: variable('HOME'),
+    metadataDetection: variable('METADATA_SERVER_DETECTION'),
     caBundle: variable('REQUESTS_CA_BUNDLE'),
     timeoutSeconds: variable('MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT'),
     uploadChunkBytes: variable('MLFLOW_GCS_UPLOAD_CHUNK_SIZE'),
@@ -78,6 +84,7 @@ export function checkGcsConfig(raw: RawGcsConfig): GcsConfig {
     publicEndpoint: raw.publicEndpoint ? checkEndpoint(raw.publicEndpoint, raw.publicEndpoint.value) : endpoint,
     credentialsFile: raw.credentialsFile && checkCredentialsFile(raw.credentialsFile),
     gcloudFile: gcloudFolder && join(gcloudFolder, 'application_default_credentials.json'),
+    metadataServer: checkOneOf(raw.metadataDetection, 'ping-only', DETECTIONS) !== 'none',
     caBundle: raw.caBundle && readCertificates(raw.caBundle),
     timeoutMs: checkTimeout(raw.timeoutSeconds) * 1000,
     uploadChunkBytes: checkChunk(raw.uploadChunkBytes) ?? UPLOAD_CHUNK_BYTES,

@@ -41,10 +41,10 @@ export async function openCredentials(config: GcsConfig): Promise<Credentials> {
   }
 }
 
-async function defaultAuth({ credentialsFile, gcloudFile, emulated }: GcsConfig): Promise<GoogleAuth | undefined> {
+async function defaultAuth({ credentialsFile, gcloudFile, emulated, metadataServer }: GcsConfig): Promise<GoogleAuth | undefined> {
   const file = credentialsFile ?? ((await isThere(gcloudFile)) ? gcloudFile : undefined)
   if (file) return authOf(file)
-  if (emulated || !(await gcpMetadata.isAvailable())) return undefined
+  if (emulated || !metadataServer || !(await gcpMetadata.isAvailable())) return undefined
   return new GoogleAuthClient({ authClient: new Compute({ scopes: [SCOPE] }) })
 }
 
