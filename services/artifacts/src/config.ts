@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { checkBoolean, checkInteger, checkList, type Env, type Flags, type Raw, read, refused } from '@millrace/kit/config'
 import { parseAzureUri } from './drivers/azure/location.ts'
+import { parseFtpUri } from './drivers/ftp/location.ts'
 import { parseGsUri } from './drivers/gcs/location.ts'
 import { parseHttpUri } from './drivers/http/location.ts'
 import { localPath } from './drivers/local/scheme.ts'
@@ -76,6 +77,7 @@ const DESTINATIONS: Record<string, { check: (uri: string) => unknown; form: stri
   wasbs: { check: parseAzureUri, form: 'wasbs://container@account.blob.core.windows.net/path' },
   abfss: { check: parseAzureUri, form: 'abfss://filesystem@account.dfs.core.windows.net/path' },
   gs: { check: parseGsUri, form: 'gs://bucket/path' },
+  ftp: { check: parseFtpUri, form: 'ftp://user:password@host:port/path' },
   http: { check: parseHttpUri, form: 'http://host:port/api/2.0/mlflow-artifacts/artifacts/path' },
   https: { check: parseHttpUri, form: 'https://host/api/2.0/mlflow-artifacts/artifacts/path' },
   'mlflow-artifacts': { check: parseHttpUri, form: 'mlflow-artifacts://host:port/path' },

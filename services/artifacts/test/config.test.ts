@@ -43,7 +43,7 @@ describe('configuration', () => {
   })
 
   test.each([
-    [{ MLFLOW_ARTIFACTS_DESTINATION: 'ftp://u:secret@h/x' }, "Invalid value for MLFLOW_ARTIFACTS_DESTINATION: 'ftp://u:***@h/x'"],
+    [{ MLFLOW_ARTIFACTS_DESTINATION: 'dbfs://u:secret@h/x' }, "Invalid value for MLFLOW_ARTIFACTS_DESTINATION: 'dbfs://u:***@h/x'"],
     [{ MLFLOW_S3_ENDPOINT_URL: 'localhost:9000' }, 'Invalid value for MLFLOW_S3_ENDPOINT_URL'],
     [{ MLFLOW_S3_UPLOAD_EXTRA_ARGS: '[1]' }, 'a JSON object of S3 upload arguments'],
     [{ MLFLOW_S3_UPLOAD_EXTRA_ARGS: '{"SSECustomerKey": "k", "Nope": 1}' }, "'Nope'"],

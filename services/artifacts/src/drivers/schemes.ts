@@ -2,6 +2,8 @@ import type { Env } from '@millrace/kit/config'
 import type { Scheme } from '../driver.ts'
 import { type AzureConfig, checkAzureConfig, readAzureConfig } from './azure/config.ts'
 import { openAzureScheme } from './azure/scheme.ts'
+import { checkFtpConfig, type FtpConfig, readFtpConfig } from './ftp/config.ts'
+import { openFtpScheme } from './ftp/scheme.ts'
 import { checkGcsConfig, type GcsConfig, readGcsConfig } from './gcs/config.ts'
 import { openGcsScheme } from './gcs/scheme.ts'
 import { checkHttpConfig, type HttpConfig, readHttpConfig } from './http/config.ts'
@@ -15,13 +17,14 @@ export interface StoreSettings {
   s3: S3Config
   azure: AzureConfig
   gcs: GcsConfig
+  ftp: FtpConfig
   http: HttpConfig
 }
 
 export type RawStoreSettings = ReturnType<typeof readStoreSettings>
 
 export function readStoreSettings(env: Env) {
-  return { s3: readS3Config(env), azure: readAzureConfig(env), gcs: readGcsConfig(env), http: readHttpConfig(env) }
+  return { s3: readS3Config(env), azure: readAzureConfig(env), gcs: readGcsConfig(env), ftp: readFtpConfig(env), http: readHttpConfig(env) }
 }
 
 export function checkStoreSettings(raw: RawStoreSettings): StoreSettings {
@@ -29,6 +32,7 @@ export function checkStoreSettings(raw: RawStoreSettings): StoreSettings {
     s3: checkS3Config(raw.s3),
     azure: checkAzureConfig(raw.azure),
     gcs: checkGcsConfig(raw.gcs),
+    ftp: checkFtpConfig(raw.ftp),
     http: checkHttpConfig(raw.http),
   }
 }
@@ -46,9 +50,10 @@ export function openSchemes(settings: StoreSettings): Schemes {
   const b2 = stack.use(openB2Scheme(settings.s3))
   const azure = stack.use(openAzureScheme(settings.azure))
   const gs = stack.use(openGcsScheme(settings.gcs))
+  const ftp = stack.use(openFtpScheme(settings.ftp))
   const http = stack.use(openHttpScheme(settings.http))
   return {
-    byName: { '': local, file: local, s3, r2, b2, wasbs: azure, abfss: azure, gs, http, https: http, 'mlflow-artifacts': http },
+    byName: { '': local, file: local, s3, r2, b2, wasbs: azure, abfss: azure, gs, ftp, http, https: http, 'mlflow-artifacts': http },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
 }

@@ -1,0 +1,108 @@
+import { posix } from 'node:path'
+import { permissionDenied } from '@millrace/kit/errors'
+import type { Client } from 'basic-ftp'
+import type { Entry, Stat } from '../../driver.ts'
+import { fileInTheWay } from '../../errors.ts'
+import { byCodePoint } from '../../keys.ts'
+import { isAbsent, replyOf } from './errors.ts'
+
+/** Bytes of a file; undefined for a folder and for nothing. */
+export async function sizeOf(client: Client, path: string): Promise<number | undefined> {
+  try {
+    return await client.size(path)
+  } catch (error) {
+    if (isAbsent(error)) return undefined
+    throw error
+  }
+}
+
+/** Makes a folder the session's own; false for a file and for nothing. */
+export async function enter(client: Client, path: string): Promise<boolean> {
+  try {
+    await client.cd(path)
+    return true
+  } catch (error) {
+    if (isAbsent(error)) return false
+    throw error
+  }
+}
+
+export async function statPath(client: Client, path: string): Promise<Stat | undefined> {
+  const sizeBytes = path === '/' ? undefined : await sizeOf(client, path)
+  if (sizeBytes !== undefined) return { isDir: false, sizeBytes }
+  return (await enter(client, path)) ? { isDir: true, sizeBytes: 0 } : undefined
+}
+
+/** When a file was written last; undefined where the server doesn't say. */
+export async function modifiedOf(client: Client, path: string): Promise<Date | undefined> {
+  try {
+    const time = await client.lastMod(path)
+    return Number.isNaN(time.getTime()) ? undefined : time
+  } catch (error) {
+    if (replyOf(error) === undefined) throw error
+    return undefined
+  }
+}
+
+/** What is directly in a folder: by MLSD, else by LIST from within, since servers read more into a path after LIST than its name. */
+export async function listPath(client: Client, path: string): Promise<Entry[]> {
+  if (!(await enter(client, path))) return []
+  const entries: Entry[] = []
+  for (const info of await client.list()) {
+    const { name } = info
+    if (name === '.' || name === '..' || name.includes('/')) continue
+    if (info.isSymbolicLink) {
+      const found = await statPath(client, posix.join(path, name))
+      if (found) entries.push({ name, ...found })
+    } else if (info.isDirectory || info.isFile) {
+      entries.push({ name, isDir: info.isDirectory, sizeBytes: info.isDirectory ? 0 : info.size })
+    }
+  }
+  return entries.sort((a, b) => byCodePoint(a.name, b.name))
+}
+
+/**
+ * Removes a file, or a folder with everything in it. Whatever it is, it is first taken for a file, because a server may list a link to a
+ * folder as one, and what it leads to is not ours to remove.
+ */
+export async function removePath(client: Client, path: string, mayStay = false): Promise<void> {
+  if (path === '/') return removeChildren(client, path)
+  try {
+    await client.remove(path)
+    return
+  } catch (error) {
+    if (!isAbsent(error) && replyOf(error) !== 550) throw error
+    if (!(await enter(client, path))) {
+      // Not a folder: refused for good when it is still there.
+      if ((await sizeOf(client, path)) !== undefined) throw error
+      return
+    }
+  }
+  await removeChildren(client, path)
+  try {
+    await client.removeEmptyDir(path)
+  } catch (error) {
+    if (replyOf(error) === undefined || (!mayStay && (await enter(client, path)))) throw error
+  }
+}
+
+async function removeChildren(client: Client, path: string): Promise<void> {
+  await enter(client, path)
+  const names = (await client.list()).map(({ name }) => name).filter(name => name !== '.' && name !== '..' && !name.includes('/'))
+  for (const name of names) await removePath(client, posix.join(path, name))
+}
+
+/** Makes a folder and those around it, adding the paths of new ones to `made`, the outermost first. */
+export async function makeFolder(client: Client, path: string, key: string, made: string[]): Promise<void> {
+  if (path === '/' || (await make(client, path, made)) || (await enter(client, path))) return
+  await makeFolder(client, posix.dirname(path), key, made)
+  if ((await make(client, path, made)) || (await enter(client, path))) return
+  if ((await sizeOf(client, path)) !== undefined) throw fileInTheWay(key)
+  throw permissionDenied(`The artifact store makes no folder for artifact '${key}'`)
+}
+
+async function make(client: Client, path: string, made: string[]): Promise<boolean> {
+  const { code } = await client.sendIgnoringError(`MKD ${path}`)
+  if (code < 300) made.push(path)
+  return code < 300
+}

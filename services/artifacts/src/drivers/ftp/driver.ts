@@ -1,0 +1,98 @@
+import type { Readable } from 'node:stream'
+import type { ReadResult } from '@millrace/kit/bytes'
+import { cancelled } from '@millrace/kit/errors'
+import type { Client } from 'basic-ftp'
+import type { Driver, DriverWriteOptions, Entry, ReadOptions, Stat } from '../../driver.ts'
+import { isDirectory, noSuchArtifact, resolveRange } from '../../errors.ts'
+import { enter, listPath, modifiedOf, removePath, sizeOf, statPath } from './commands.ts'
+import { ftpError, isAbsent, isGone } from './errors.ts'
+import { type FtpLocation, pathOf } from './location.ts'
+import type { FtpPool, Lease } from './pool.ts'
+import { openBody } from './read.ts'
+import { writePath } from './write.ts'
+
+/** Files below a folder of an FTP server that renames over existing files, as servers on POSIX systems do. */
+export class FtpDriver implements Driver {
+  readonly #pool: FtpPool
+  readonly #location: FtpLocation
+
+  constructor(pool: FtpPool, location: FtpLocation) {
+    this.#pool = pool
+    this.#location = location
+  }
+
+  async stat(key: string, signal?: AbortSignal): Promise<Stat | undefined> {
+    const path = pathOf(this.#location, key)
+    return this.#do(key, signal, client => statPath(client, path))
+  }
+
+  async *list(key: string, signal?: AbortSignal): AsyncGenerator<Entry> {
+    const path = pathOf(this.#location, key)
+    yield* await this.#do(key, signal, client => listPath(client, path))
+  }
+
+  async read(key: string, { range, signal }: ReadOptions = {}): Promise<ReadResult> {
+    const path = pathOf(this.#location, key)
+    return this.#lend(key, signal, async lease => {
+      const { client } = lease
+      const size = path === '/' ? undefined : await sizeOf(client, path)
+      if (size === undefined) throw (await enter(client, path)) ? isDirectory(key) : noSuchArtifact(key)
+      const lastModified = await modifiedOf(client, path)
+      const { start, end } = range ? resolveRange(range, size) : { start: 0, end: size - 1 }
+      const length = end - start + 1
+      const etag = lastModified && `"${lastModified.getTime().toString(36)}-${size.toString(36)}"`
+      try {
+        const body = await openBody(lease, path, key, { start, length, toEnd: end === size - 1 })
+        return { length, size, start, etag, lastModified, body }
+      } catch (error) {
+        if (isAbsent(error) && !client.closed && (await sizeOf(client, path)) === undefined) throw noSuchArtifact(key, error)
+        throw error
+      }
+    })
+  }
+
+  async write(key: string, body: Readable, { signal }: DriverWriteOptions = {}): Promise<void> {
+    const path = pathOf(this.#location, key)
+    if (key === '') throw isDirectory(key)
+    try {
+      await writePath(this.#pool, path, key, body, signal)
+    } catch (error) {
+      throw ftpError(error, key)
+    }
+  }
+
+  async remove(key: string, signal?: AbortSignal): Promise<void> {
+    const path = pathOf(this.#location, key)
+    // The folder around the root may not be ours to write.
+    await this.#do(key, signal, client => removePath(client, path, key === ''))
+  }
+
+  #do<T>(key: string, signal: AbortSignal | undefined, action: (client: Client) => Promise<T>): Promise<T> {
+    return this.#lend(key, signal, async lease => {
+      const result = await action(lease.client)
+      lease.release()
+      return result
+    })
+  }
+
+  /** Lends `action` a connection, which it gives back; a new one once more when a kept one turns out to be dead. For what may be repeated. */
+  async #lend<T>(key: string, signal: AbortSignal | undefined, action: (lease: Lease) => Promise<T>): Promise<T> {
+    let isNew = false
+    for (;;) {
+      let lease: Lease | undefined
+      const stop = () => lease?.client.close()
+      try {
+        lease = await this.#pool.lease(signal, { isNew })
+        signal?.addEventListener('abort', stop, { once: true })
+        return await action(lease)
+      } catch (error) {
+        lease?.release()
+        if (signal?.aborted) throw cancelled(`The transfer of artifact '${key}' was cut off`, { cause: error })
+        if (isNew || !lease?.isKept || !isGone(error)) throw ftpError(error, key)
+        isNew = true
+      } finally {
+        signal?.removeEventListener('abort', stop)
+      }
+    }
+  }
+}

@@ -1,0 +1,77 @@
+import { randomUUID } from 'node:crypto'
+import { posix } from 'node:path'
+import type { Readable } from 'node:stream'
+import { cancelled, internalError } from '@millrace/kit/errors'
+import type { Client } from 'basic-ftp'
+import { folderInTheWay } from '../../errors.ts'
+import { TEMPORARY_PREFIX } from '../../keys.ts'
+import { enter, makeFolder, sizeOf } from './commands.ts'
+import { isAbsent, replyOf } from './errors.ts'
+import type { FtpPool } from './pool.ts'
+import { Source } from './source.ts'
+
+const ATTEMPTS_MAX = 3
+/** For an upload that is thrown away to end as usual. */
+const ABORT_GRACE_MS = 5_000
+const CLEAN_UP_TIMEOUT_MS = 30_000
+
+/** Writes `body` beside `path` under a hidden name and renames it, which replaces the file that was there at once. */
+export async function writePath(pool: FtpPool, path: string, key: string, body: Readable, signal?: AbortSignal): Promise<void> {
+  const temporary = posix.join(posix.dirname(path), TEMPORARY_PREFIX + randomUUID())
+  const made: string[] = []
+  const lease = await pool.lease(signal)
+  const { client } = lease
+  let grace: NodeJS.Timeout | undefined
+  const stop = () => {
+    grace = setTimeout(() => client.close(), ABORT_GRACE_MS)
+  }
+  signal?.addEventListener('abort', stop, { once: true })
+  try {
+    const source = new Source(body, client.ftp.timeout, signal)
+    await send(client, source, temporary, key, made)
+    if (source.failure) throw cancelled(`The transfer of artifact '${key}' was cut off`, { cause: source.failure })
+    const arrived = await sizeOf(client, temporary)
+    if (arrived !== source.bytes)
+      throw internalError(`The artifact store kept ${arrived ?? 0} of ${source.bytes} bytes of artifact '${key}'`)
+    signal?.throwIfAborted()
+    await client.rename(temporary, path).catch(async error => {
+      throw isAbsent(error) && (await enter(client, path)) ? folderInTheWay(key, error) : error
+    })
+  } catch (error) {
+    await cleanUp(client, pool, temporary, made)
+    throw signal?.aborted ? cancelled(`The transfer of artifact '${key}' was cut off`, { cause: error }) : error
+  } finally {
+    clearTimeout(grace)
+    signal?.removeEventListener('abort', stop)
+    lease.release()
+  }
+}
+
+/** Makes the folder when the server refuses the upload; again when another writer that failed took the folder away with it. */
+async function send(client: Client, source: Source, temporary: string, key: string, made: string[]): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await client.uploadFrom(source, temporary)
+      return
+    } catch (error) {
+      if (!isAbsent(error) || attempt === ATTEMPTS_MAX || source.destroyed) throw error
+      await makeFolder(client, posix.dirname(temporary), key, made)
+    }
+  }
+}
+
+/** Removes what an upload left, by another connection when its own is lost. What can't be removed stays hidden. */
+async function cleanUp(client: Client, pool: FtpPool, temporary: string, made: string[]): Promise<void> {
+  const clean = async (session: Client) => {
+    await session.sendIgnoringError(`DELE ${temporary}`)
+    for (const folder of made.toReversed()) await session.sendIgnoringError(`RMD ${folder}`)
+  }
+  try {
+    if (!client.closed) return await clean(client)
+  } catch (error) {
+    if (replyOf(error) !== undefined) return
+  }
+  const other = await pool.lease(AbortSignal.timeout(CLEAN_UP_TIMEOUT_MS), { isNew: true }).catch(() => undefined)
+  await clean(other?.client ?? client).catch(() => undefined)
+  other?.release()
+}
