@@ -65,7 +65,7 @@ export function artifactStore({ stores, presignedDownloadTtlSeconds }: Artifacts
       if (expirationSeconds < 1 || expirationSeconds > PRESIGNED_TTL_SECONDS_MAX) {
         throw invalidParameter(`expiration must be between 1 and ${PRESIGNED_TTL_SECONDS_MAX} seconds (got ${expirationSeconds}).`)
       }
-      if (isUpload) return presign.upload(key, expirationSeconds, guessType(key).type ?? 'application/octet-stream')
+      if (isUpload && presign.upload) return presign.upload(key, expirationSeconds, guessType(key).type ?? 'application/octet-stream')
       const { url, headers, sizeBytes } = await presign.download(key, expirationSeconds, signal)
       return { url, headers, size: BigInt(sizeBytes) }
     },
