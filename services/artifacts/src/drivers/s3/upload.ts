@@ -25,6 +25,21 @@ export async function upload(location: S3Location, key: string, body: Readable, 
   const { signal, length } = options
   if (signal) addAbortSignal(signal, body)
   const parts = partsOf(body, number => partSizeBytes(number, length))
+  try {
+    await sendAll(location, key, parts, options)
+  } finally {
+    // A body that is held for its next part could not be read to its end by whoever answers the request.
+    await parts.return(undefined)
+  }
+}
+
+async function sendAll(
+  location: S3Location,
+  key: string,
+  parts: AsyncGenerator<Part, undefined>,
+  options: DriverWriteOptions,
+): Promise<void> {
+  const { signal } = options
   const first = await parts.next()
   const about = {
     ...objectParams(location, key),
