@@ -1,0 +1,60 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test as base, expect } from 'vitest'
+import { filesBelow } from '../compat/deletion.ts'
+import { httpClient } from '../services/http.ts'
+import { startMillrace } from '../services/millrace.ts'
+import { run, runOk, tempFolder } from '../services/process.ts'
+
+const route = '/api/2.0/mlflow-artifacts/artifacts'
+const DISK_MIB = 4
+const OLD = Buffer.alloc(1024 * 1024, 'old')
+const TOO_BIG = Buffer.alloc((DISK_MIB + 2) * 1024 * 1024, 'new')
+
+/** A disk of its own for `folder`; undefined where file systems can't be mounted. */
+async function mountDisk(folder: string): Promise<AsyncDisposable | undefined> {
+  await mkdir(folder)
+  const { code } = await run('mount', ['-t', 'tmpfs', '-o', `size=${DISK_MIB}m`, 'millrace-test', folder])
+  if (code !== 0) return undefined
+  return {
+    async [Symbol.asyncDispose]() {
+      await runOk('umount', [folder])
+    },
+  }
+}
+
+const test = process.getuid?.() === 0 ? base : base.skip
+
+test('a local disk that is full, or read-only, is told, leaves nothing, and is used again after', async context => {
+  await using folder = await tempFolder('disk')
+  const store = join(folder.path, 'artifacts')
+  await using disk = await mountDisk(store)
+  if (!disk) return context.skip('file systems cannot be mounted here')
+  await using server = await startMillrace({
+    cwd: folder.path,
+    backendStoreUri: `sqlite:///${folder.path}/mlflow.db`,
+    artifactsDestination: store,
+  })
+  using client = httpClient(server.url)
+  expect((await client.send('PUT', `${route}/d/old.bin`, OLD)).status).toBe(200)
+  for (const path of ['d/new.bin', 'd/old.bin', 'e/f/new.bin']) {
+    const full = await client.send('PUT', `${route}/${path}`, TOO_BIG)
+    expect([full.status, full.json()], path).toMatchObject([
+      503,
+      { error_code: 'TEMPORARILY_UNAVAILABLE', message: 'The artifact store is full' },
+    ])
+    expect(full.text).not.toContain(store)
+  }
+  expect(await filesBelow(store)).toEqual(['d/old.bin'])
+  expect((await client.send('GET', `${route}/d/old.bin`)).body.equals(OLD)).toBe(true)
+  expect((await client.send('PUT', `${route}/d/new.bin`, OLD)).status).toBe(200)
+  expect((await client.send('DELETE', `${route}/d/new.bin`)).status).toBe(200)
+
+  await runOk('mount', ['-o', 'remount,ro', store])
+  const refused = await client.send('PUT', `${route}/d/new.bin`, OLD)
+  expect([refused.status, refused.json()]).toMatchObject([403, { error_code: 'PERMISSION_DENIED' }])
+  expect((await client.send('GET', `${route}/d/old.bin`)).status).toBe(200)
+  await runOk('mount', ['-o', 'remount,rw', store])
+  expect((await client.send('PUT', `${route}/d/new.bin`, OLD)).status).toBe(200)
+  expect(await filesBelow(store)).toEqual(['d/new.bin', 'd/old.bin'])
+})
