@@ -53,8 +53,9 @@ export class ArtifactStore {
     await this.#driver.remove(checkKey(path), signal)
   }
 
-  get capabilities(): { multipart: boolean; presign: boolean } {
-    return { multipart: this.#driver.multipart !== undefined, presign: this.#driver.presign !== undefined }
+  get capabilities(): { multipart: boolean; presignedDownload: boolean; presignedUpload: boolean } {
+    const { multipart, presign } = this.#driver
+    return { multipart: multipart !== undefined, presignedDownload: presign !== undefined, presignedUpload: presign?.upload !== undefined }
   }
 
   /** The store's multipart upload with a checked key. */
@@ -67,7 +68,7 @@ export class ArtifactStore {
   /** The store's signing of URLs with a checked key. */
   presign(path: string, direction: 'download' | 'upload'): { presign: Presign; key: string } {
     const { presign } = this.#driver
-    if (!presign) throw notImplemented(`Presigned ${direction} is not supported for the current artifact repository`)
+    if (!presign?.[direction]) throw notImplemented(`Presigned ${direction} is not supported for the current artifact repository`)
     return { presign, key: direction === 'upload' ? checkWritable(path) : checkKey(path) }
   }
 }

@@ -53,8 +53,15 @@ export function openStores(config: ArtifactsConfig): Stores {
   let destination: ReturnType<typeof openDirect> | undefined
   const openDestination = async (path: string): Promise<OpenedStore> => {
     if (!config.artifactsDestination) throw invalidParameter('This server does not serve artifacts, so mlflow-artifacts: URIs lead nowhere')
-    destination ??= openDirect(config.artifactsDestination)
-    return { ...(await destination), path, proxied: true }
+    const opening = destination ?? openDirect(config.artifactsDestination)
+    destination = opening
+    try {
+      return { ...(await opening), path, proxied: true }
+    } catch (error) {
+      // A store that was down is asked again.
+      if (destination === opening) destination = undefined
+      throw error
+    }
   }
 
   return {

@@ -73,8 +73,7 @@ export function artifactStore({ stores, presignedDownloadTtlSeconds }: Artifacts
     async capabilities({ uri }) {
       const opened = uri === '' ? await stores.destination() : await stores.open(uri)
       if (!opened) return {}
-      const { multipart, presign } = opened.store.capabilities
-      return { multipart, presignedDownload: presign, presignedUpload: presign, scheme: opened.scheme }
+      return { ...opened.store.capabilities, scheme: opened.scheme }
     },
   }
 }
