@@ -45,7 +45,7 @@ export function ftpError(error: unknown, key: string): MlflowError {
   const message = error instanceof Error ? error.message : ''
   if (code === 'ETIMEDOUT' || /^Timeout/.test(message)) return deadlineExceeded('The artifact store took too long', options)
   if (code === 'ABORT_ERR') return cancelled(`The transfer of artifact '${key}' was cut off`, options)
-  if (/CERT|SSL|TLS|SELF_SIGNED|ISSUER/.test(code)) {
+  if (/CERT|SSL|TLS|VERIFY/.test(code)) {
     return temporarilyUnavailable(`No trusted connection to the artifact store is possible (${code})`, options)
   }
   if (code !== '' || /clos|FIN|disconnected/i.test(message)) return temporarilyUnavailable('The artifact store is not reachable', options)

@@ -19,6 +19,7 @@ export interface Section {
 export async function openBody(lease: Lease, path: string, key: string, { start, length, toEnd }: Section): Promise<Readable> {
   const { client } = lease
   let left = length
+  let isOpen = false
   let isSettled = false
   let resume: (() => void) | undefined
   const body = new Readable({
@@ -63,11 +64,17 @@ export async function openBody(lease: Lease, path: string, key: string, { start,
       const isExpected = isSettled
       isSettled = true
       lease.release()
-      if (!isExpected) body.destroy(ftpError(error, key))
+      // Before it is open, the caller gets the error instead of a body.
+      if (!isExpected) body.destroy(isOpen ? ftpError(error, key) : undefined)
     },
   )
   // The server has opened the file when its bytes begin to flow: from here on it may be replaced.
-  const opened = new Promise(resolve => sink.once('pipe', resolve))
+  const opened = new Promise<void>(resolve => {
+    sink.once('pipe', () => {
+      isOpen = true
+      resolve()
+    })
+  })
   await Promise.race([opened, transfer])
   return body
 }

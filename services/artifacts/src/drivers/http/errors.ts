@@ -51,7 +51,7 @@ export function httpError(error: unknown, key: string): MlflowError {
     case 'ERR_STREAM_PREMATURE_CLOSE':
       return cancelled(`The transfer of artifact '${key}' was cut off`, options)
     default:
-      if (/CERT|SSL|TLS|SELF_SIGNED|ISSUER/.test(code)) {
+      if (/CERT|SSL|TLS|VERIFY/.test(code)) {
         return temporarilyUnavailable(`No trusted connection to the other tracking server is possible (${code})`, options)
       }
       return internalError(`The other tracking server failed at artifact '${key}'`, options)
