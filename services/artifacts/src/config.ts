@@ -8,6 +8,7 @@ import { localPath } from './drivers/local/scheme.ts'
 import { parseB2Uri, parseR2Uri } from './drivers/s3/hosting.ts'
 import { parseS3Uri } from './drivers/s3/location.ts'
 import { checkStoreSettings, readStoreSettings, type StoreSettings } from './drivers/schemes.ts'
+import { parseSftpUri } from './drivers/sftp/location.ts'
 import { checkProfiles, type StorageProfile } from './profiles.ts'
 import type { TransferLimits } from './transfers.ts'
 import { schemeOf } from './uri.ts'
@@ -78,6 +79,7 @@ const DESTINATIONS: Record<string, { check: (uri: string) => unknown; form: stri
   abfss: { check: parseAzureUri, form: 'abfss://filesystem@account.dfs.core.windows.net/path' },
   gs: { check: parseGsUri, form: 'gs://bucket/path' },
   ftp: { check: parseFtpUri, form: 'ftp://user:password@host:port/path' },
+  sftp: { check: parseSftpUri, form: 'sftp://user:password@host:port/path' },
   http: { check: parseHttpUri, form: 'http://host:port/api/2.0/mlflow-artifacts/artifacts/path' },
   https: { check: parseHttpUri, form: 'https://host/api/2.0/mlflow-artifacts/artifacts/path' },
   'mlflow-artifacts': { check: parseHttpUri, form: 'mlflow-artifacts://host:port/path' },

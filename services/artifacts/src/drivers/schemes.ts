@@ -11,6 +11,8 @@ import { openHttpScheme } from './http/scheme.ts'
 import { openLocalScheme } from './local/scheme.ts'
 import { checkS3Config, readS3Config, type S3Config } from './s3/config.ts'
 import { openB2Scheme, openR2Scheme, openS3Scheme } from './s3/scheme.ts'
+import { checkSftpConfig, readSftpConfig, type SftpConfig } from './sftp/config.ts'
+import { openSftpScheme } from './sftp/scheme.ts'
 
 /** One set of credentials and limits for every kind of store. */
 export interface StoreSettings {
@@ -18,13 +20,21 @@ export interface StoreSettings {
   azure: AzureConfig
   gcs: GcsConfig
   ftp: FtpConfig
+  sftp: SftpConfig
   http: HttpConfig
 }
 
 export type RawStoreSettings = ReturnType<typeof readStoreSettings>
 
 export function readStoreSettings(env: Env) {
-  return { s3: readS3Config(env), azure: readAzureConfig(env), gcs: readGcsConfig(env), ftp: readFtpConfig(env), http: readHttpConfig(env) }
+  return {
+    s3: readS3Config(env),
+    azure: readAzureConfig(env),
+    gcs: readGcsConfig(env),
+    ftp: readFtpConfig(env),
+    sftp: readSftpConfig(env),
+    http: readHttpConfig(env),
+  }
 }
 
 export function checkStoreSettings(raw: RawStoreSettings): StoreSettings {
@@ -33,6 +43,7 @@ export function checkStoreSettings(raw: RawStoreSettings): StoreSettings {
     azure: checkAzureConfig(raw.azure),
     gcs: checkGcsConfig(raw.gcs),
     ftp: checkFtpConfig(raw.ftp),
+    sftp: checkSftpConfig(raw.sftp),
     http: checkHttpConfig(raw.http),
   }
 }
@@ -51,9 +62,10 @@ export function openSchemes(settings: StoreSettings): Schemes {
   const azure = stack.use(openAzureScheme(settings.azure))
   const gs = stack.use(openGcsScheme(settings.gcs))
   const ftp = stack.use(openFtpScheme(settings.ftp))
+  const sftp = stack.use(openSftpScheme(settings.sftp))
   const http = stack.use(openHttpScheme(settings.http))
   return {
-    byName: { '': local, file: local, s3, r2, b2, wasbs: azure, abfss: azure, gs, ftp, http, https: http, 'mlflow-artifacts': http },
+    byName: { '': local, file: local, s3, r2, b2, wasbs: azure, abfss: azure, gs, ftp, sftp, http, https: http, 'mlflow-artifacts': http },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
 }

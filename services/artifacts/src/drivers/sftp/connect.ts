@@ -1,0 +1,119 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { MlflowError } from '@millrace/kit/errors'
+import { type AnyAuthMethod, Client, type ConnectConfig, type ServerHostKeyAlgorithm, type SFTPWrapper } from 'ssh2'
+import type { SftpConfig } from './config.ts'
+import { authMethods, type KeyRing } from './credentials.ts'
+import { connectionError, refusedHostKey, tooSlow, unauthenticated, unreachable } from './errors.ts'
+import { checkHostKey, type KnownHost, linesOf } from './known-hosts.ts'
+import type { Endpoint } from './location.ts'
+import { Session } from './session.ts'
+import { resolveTarget, type Target } from './target.ts'
+
+const CONNECT_TIMEOUT_MS = 20_000
+const KEEPALIVE_INTERVAL_MS = 15_000
+const KEEPALIVES_MISSED_MAX = 3
+
+/** OpenSSH drops connections at random while many are at their start (MaxStartups). */
+const ATTEMPTS_MAX = 3
+const ATTEMPT_PAUSE_MS = 300
+
+/** An SFTP session with the server whose key is known, by the first credentials that it takes. */
+export async function connect(endpoint: Endpoint, config: SftpConfig, keys: KeyRing): Promise<Session> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const target = await resolveTarget(endpoint, config)
+      return await connectTo(target, await authMethods(target, config, keys), config)
+    } catch (error) {
+      const failure = connectionError(error)
+      const refused = (error as NodeJS.ErrnoException).code === 'ECONNREFUSED'
+      if (failure.errorCode !== 'TEMPORARILY_UNAVAILABLE' || refused || attempt === ATTEMPTS_MAX) throw failure
+      await sleep(ATTEMPT_PAUSE_MS * attempt)
+    }
+  }
+}
+
+function connectTo(target: Target, methods: AnyAuthMethod[], config: SftpConfig): Promise<Session> {
+  const { hostname: host, port, user: username } = target
+  const lines = linesOf(target.knownHosts, target.hostKeyName, port)
+  const client = new Client()
+  return new Promise<Session>((resolve, reject) => {
+    const timeoutMs = Math.min(config.timeoutMs, CONNECT_TIMEOUT_MS)
+    const timer = setTimeout(() => fail(tooSlow()), timeoutMs)
+    const fail = (error: unknown) => {
+      clearTimeout(timer)
+      reject(error)
+      client.destroy()
+    }
+    client.on('error', error => {
+      // A key of the agent that doesn't work; the next one is tried.
+      if ((error as { level?: unknown }).level !== 'agent') fail(error)
+    })
+    client.on('close', () => fail(unreachable()))
+    client.on('change password', () => fail(unauthenticated('The password for the artifact store has expired')))
+    client.on('ready', () => {
+      client.sftp((error, sftp: SFTPWrapper) => {
+        if (error) return fail(error)
+        clearTimeout(timer)
+        resolve(new Session(client, sftp, config.timeoutMs))
+      })
+    })
+    const options: ConnectConfig = {
+      host,
+      port,
+      username,
+      readyTimeout: 0,
+      keepaliveInterval: KEEPALIVE_INTERVAL_MS,
+      keepaliveCountMax: KEEPALIVES_MISSED_MAX,
+      algorithms: { serverHostKey: hostKeyAlgorithms(lines) },
+      hostVerifier: (key: Buffer) => {
+        const verdict = checkHostKey(lines, key)
+        if (verdict === 'known') return true
+        fail(refusedHostKey(host, port, verdict, key))
+        return false
+      },
+      authHandler: nextOf(methods, error => fail(error)),
+    }
+    try {
+      client.connect(options)
+      // Requests are small and wait for their answers: held back for more to send, each would take 40 ms.
+      client.setNoDelay(true)
+    } catch (error) {
+      fail(error)
+    }
+  })
+}
+
+/** Goes through `methods`, leaving out those that the server doesn't offer. */
+function nextOf(methods: AnyAuthMethod[], fail: (error: MlflowError) => void): ConnectConfig['authHandler'] {
+  const left = [...methods]
+  return (offered: string[] | null, _partial, next) => {
+    for (;;) {
+      const method = left.shift()
+      if (!method) break
+      if (!offered || offered.includes(method.type === 'agent' ? 'publickey' : method.type)) return next(method)
+    }
+    fail(
+      unauthenticated(
+        methods.length === 0
+          ? 'The server has no password, key or agent for the artifact store'
+          : "The artifact store refused the server's credentials",
+      ),
+    )
+  }
+}
+
+const HOST_KEY_ALGORITHMS: ServerHostKeyAlgorithm[] = [
+  'ssh-ed25519',
+  'ecdsa-sha2-nistp256',
+  'ecdsa-sha2-nistp384',
+  'ecdsa-sha2-nistp521',
+  'rsa-sha2-512',
+  'rsa-sha2-256',
+]
+
+/** Those of known keys first: a host with several keys then shows the one that can be checked. */
+function hostKeyAlgorithms(lines: readonly KnownHost[]): ServerHostKeyAlgorithm[] {
+  const types = new Set(lines.flatMap(({ revoked, type }) => (revoked ? [] : [type])))
+  const isKnown = (algorithm: string) => types.has(algorithm.startsWith('rsa-') ? 'ssh-rsa' : algorithm)
+  return [...HOST_KEY_ALGORITHMS.filter(isKnown), ...HOST_KEY_ALGORITHMS.filter(algorithm => !isKnown(algorithm))]
+}

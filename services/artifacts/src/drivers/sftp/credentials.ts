@@ -1,0 +1,71 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type AnyAuthMethod, type ParsedKey, utils } from 'ssh2'
+import type { SftpConfig } from './config.ts'
+import { unauthenticated } from './errors.ts'
+import type { Target } from './target.ts'
+
+const USUAL_KEYS = ['.ssh/id_ed25519', '.ssh/id_ecdsa', '.ssh/id_rsa']
+
+/**
+ * Private keys by their files. They are read again with each connection, but parsed only when they changed: the key of an encrypted
+ * one takes about a second of this thread to derive.
+ */
+export class KeyRing {
+  readonly #parsed = new Map<string, { text: string; key: ParsedKey | Error }>()
+  readonly #passphrase: string | undefined
+
+  constructor(passphrase: string | undefined) {
+    this.#passphrase = passphrase
+  }
+
+  /** Undefined when there is no such file; an Error for one that can't be used, such as an encrypted one without its passphrase. */
+  async read(path: string): Promise<ParsedKey | Error | undefined> {
+    let text: string
+    try {
+      text = await readFile(path, 'utf8')
+    } catch {
+      return undefined
+    }
+    const known = this.#parsed.get(path)
+    if (known?.text === text) return known.key
+    const parsed = utils.parseKey(text, this.#passphrase)
+    const key = Array.isArray(parsed) ? (parsed[0] as ParsedKey) : parsed
+    this.#parsed.set(path, { text, key })
+    return key
+  }
+}
+
+/**
+ * Ways to prove who the server is, in the order in which they are tried: passwords (a URI's is tried first by MLflow too), the keys that are
+ * named, the agent's, the usual files.
+ */
+export async function authMethods(target: Target, config: SftpConfig, keys: KeyRing): Promise<AnyAuthMethod[]> {
+  const username = target.user
+  const methods: AnyAuthMethod[] = []
+  for (const password of target.passwords) {
+    methods.push(
+      { type: 'password', username, password },
+      {
+        type: 'keyboard-interactive',
+        username,
+        prompt: (_name, _instructions, _language, prompts, answer) => answer(prompts.map(({ echo }) => (echo ? '' : password))),
+      },
+    )
+  }
+  const offer = async (path: string) => {
+    const key = await keys.read(path)
+    // The declaration of `key` leaves out that ssh2 takes parsed keys as they are.
+    if (key && !(key instanceof Error) && key.isPrivateKey()) methods.push({ type: 'publickey', username, key: key as unknown as string })
+    return key
+  }
+  if (config.privateKeyFile) {
+    const key = await offer(config.privateKeyFile)
+    if (!key || key instanceof Error)
+      throw unauthenticated('The private key for the artifact store cannot be read with the passphrase given', key)
+  }
+  for (const file of target.identityFiles ?? []) await offer(file)
+  if (target.agentSocket) methods.push({ type: 'agent', username, agent: target.agentSocket })
+  if (!target.identityFiles && config.homeFolder) for (const file of USUAL_KEYS) await offer(join(config.homeFolder, file))
+  return methods
+}

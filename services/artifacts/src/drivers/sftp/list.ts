@@ -1,0 +1,53 @@
+import { posix } from 'node:path'
+import type { Entry } from '../../driver.ts'
+import { byCodePoint, TEMPORARY_PREFIX } from '../../keys.ts'
+import { isMissing, LostSession, STATUS, statusOf } from './errors.ts'
+import type { Child, Session } from './session.ts'
+
+const LINKS_AT_ONCE = 64
+
+/** An upload that wrote nothing for so long has lost its process. */
+const STALE_UPLOAD_MS = 24 * 60 * 60 * 1000
+
+/** Children of a folder; links count as what they lead to. Names in progress are left out, and removed once they are stale. */
+export async function listFolder(session: Session, folder: string): Promise<Entry[]> {
+  const entries: Entry[] = []
+  const links: Child[] = []
+  for (const child of await childrenOf(session, folder)) {
+    if (child.filename.startsWith(TEMPORARY_PREFIX)) await removeStale(session, folder, child)
+    else if (child.attrs.isSymbolicLink()) links.push(child)
+    else entries.push(entryOf(child.filename, child.attrs))
+  }
+  for (let i = 0; i < links.length; i += LINKS_AT_ONCE) {
+    const names = links.slice(i, i + LINKS_AT_ONCE).map(({ filename }) => filename)
+    const found = await Promise.all(names.map(name => session.find(posix.join(folder, name))))
+    for (const [at, stats] of found.entries()) if (stats) entries.push(entryOf(names[at] ?? '', stats))
+  }
+  return entries.sort((a, b) => byCodePoint(a.name, b.name))
+}
+
+/** Nothing for a file or a missing folder. */
+export async function childrenOf(session: Session, folder: string): Promise<Child[]> {
+  try {
+    return await session.readdir(folder)
+  } catch (error) {
+    if (isMissing(error)) return []
+    if (statusOf(error) === STATUS.failure && !(await session.find(folder))?.isDirectory()) return []
+    throw error
+  }
+}
+
+function entryOf(name: string, stats: { isDirectory(): boolean; size: number }): Entry {
+  const isDir = stats.isDirectory()
+  return { name, isDir, sizeBytes: isDir ? 0 : stats.size }
+}
+
+async function removeStale(session: Session, folder: string, { filename, attrs }: Child): Promise<void> {
+  if (attrs.isDirectory() || Date.now() - attrs.mtime * 1000 <= STALE_UPLOAD_MS) return
+  try {
+    await session.unlink(posix.join(folder, filename))
+  } catch (error) {
+    // Finished, or somebody else's to remove: a listing doesn't fail for it.
+    if (error instanceof LostSession) throw error
+  }
+}

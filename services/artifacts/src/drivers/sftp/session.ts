@@ -1,0 +1,161 @@
+import type { Client, SFTPWrapper, Stats } from 'ssh2'
+import { connectionError, isMissing, LostSession, statusOf, tooSlow, unreachable } from './errors.ts'
+
+const WATCH_INTERVAL_MS = 1_000
+
+type Answer<T> = (error: Error | null | undefined, value?: T) => void
+
+export interface Child {
+  filename: string
+  attrs: Stats
+}
+
+/** Space on the file system of a path. */
+export interface Space {
+  freeBytes: number
+  /** Undefined where the file system has no limit. */
+  freeFiles: number | undefined
+}
+
+/**
+ * One connection with its SFTP channel, which any number of calls may share: the server answers them one after another. A server that
+ * leaves a call without an answer for `timeoutMs` loses the connection, and every call on it fails with LostSession.
+ */
+export class Session {
+  readonly #client: Client
+  readonly #sftp: SFTPWrapper
+  readonly #unanswered = new Set<(error: LostSession) => void>()
+  readonly #watch: NodeJS.Timeout
+  #lost: LostSession | undefined
+  #quietSinceMs = 0
+  /** Called once when the connection is gone. */
+  onLost: () => void = () => undefined
+
+  constructor(client: Client, sftp: SFTPWrapper, timeoutMs: number) {
+    this.#client = client
+    this.#sftp = sftp
+    client.on('error', (error: unknown) => this.#lose(new LostSession(connectionError(error))))
+    client.on('close', () => this.#lose(new LostSession(unreachable())))
+    sftp.on('error', (error: unknown) => this.#lose(new LostSession(connectionError(error))))
+    sftp.on('close', () => this.#lose(new LostSession(unreachable())))
+    this.#watch = setInterval(() => {
+      if (this.#unanswered.size > 0 && performance.now() - this.#quietSinceMs > timeoutMs) this.#lose(new LostSession(tooSlow()))
+    }, WATCH_INTERVAL_MS).unref()
+  }
+
+  get isLost(): boolean {
+    return this.#lost !== undefined
+  }
+
+  /** Ends the connection without an answer to what is still under way. */
+  close(): void {
+    this.#lose(new LostSession(unreachable()))
+  }
+
+  open = (path: string, flags: 'r' | 'w') => this.#call<Buffer>(done => this.#sftp.open(path, flags, done))
+  closeFile = (handle: Buffer) => this.#call<void>(done => this.#sftp.close(handle, done))
+  stat = (path: string) => this.#call<Stats>(done => this.#sftp.stat(path, done))
+  lstat = (path: string) => this.#call<Stats>(done => this.#sftp.lstat(path, done))
+  fstat = (handle: Buffer) => this.#call<Stats>(done => this.#sftp.fstat(handle, done))
+  realpath = (path: string) => this.#call<string>(done => this.#sftp.realpath(path, done))
+  mkdir = (path: string) => this.#call<void>(done => this.#sftp.mkdir(path, done))
+  rmdir = (path: string) => this.#call<void>(done => this.#sftp.rmdir(path, done))
+  unlink = (path: string) => this.#call<void>(done => this.#sftp.unlink(path, done))
+  rename = (from: string, to: string) => this.#call<void>(done => this.#sftp.rename(from, to, done))
+  /** What is in a folder, in no order; of a link it tells about the link itself. */
+  readdir = (path: string) =>
+    // Declared as bare attributes, which have no isDirectory().
+    this.#call<Child[]>(done => this.#sftp.readdir(path, (error, children) => done(error, children as unknown as Child[])))
+  write = (handle: Buffer, bytes: Buffer, position: number) =>
+    this.#call<void>(done => this.#sftp.write(handle, bytes, 0, bytes.length, position, error => done(error)))
+
+  /** Up to `length` bytes, fewer when the server answers with fewer, none at the end of the file. */
+  read(handle: Buffer, position: number, length: number): Promise<Buffer> {
+    return this.#call<Buffer>(done =>
+      this.#sftp.read(handle, Buffer.allocUnsafeSlow(length), 0, length, position, (error, count, bytes) =>
+        done(error, bytes?.subarray(0, count)),
+      ),
+    )
+  }
+
+  /** Renames over what is there, atomically. False where the server has no such request. */
+  replace(from: string, to: string): Promise<boolean> {
+    return this.#extended(done => this.#sftp.ext_openssh_rename(from, to, done))
+  }
+
+  /** Makes a file durable. False where the server has no such request. */
+  flush(handle: Buffer): Promise<boolean> {
+    return this.#extended(done => this.#sftp.ext_openssh_fsync(handle, done))
+  }
+
+  /** Undefined where the server doesn't tell. */
+  async space(path: string): Promise<Space | undefined> {
+    let space: Space | undefined
+    await this.#extended(done =>
+      this.#sftp.ext_openssh_statvfs(path, (error, info?: Record<string, number>) => {
+        const { f_bavail = 0, f_frsize = 1, f_files = 0, f_favail = 0 } = info ?? {}
+        space = { freeBytes: f_bavail * f_frsize, freeFiles: f_files > 0 ? f_favail : undefined }
+        done(error)
+      }),
+    )
+    return space
+  }
+
+  /** Like `stat`, but undefined for a path that leads nowhere. */
+  find = (path: string) => this.stat(path).catch(absent)
+
+  /** Like `find`, but for a link itself. */
+  findLink = (path: string) => this.lstat(path).catch(absent)
+
+  #call<T>(send: (done: Answer<T>) => void): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#lost) throw this.#lost
+      if (this.#unanswered.size === 0) this.#quietSinceMs = performance.now()
+      this.#unanswered.add(reject)
+      const answered = () => {
+        this.#quietSinceMs = performance.now()
+        this.#unanswered.delete(reject)
+      }
+      try {
+        send((error, value) => {
+          answered()
+          if (!error) return resolve(value as T)
+          // Without a status it is ssh2's own: the channel is gone.
+          if (statusOf(error) === undefined) this.#lose(new LostSession(connectionError(error)))
+          reject(this.#lost ?? error)
+        })
+      } catch (error) {
+        answered()
+        throw error
+      }
+    })
+  }
+
+  /** ssh2 refuses at once to send a request that the server didn't say it has. */
+  async #extended(send: (done: Answer<void>) => void): Promise<boolean> {
+    let known = true
+    await this.#call<void>(done => {
+      try {
+        send(done)
+      } catch {
+        known = false
+        done(undefined)
+      }
+    })
+    return known
+  }
+
+  #lose(lost: LostSession): void {
+    if (this.#lost) return
+    this.#lost = lost
+    clearInterval(this.#watch)
+    for (const reject of this.#unanswered) reject(lost)
+    this.#unanswered.clear()
+    this.#client.destroy()
+    this.onLost()
+  }
+}
+
+function absent(error: unknown): undefined {
+  if (!isMissing(error)) throw error
+}

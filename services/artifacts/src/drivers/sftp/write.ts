@@ -1,0 +1,199 @@
+import { randomUUID } from 'node:crypto'
+import { posix } from 'node:path'
+import { addAbortSignal, type Readable } from 'node:stream'
+import { cancelled, MlflowError } from '@millrace/kit/errors'
+import type { DriverWriteOptions } from '../../driver.ts'
+import { folderInTheWay } from '../../errors.ts'
+import { TEMPORARY_PREFIX } from '../../keys.ts'
+import { full, isMissing, LostSession, STATUS, statusOf } from './errors.ts'
+import { checkContained, makeFolder, removeEmpty } from './paths.ts'
+import { Pipeline } from './pipeline.ts'
+import type { SessionPool } from './pool.ts'
+import type { Session } from './session.ts'
+
+/** What every server takes in one request; larger ones gain nothing, since SSH cuts them up. */
+export const REQUEST_BYTES = 32 * 1024
+
+/** Enough for 1 Gbit/s at 8 ms, in 1 MiB for each transfer. */
+export const REQUESTS_AT_ONCE_MAX = 32
+
+const OPEN_ATTEMPTS_MAX = 4
+const REPLACE_ATTEMPTS_MAX = 64
+const CLEANUP_TIMEOUT_MS = 15_000
+
+/** Space that counts as none: what is left is the file system's own. */
+const FULL_BYTES_MAX = 64 * 1024
+
+export interface WriteTarget {
+  root: string
+  path: string
+  key: string
+}
+
+/** Writes `body` beside its target under a hidden name, makes it durable where the server can, and renames it. */
+export async function writeFile(pool: SessionPool, target: WriteTarget, body: Readable, options: DriverWriteOptions): Promise<void> {
+  const { signal } = options
+  const { root, path, key } = target
+  const folder = posix.dirname(path)
+  const temporary = posix.join(folder, TEMPORARY_PREFIX + randomUUID())
+  let opened = false
+  try {
+    const { value: handle, lease } = await pool.hold(signal, async session => {
+      await Promise.all([checkContained(session, root, folder), checkTarget(session, target)])
+      opened = true
+      return openTemporary(session, temporary, key)
+    })
+    try {
+      await sendBody(lease.session, handle, body, signal)
+      await lease.session.flush(handle)
+    } catch (error) {
+      await lease.session
+        .closeFile(handle)
+        .catch(() => undefined)
+        .finally(lease.release)
+      throw error
+    }
+    await lease.session.closeFile(handle).finally(lease.release)
+    signal?.throwIfAborted()
+    await putInPlace(pool, temporary, target)
+  } catch (error) {
+    throw opened ? await discard(pool, root, temporary, error) : error
+  }
+}
+
+/** Leaves nothing of an upload, as far as the server can be reached. Resolves to why it failed. */
+async function discard(pool: SessionPool, root: string, temporary: string, error: unknown): Promise<unknown> {
+  const folder = posix.dirname(temporary)
+  let failure = error
+  const clean = async (session: Session) => {
+    if (statusOf(error) === STATUS.failure && (await isFull(session, folder))) failure = full(error)
+    await session.unlink(temporary).catch((missing: unknown) => {
+      if (!isMissing(missing)) throw missing
+    })
+    await removeEmpty(session, root, folder)
+  }
+  await pool.run(AbortSignal.timeout(CLEANUP_TIMEOUT_MS), clean).catch(() => undefined)
+  return failure
+}
+
+/** Fails before the body is read when the target can't be replaced. */
+async function checkTarget(session: Session, { root, path, key }: WriteTarget): Promise<void> {
+  const found = await session.findLink(path)
+  if (found?.isDirectory()) throw folderInTheWay(key)
+  if (found?.isSymbolicLink()) await checkContained(session, root, path)
+}
+
+async function openTemporary(session: Session, temporary: string, key: string): Promise<Buffer> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await session.open(temporary, 'w')
+    } catch (error) {
+      if (!isMissing(error) || attempt === OPEN_ATTEMPTS_MAX) throw error
+      await makeFolder(session, posix.dirname(temporary), key)
+    }
+  }
+}
+
+async function sendBody(session: Session, handle: Buffer, body: Readable, signal?: AbortSignal): Promise<void> {
+  if (signal) addAbortSignal(signal, body)
+  const pipeline = new Pipeline(REQUESTS_AT_ONCE_MAX)
+  let position = 0
+  try {
+    for await (const bytes of requestsOf(body)) {
+      await pipeline.add(session.write(handle, bytes, position))
+      position += bytes.length
+    }
+  } catch (error) {
+    await pipeline.end().catch(() => undefined)
+    throw error
+  }
+  await pipeline.end()
+}
+
+/** Cuts a body into requests; small chunks of it go together. A yielded buffer is the taker's until the next one is asked for. */
+async function* requestsOf(body: Readable): AsyncGenerator<Buffer> {
+  const gathered = Buffer.allocUnsafe(REQUEST_BYTES)
+  let used = 0
+  for await (let chunk of failingAsCancelled(body)) {
+    while (chunk.length > 0) {
+      if (used === 0 && chunk.length >= REQUEST_BYTES) {
+        yield chunk.subarray(0, REQUEST_BYTES)
+        chunk = chunk.subarray(REQUEST_BYTES)
+        continue
+      }
+      const count = chunk.copy(gathered, used)
+      used += count
+      chunk = chunk.subarray(count)
+      if (used < REQUEST_BYTES) continue
+      yield gathered
+      used = 0
+    }
+  }
+  if (used > 0) yield gathered.subarray(0, used)
+}
+
+/** The client's broken connection looks like the store's, so it is told apart where it happens. */
+async function* failingAsCancelled(body: Readable): AsyncGenerator<Buffer> {
+  try {
+    yield* body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
+  } catch (error) {
+    throw error instanceof MlflowError ? error : cancelled('The upload was cut off', { cause: error })
+  }
+}
+
+/** Repeatable, since only this upload knows the name: when it is gone, an answer that was lost was a success. */
+async function putInPlace(pool: SessionPool, temporary: string, { path, key }: WriteTarget): Promise<void> {
+  let lost = false
+  await pool.run(undefined, async session => {
+    try {
+      if (!(await session.replace(temporary, path))) await replaceInSteps(session, temporary, path)
+    } catch (error) {
+      if (lost && isMissing(error)) return
+      if (error instanceof LostSession) lost = true
+      else if ((await session.findLink(path))?.isDirectory()) throw folderInTheWay(key, error)
+      throw error
+    }
+  })
+}
+
+/** For servers that can't rename over a file: the old one makes room, and comes back when that was for nothing. */
+async function replaceInSteps(session: Session, temporary: string, path: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const old = posix.join(posix.dirname(path), TEMPORARY_PREFIX + randomUUID())
+    const moved = await renameIfThere(session, path, old)
+    try {
+      await session.rename(temporary, path)
+      if (moved) await session.unlink(old)
+      return
+    } catch (error) {
+      if (moved) await putBack(session, old, path)
+      // Another writer was faster.
+      if (statusOf(error) !== STATUS.failure || attempt === REPLACE_ATTEMPTS_MAX) throw error
+    }
+  }
+}
+
+async function renameIfThere(session: Session, from: string, to: string): Promise<boolean> {
+  try {
+    await session.rename(from, to)
+    return true
+  } catch (error) {
+    if (!isMissing(error)) throw error
+    return false
+  }
+}
+
+async function putBack(session: Session, old: string, path: string): Promise<void> {
+  try {
+    await session.rename(old, path)
+  } catch (error) {
+    if (error instanceof LostSession || !(await session.findLink(path))) throw error
+    await session.unlink(old)
+  }
+}
+
+/** OpenSSH's server doesn't say why it can't write. */
+async function isFull(session: Session, folder: string): Promise<boolean> {
+  const space = await session.space(folder)
+  return space !== undefined && (space.freeBytes <= FULL_BYTES_MAX || space.freeFiles === 0)
+}
