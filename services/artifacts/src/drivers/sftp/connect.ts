@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MlflowError } from '@millrace/kit/errors'
-import { type AnyAuthMethod, Client, type ConnectConfig, type ServerHostKeyAlgorithm, type SFTPWrapper } from 'ssh2'
+import ssh2, { type AnyAuthMethod, type ConnectConfig, type ServerHostKeyAlgorithm, type SFTPWrapper } from 'ssh2'
 import type { SftpConfig } from './config.ts'
 import { authMethods, type KeyRing } from './credentials.ts'
 import { connectionError, refusedHostKey, tooSlow, unauthenticated, unreachable } from './errors.ts'
@@ -35,7 +35,7 @@ export async function connect(endpoint: Endpoint, config: SftpConfig, keys: KeyR
 function connectTo(target: Target, methods: AnyAuthMethod[], config: SftpConfig): Promise<Session> {
   const { hostname: host, port, user: username } = target
   const lines = linesOf(target.knownHosts, target.hostKeyName, port)
-  const client = new Client()
+  const client = new ssh2.Client()
   return new Promise<Session>((resolve, reject) => {
     const timeoutMs = Math.min(config.timeoutMs, CONNECT_TIMEOUT_MS)
     const timer = setTimeout(() => fail(tooSlow()), timeoutMs)

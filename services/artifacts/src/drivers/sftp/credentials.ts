@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type AnyAuthMethod, type ParsedKey, utils } from 'ssh2'
+import ssh2, { type AnyAuthMethod, type ParsedKey } from 'ssh2'
 import type { SftpConfig } from './config.ts'
 import { unauthenticated } from './errors.ts'
 import type { Target } from './target.ts'
@@ -29,7 +29,7 @@ export class KeyRing {
     }
     const known = this.#parsed.get(path)
     if (known?.text === text) return known.key
-    const parsed = utils.parseKey(text, this.#passphrase)
+    const parsed = ssh2.utils.parseKey(text, this.#passphrase)
     const key = Array.isArray(parsed) ? (parsed[0] as ParsedKey) : parsed
     this.#parsed.set(path, { text, key })
     return key

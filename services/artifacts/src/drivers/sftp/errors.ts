@@ -67,6 +67,8 @@ export function refusedHostKey(host: string, port: number, verdict: keyof typeof
 
 /** The status that the server answered a request with. */
 export function statusOf(error: unknown): number | undefined {
+  // An abort has numbers of its own.
+  if (error instanceof DOMException) return undefined
   return error instanceof Error && 'code' in error && typeof error.code === 'number' ? error.code : undefined
 }
 

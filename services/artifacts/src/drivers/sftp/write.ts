@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { posix } from 'node:path'
 import { addAbortSignal, type Readable } from 'node:stream'
-import { cancelled, MlflowError } from '@millrace/kit/errors'
+import { cancelled, internalError, MlflowError } from '@millrace/kit/errors'
 import type { DriverWriteOptions } from '../../driver.ts'
 import { folderInTheWay } from '../../errors.ts'
 import { TEMPORARY_PREFIX } from '../../keys.ts'
@@ -142,11 +142,12 @@ async function* failingAsCancelled(body: Readable): AsyncGenerator<Buffer> {
 }
 
 /** Repeatable, since only this upload knows the name: when it is gone, an answer that was lost was a success. */
-async function putInPlace(pool: SessionPool, temporary: string, { path, key }: WriteTarget): Promise<void> {
+async function putInPlace(pool: SessionPool, temporary: string, target: WriteTarget): Promise<void> {
+  const { path, key } = target
   let lost = false
   await pool.run(undefined, async session => {
     try {
-      if (!(await session.replace(temporary, path))) await replaceInSteps(session, temporary, path)
+      if (!(await session.replace(temporary, path))) await replaceInSteps(session, temporary, target)
     } catch (error) {
       if (lost && isMissing(error)) return
       if (error instanceof LostSession) lost = true
@@ -156,20 +157,33 @@ async function putInPlace(pool: SessionPool, temporary: string, { path, key }: W
   })
 }
 
-/** For servers that can't rename over a file: the old one makes room, and comes back when that was for nothing. */
-async function replaceInSteps(session: Session, temporary: string, path: string): Promise<void> {
-  for (let attempt = 1; ; attempt++) {
-    const old = posix.join(posix.dirname(path), TEMPORARY_PREFIX + randomUUID())
-    const moved = await renameIfThere(session, path, old)
-    try {
-      await session.rename(temporary, path)
-      if (moved) await session.unlink(old)
-      return
-    } catch (error) {
-      if (moved) await putBack(session, old, path)
-      // Another writer was faster.
-      if (statusOf(error) !== STATUS.failure || attempt === REPLACE_ATTEMPTS_MAX) throw error
+/** For servers that can't rename over a file: what is there makes room, and comes back when that was for nothing. */
+async function replaceInSteps(session: Session, temporary: string, { path, key }: WriteTarget): Promise<void> {
+  const old: string[] = []
+  try {
+    for (let attempt = 1; !(await renameIfFree(session, temporary, path)); attempt++) {
+      if (attempt === REPLACE_ATTEMPTS_MAX) throw internalError(`Other writers of artifact '${key}' were always faster`)
+      if ((await session.findLink(path))?.isDirectory()) throw folderInTheWay(key)
+      const aside = posix.join(posix.dirname(path), TEMPORARY_PREFIX + randomUUID())
+      if (await renameIfThere(session, path, aside)) old.push(aside)
     }
+  } catch (error) {
+    const last = old.at(-1)
+    if (last && (await renameIfFree(session, last, path))) old.pop()
+    throw error
+  } finally {
+    for (const aside of old) await session.unlink(aside)
+  }
+}
+
+async function renameIfFree(session: Session, from: string, to: string): Promise<boolean> {
+  try {
+    await session.rename(from, to)
+    return true
+  } catch (error) {
+    const status = statusOf(error)
+    if (status !== STATUS.failure && status !== STATUS.alreadyExists) throw error
+    return false
   }
 }
 
@@ -180,15 +194,6 @@ async function renameIfThere(session: Session, from: string, to: string): Promis
   } catch (error) {
     if (!isMissing(error)) throw error
     return false
-  }
-}
-
-async function putBack(session: Session, old: string, path: string): Promise<void> {
-  try {
-    await session.rename(old, path)
-  } catch (error) {
-    if (error instanceof LostSession || !(await session.findLink(path))) throw error
-    await session.unlink(old)
   }
 }
 
