@@ -52,7 +52,10 @@ describe('stores by URI', () => {
   })
 
   test.each([
-    ['gs://bucket/x', /^Could not find a registered artifact repository for: gs:\/\/bucket\/x\. Currently registered schemes are: \[/],
+    [
+      'rados://bucket/x',
+      /^Could not find a registered artifact repository for: rados:\/\/bucket\/x\. Currently registered schemes are: \[/,
+    ],
     ['constructor:/x', /^Could not find a registered artifact repository/],
     ['relative/path', /is not an absolute path$/],
     ['file:relative', /is not an absolute path$/],
