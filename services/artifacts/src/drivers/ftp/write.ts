@@ -19,16 +19,21 @@ const CLEAN_UP_TIMEOUT_MS = 30_000
 export async function writePath(pool: FtpPool, path: string, key: string, body: Readable, signal?: AbortSignal): Promise<void> {
   const temporary = posix.join(posix.dirname(path), TEMPORARY_PREFIX + randomUUID())
   const made: string[] = []
-  const lease = await pool.lease(signal)
-  const { client } = lease
+  let lease = await pool.lease(signal)
   let grace: NodeJS.Timeout | undefined
   const stop = () => {
-    grace = setTimeout(() => client.close(), ABORT_GRACE_MS)
+    grace = setTimeout(() => lease.client.close(), ABORT_GRACE_MS)
   }
   signal?.addEventListener('abort', stop, { once: true })
   try {
-    const source = new Source(body, client.ftp.timeout, signal)
-    await send(client, source, temporary, key, made)
+    const source = new Source(body, lease.client.ftp.timeout, signal)
+    for (let attempt = 1; !(await send(lease.client, source, temporary, key, made)); attempt++) {
+      if (attempt === ATTEMPTS_MAX) throw internalError(`Other writers took the folder of artifact '${key}' away`)
+      if (!lease.client.closed) continue
+      lease.release()
+      lease = await pool.lease(signal, { isNew: true })
+    }
+    const { client } = lease
     if (source.failure) throw cancelled(`The transfer of artifact '${key}' was cut off`, { cause: source.failure })
     const arrived = await sizeOf(client, temporary)
     if (arrived !== source.bytes)
@@ -38,7 +43,7 @@ export async function writePath(pool: FtpPool, path: string, key: string, body: 
       throw isAbsent(error) && (await enter(client, path)) ? folderInTheWay(key, error) : error
     })
   } catch (error) {
-    await cleanUp(client, pool, temporary, made)
+    await cleanUp(lease.client, pool, temporary, made)
     throw signal?.aborted ? cancelled(`The transfer of artifact '${key}' was cut off`, { cause: error }) : error
   } finally {
     clearTimeout(grace)
@@ -47,16 +52,20 @@ export async function writePath(pool: FtpPool, path: string, key: string, body: 
   }
 }
 
-/** Makes the folder when the server refuses the upload; again when another writer that failed took the folder away with it. */
-async function send(client: Client, source: Source, temporary: string, key: string, made: string[]): Promise<void> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      await client.uploadFrom(source, temporary)
-      return
-    } catch (error) {
-      if (!isAbsent(error) || attempt === ATTEMPTS_MAX || source.destroyed) throw error
-      await makeFolder(client, posix.dirname(temporary), key, made)
-    }
+/**
+ * Makes the folder first, instead of when the server refuses the upload: with TLS it may answer that twice, once more for the data
+ * connection that was not used. False when another writer that failed has taken the folder away with it.
+ */
+async function send(client: Client, source: Source, temporary: string, key: string, made: string[]): Promise<boolean> {
+  const folder = posix.dirname(temporary)
+  if (!(await enter(client, folder))) await makeFolder(client, folder, key, made)
+  try {
+    await client.uploadFrom(source, temporary)
+    return true
+  } catch (error) {
+    if (client.ftp.hasTLS) client.close()
+    if (!isAbsent(error) || source.destroyed) throw error
+    return false
   }
 }
 
