@@ -11,6 +11,8 @@ export class Source extends Transform {
   bytes = 0
   readonly #body: Readable
   readonly #timeoutMs: number
+  #isPiped = false
+  #end: (() => void) | undefined
 
   constructor(body: Readable, timeoutMs: number, signal?: AbortSignal) {
     super()
@@ -25,19 +27,36 @@ export class Source extends Transform {
     body.pipe(this)
   }
 
-  /**
-   * Waits for the server to prove itself before anything is sent. The library begins earlier, when an empty body could even end the
-   * connection in the middle of its handshake.
-   */
+  /** Waits for the server to prove itself before anything is sent, which the library doesn't. */
   override pipe<T extends NodeJS.WritableStream>(destination: T, options?: { end?: boolean }): T {
-    if (!(destination instanceof TLSSocket) || !isConnecting(destination)) return super.pipe(destination, options)
+    const begin = () => {
+      super.pipe(destination, options)
+      this.#isPiped = true
+      this.#end?.()
+    }
+    if (!(destination instanceof TLSSocket)) {
+      begin()
+      return destination
+    }
+    // Node calls it connected before its last part of the handshake is sent. An end would overtake that; a write, even of nothing, doesn't.
+    const flush = () => destination.write(Buffer.alloc(0), failed => failed ?? begin())
+    if (!isConnecting(destination)) {
+      flush()
+      return destination
+    }
     const late = setTimeout(() => destination.destroy(new Error('Timeout (TLS handshake)')), this.#timeoutMs)
     destination.once('close', () => clearTimeout(late))
     destination.once('secureConnect', () => {
       clearTimeout(late)
-      super.pipe(destination, options)
+      flush()
     })
     return destination
+  }
+
+  /** An empty body that had ended before would let the library end the connection at once, in the middle of its handshake. */
+  override _flush(done: () => void): void {
+    if (this.#isPiped) done()
+    else this.#end = done
   }
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: (error: null, chunk: Buffer) => void): void {
