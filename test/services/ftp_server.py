@@ -4,7 +4,7 @@ import sys
 
 from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.handlers import TLS_FTPHandler
-from pyftpdlib.servers import ThreadedFTPServer
+from pyftpdlib.servers import FTPServer
 
 port, folder, user, password, certificate = sys.argv[1:]
 authorizer = DummyAuthorizer()
@@ -19,4 +19,5 @@ class Handler(TLS_FTPHandler):
 
 
 Handler.authorizer = authorizer
-ThreadedFTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
+# One thread: those of a threaded server share a working directory, and change it.
+FTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
