@@ -56,6 +56,17 @@ test('a variable that cannot be used is named', async () => {
   expect(code).toBe(EXIT_USAGE)
 })
 
+test('the help names every store that can be the artifacts destination', async () => {
+  const destination = ['server', '--artifacts-destination', 'nope://x']
+  const { stderr } = await millrace(destination, { cwd: folder.path })
+  const { stdout } = await millrace(['server', '--help'], { cwd: folder.path })
+  const known = stderr.slice(stderr.indexOf('Allowed:')).matchAll(/([a-z][a-z\d-]*):\/\//g)
+  const names = [...new Set([...known].map(([, scheme]) => scheme ?? ''))]
+  expect(names).toContain('sftp')
+  const [, help = ''] = /--artifacts-destination <uri>(.*?)\(default/s.exec(stdout) ?? []
+  expect(names.filter(name => !new RegExp(`\\b${name}\\b`).test(help))).toEqual([])
+})
+
 test('a start that fails says why in a line and exits 1', async () => {
   await writeFile(join(folder.path, 'text.db'), 'not a database, and long enough not to be taken for an empty one')
   const database = await millrace(['server', '--port', '0', '--backend-store-uri', 'sqlite:///text.db'], { cwd: folder.path })
