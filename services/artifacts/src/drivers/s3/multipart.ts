@@ -1,14 +1,9 @@
 import { createHash } from 'node:crypto'
-import {
-  AbortMultipartUploadCommand,
-  CompleteMultipartUploadCommand,
-  CreateMultipartUploadCommand,
-  HeadObjectCommand,
-  UploadPartCommand,
-} from '@aws-sdk/client-s3'
+import { AbortMultipartUploadCommand, CompleteMultipartUploadCommand, HeadObjectCommand, UploadPartCommand } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { guessType } from '@millrace/kit/media-types'
 import type { Multipart, PartTarget, SentPart } from '../../driver.ts'
+import { beginUpload } from './begin.ts'
 import { failureOf, isMissing, s3Error } from './errors.ts'
 import { sdkArgs } from './extra-args.ts'
 import { objectParams, type S3Location } from './location.ts'
@@ -25,17 +20,12 @@ export class S3Multipart implements Multipart {
   }
 
   async start(key: string, partCount: number, signal?: AbortSignal): Promise<{ uploadId: string; parts: PartTarget[] }> {
-    const { client, signer, config } = this.#location
+    const { signer, config } = this.#location
     const target = objectParams(this.#location, key)
     const { type, encoding } = guessType(key)
     try {
-      const command = new CreateMultipartUploadCommand({
-        ...target,
-        ContentType: type,
-        ContentEncoding: encoding,
-        ...sdkArgs(config.uploadExtraArgs),
-      })
-      const { UploadId = '' } = await client.send(command, { abortSignal: signal })
+      const about = { ...target, ContentType: type, ContentEncoding: encoding, ...sdkArgs(config.uploadExtraArgs) }
+      const UploadId = await beginUpload(this.#location, about, signal)
       const parts: PartTarget[] = []
       for (let partNumber = 1; partNumber <= partCount; partNumber++) {
         const part = new UploadPartCommand({ ...target, UploadId, PartNumber: partNumber })

@@ -1,14 +1,9 @@
 import { addAbortSignal, type Readable } from 'node:stream'
-import {
-  type CompletedPart,
-  CompleteMultipartUploadCommand,
-  CreateMultipartUploadCommand,
-  PutObjectCommand,
-  UploadPartCommand,
-} from '@aws-sdk/client-s3'
+import { type CompletedPart, CompleteMultipartUploadCommand, PutObjectCommand, UploadPartCommand } from '@aws-sdk/client-s3'
 import { cancelled, MlflowError } from '@millrace/kit/errors'
 import type { DriverWriteOptions } from '../../driver.ts'
 import { abandon } from './abandon.ts'
+import { beginUpload } from './begin.ts'
 import { partArgs, sdkArgs } from './extra-args.ts'
 import { objectParams, type S3Location } from './location.ts'
 
@@ -51,7 +46,7 @@ async function sendAll(
     await location.client.send(new PutObjectCommand({ ...about, Body: first.value?.bytes ?? Buffer.alloc(0) }), { abortSignal: signal })
     return
   }
-  const { UploadId } = await location.client.send(new CreateMultipartUploadCommand(about), { abortSignal: signal })
+  const UploadId = await beginUpload(location, about, signal)
   const target = { ...objectParams(location, key), ...partArgs(location.config.uploadExtraArgs), UploadId }
   try {
     const sent = await sendParts(location, target, first.value, parts, signal)
