@@ -95,27 +95,30 @@ async function* assembled(
   for await (const slice of parsed<RunInfoRecord>(runs)) {
     for (const info of slice) found.set(info[0], [info, [[], [], [], []], [[], []], [[], []]])
   }
+  const places = ids.map(([id]) => found.get(id))
   for (const [i, texts] of columns.entries()) {
     for await (const slice of parsed<PageColumns>(texts)) {
-      for (const [runIds, ...values] of slice) fill(found, (i + 1) as 1 | 2 | 3, runIds, values)
+      for (const [rows, ...values] of slice) fill(places, (i + 1) as 1 | 2 | 3, rows, values)
     }
   }
-  const records = ids.map(([id]) => found.get(id)).filter(record => record !== undefined)
+  const records = places.filter(record => record !== undefined)
   for (let at = 0; at < records.length; at += SLICE_ROWS_MAX) {
     if (at > 0) await pause()
     yield records.slice(at, at + SLICE_ROWS_MAX)
   }
 }
 
-function fill(found: ReadonlyMap<string, RunRecord>, member: 1 | 2 | 3, runIds: readonly string[], values: readonly unknown[][]): void {
-  let last = ''
-  let target: (unknown[] | null)[] | undefined
-  for (const [row, runId] of runIds.entries()) {
-    if (runId !== last) {
-      last = runId
-      target = found.get(runId)?.[member]
+/** Hands the values of one text out to their runs; a run's rows lie together more often than not. */
+function fill(runs: readonly (RunRecord | undefined)[], member: 1 | 2 | 3, places: readonly number[], values: readonly unknown[][]): void {
+  for (let from = 0, to = 0; from < places.length; from = to) {
+    const place = places[from] ?? 0
+    while (places[to] === place) to++
+    const target: (unknown[] | null)[] | undefined = runs[place - 1]?.[member]
+    if (!target) continue
+    for (const [column, list] of values.entries()) {
+      const part = list.slice(from, to)
+      target[column] = target[column]?.length ? [...target[column], ...part] : part
     }
-    if (target) for (const [column, list] of values.entries()) target[column]?.push(list[row])
   }
 }
 

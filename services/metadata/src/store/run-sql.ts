@@ -23,7 +23,7 @@ export type MetricColumns = [
   steps: JsonInteger[] | null,
 ]
 /** Values of many runs, column by column. */
-export type PageColumns = [runIds: string[], ...columns: unknown[][]]
+export type PageColumns = [places: number[], ...columns: unknown[][]]
 export type TextColumns = [keys: string[] | null, values: (string | null)[] | null]
 export type TextRecord = [key: string, value: string | null]
 
@@ -53,7 +53,7 @@ export interface RunStatements {
   whole: string
   /** The others take the ids of a page, a JSON list. */
   runs: string
-  /** Where `runs` answers without them: metrics, params and tags of the page, with the run's id as the first column. */
+  /** Where `runs` answers without them: metrics, params and tags of the page, with the run's place in it as the first column. */
   columns: readonly string[]
   datasetInputs: string
   modelEdges: string
