@@ -38,8 +38,8 @@ export function createEndpoint(rpc: DescMethodUnary, transport: Transport): Endp
   }
 }
 
-/** Reads the request, calls the RPC and returns the answer's JSON. @throws anything; the caller turns it into an error body. */
-export async function callEndpoint(endpoint: Endpoint, req: IncomingMessage, path: PathParams, query: string): Promise<string> {
+/** Reads the request, calls the RPC and returns the answer's JSON in chunks. @throws anything; the caller turns it into an error body. */
+export async function callEndpoint(endpoint: Endpoint, req: IncomingMessage, path: PathParams, query: string): Promise<Buffer[]> {
   const { rpc } = endpoint
   const fromQuery = req.method === 'GET' && query !== '' && /[^&]/.test(query)
   if (!fromQuery) checkContentType(req)
@@ -85,9 +85,18 @@ function setPathParam(desc: DescMessage, message: Record<string, unknown>, name:
   if (field) message[field.localName] = value
 }
 
-/** Writes the answer of a call in one piece; ASCII as latin1, which Node copies instead of transcoding. @param headers flat list. */
-export function writeAnswer(res: ServerResponse, json: string, headers: readonly string[]): void {
-  const length = Buffer.byteLength(json)
+/** Node sends a string in one piece with its headers. */
+const STRING_BYTES_MAX = 8 * 1024
+
+/** Writes the answer of a call. @param headers flat list. */
+export function writeAnswer(res: ServerResponse, json: readonly Buffer[], headers: readonly string[]): void {
+  const length = json.reduce((sum, chunk) => sum + chunk.length, 0)
   res.writeHead(200, ['Content-Type', 'application/json', 'Content-Length', String(length), ...headers])
-  res.end(json, length === json.length ? 'latin1' : 'utf8')
+  const [only] = json
+  if (only && length <= STRING_BYTES_MAX) {
+    res.end(only.toString('latin1'), 'latin1')
+    return
+  }
+  for (const chunk of json) res.write(chunk)
+  res.end()
 }

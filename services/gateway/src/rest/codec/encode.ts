@@ -1,7 +1,9 @@
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf'
+import { JsonBytes } from './json-bytes.ts'
 import { enumNames } from './names.ts'
 
-export type Encoder = (message: object) => string
+/** The message's JSON in UTF-8, in one chunk or more. */
+export type Encoder = (message: object) => Buffer[]
 
 export interface EncodeOptions {
   /** As Python's json module writes a dict: the bare tokens NaN, Infinity and -Infinity instead of strings, and empty lists too. */
@@ -14,83 +16,85 @@ export interface EncodeOptions {
  */
 export function encoderOf(desc: DescMessage, options: EncodeOptions = {}): Encoder {
   const link = linkOf(desc, options.plain ?? false)
-  return message => link.append('', message)
+  let out: JsonBytes | undefined
+  return message => {
+    out ??= new JsonBytes()
+    try {
+      link.write(out, message)
+      return out.take()
+    } finally {
+      out.reset()
+    }
+  }
 }
 
 type Link = (value: unknown) => string
 
-/** Appends a message to the text so far: a result that grows in one place is joined once, at the end. */
-type Append = (text: string, message: object) => string
+type Write = (out: JsonBytes, message: object) => void
 
-const appenders = [new Map<DescMessage, { append: Append }>(), new Map<DescMessage, { append: Append }>()] as const
+const writers = [new Map<DescMessage, { write: Write }>(), new Map<DescMessage, { write: Write }>()] as const
 
-function linkOf(desc: DescMessage, plain: boolean): { append: Append } {
-  const cache = appenders[plain ? 1 : 0]
+function linkOf(desc: DescMessage, plain: boolean): { write: Write } {
+  const cache = writers[plain ? 1 : 0]
   const known = cache.get(desc)
   if (known) return known
-  const link: { append: Append } = { append: text => text }
+  const link: { write: Write } = { write: () => {} }
   cache.set(desc, link)
-  link.append = compile(desc, plain)
+  link.write = compile(desc, plain)
   return link
 }
 
-function compile(desc: DescMessage, plain: boolean): Append {
-  const links: unknown[] = [text, plain ? bareFloat : float]
+function compile(desc: DescMessage, plain: boolean): Write {
+  const links: unknown[] = [plain ? bareFloat : float]
   const link: Link = value => `l${links.push(value) - 1}`
   const fields = [...desc.fields].sort((a, b) => a.number - b.number)
-  const body = `return (s, m) => {
-    s += '{'
+  const body = `return (o, m) => {
+    o.raw('{')
     let first = true, v
     ${fields.map(field => write(field, link, plain)).join('\n')}
-    return s + '}'
+    o.raw('}')
   }`
   const names = links.map((_, i) => `l${i}`)
-  return new Function(...names, body)(...links) as Append
+  return new Function(...names, body)(...links) as Write
 }
 
-/** Source that appends one field to `s`; `first` says that no comma is needed. */
+/** Source that writes one field to `o`; `first` says that no comma is needed. */
 function write(field: DescField, link: Link, plain: boolean): string {
   const name = (open = '') => {
     const text = `${JSON.stringify(field.name)}:${open}`
-    return `s += first ? ${JSON.stringify(text)} : ${JSON.stringify(`,${text}`)}; first = false`
+    return `o.raw(first ? ${JSON.stringify(text)} : ${JSON.stringify(`,${text}`)}); first = false`
   }
   const append = (v: string) => one(field, v, link, plain)
   const get = `v = m.${field.localName}`
   switch (field.fieldKind) {
     case 'list':
-      return `${get}; if (${plain} || v.length > 0) { ${name('[')}; for (let i = 0; i < v.length; i++) { if (i > 0) s += ','; ${append('v[i]')} } s += ']' }`
+      return `${get}; if (${plain} || v.length > 0) { ${name('[')}; for (let i = 0; i < v.length; i++) { if (i > 0) o.raw(','); ${append('v[i]')} } o.raw(']') }`
     case 'map':
-      return `${get}; { let n = 0; for (const k in v) { if (n++ === 0) { ${name('{')} } else s += ','; s += l0(k) + ':'; ${append('v[k]')} } if (n > 0) s += '}' }`
+      return `${get}; { let n = 0; for (const k in v) { if (n++ === 0) { ${name('{')} } else o.raw(','); o.text(k); o.raw(':'); ${append('v[k]')} } if (n > 0) o.raw('}') }`
     default:
       return `${get}; if (v !== undefined) { ${name()}; ${append('v')} }`
   }
 }
 
 function one(field: DescField, v: string, link: Link, plain: boolean): string {
-  if (field.message) return `s = ${link(linkOf(field.message, plain))}.append(s, ${v})`
-  if (field.enum) return `s += ${link(enumWriter(field.enum))}(${v})`
+  if (field.message) return `${link(linkOf(field.message, plain))}.write(o, ${v})`
+  if (field.enum) return `o.raw(${link(enumWriter(field.enum))}(${v}))`
   switch (field.scalar) {
     case ScalarType.STRING:
-      return `s += l0(${v})`
+      return `o.text(${v})`
     case ScalarType.BYTES:
-      return `s += ${link((value: Uint8Array) => `"${Buffer.from(value).toString('base64')}"`)}(${v})`
+      return `o.text(${link((value: Uint8Array) => Buffer.from(value).toString('base64'))}(${v}))`
     case ScalarType.DOUBLE:
     case ScalarType.FLOAT:
-      return `s += l1(${v})`
+      return `o.raw(l0(${v}))`
     default:
-      return `s += ${v}`
+      return `o.raw(String(${v}))`
   }
 }
 
 function enumWriter(desc: DescEnum): (value: number) => string {
   const quoted = Object.fromEntries(Object.entries(enumNames(desc)).map(([number, name]) => [number, JSON.stringify(name)]))
   return value => quoted[value] ?? String(value)
-}
-
-const UNSAFE = /["\\\p{Cc}\p{Cs}]/u
-
-function text(value: string): string {
-  return UNSAFE.test(value) ? JSON.stringify(value) : `"${value}"`
 }
 
 function float(value: number): string {
