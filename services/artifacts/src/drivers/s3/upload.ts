@@ -115,6 +115,7 @@ async function sendParts(location: S3Location, target: Target, first: Part, rest
   const abortSignal = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal
   const sent: CompletedPart[] = []
   const inFlight = new Set<Promise<void>>()
+  const failures: unknown[] = []
   const send = async (number: number, bytes: Buffer) => {
     const command = new UploadPartCommand({ ...target, PartNumber: number, Body: bytes })
     const { ETag } = await location.client.send(command, { abortSignal })
@@ -122,7 +123,10 @@ async function sendParts(location: S3Location, target: Target, first: Part, rest
   }
   const add = async (number: number, part: Part) => {
     const sending = send(number, part.bytes).finally(() => inFlight.delete(sending))
-    sending.catch(() => failed.abort())
+    sending.catch(error => {
+      failures.push(error)
+      failed.abort()
+    })
     inFlight.add(sending)
     if (inFlight.size >= PARTS_IN_FLIGHT_MAX) await Promise.race(inFlight)
   }
@@ -133,8 +137,10 @@ async function sendParts(location: S3Location, target: Target, first: Part, rest
     await Promise.all(inFlight)
     return sent
   } catch (error) {
+    // The first part that failed made those beside it fail.
+    const [reason = error] = failures
     failed.abort()
     await Promise.allSettled(inFlight)
-    throw error
+    throw reason
   }
 }
