@@ -46,7 +46,8 @@ export interface Driver {
   read(key: string, options?: ReadOptions): Promise<ReadResult>
   /**
    * Replaces the object. Durable when it returns; until then the old object, or none, is what others see. Takes the body
-   * as fast as the store does, in bounded memory. When the body fails or the signal aborts, nothing is left behind.
+   * as fast as the store does, in bounded memory. When the body fails or the signal aborts, nothing is left behind. When the
+   * store fails, the body is left as it is, with nobody reading it: a client that still sends can be answered.
    */
   write(key: string, body: Readable, options?: DriverWriteOptions): Promise<void>
   /** The most bytes that `write` collects of a body of that length before it passes them on; absent: none. */

@@ -1,10 +1,14 @@
+import { finished } from 'node:stream/promises'
 import { MlflowError } from '@millrace/kit/errors'
 import { describe, expect, test } from 'vitest'
-import { bodyOf } from './bodies.ts'
+import { bodyOf, generated } from './bodies.ts'
 import type { Call } from './harness.ts'
 import type { Suite } from './suite.ts'
 
 const SECRETS = /secret|password|AKIA|\bat \S+\.[jt]s:|node_modules/i
+
+/** More than any driver holds of a body. */
+const REFUSED_BYTES = 48 * 1024 * 1024
 
 export function failureCases({ harness }: Suite): void {
   describe('failures', () => {
@@ -27,6 +31,20 @@ export function failureCases({ harness }: Suite): void {
           )
           expect(codes, `${call} with ${name}: ${error}`).toContain(error instanceof MlflowError ? error.errorCode : undefined)
           expect(String(error)).not.toMatch(SECRETS)
+        }
+      }
+    })
+
+    test('a body that the store refuses can be read to its end by others', { timeout: 60_000 }, async () => {
+      for (const { name, open, codes, calls = ['write'] } of harness().failing) {
+        if (!calls.includes('write')) continue
+        const driver = await open()
+        for (const length of [REFUSED_BYTES, undefined]) {
+          const body = generated(REFUSED_BYTES)
+          const error: unknown = await driver.write('x', body, { length }).catch(reason => reason)
+          expect(codes, `${length} bytes with ${name}: ${error}`).toContain(error instanceof MlflowError ? error.errorCode : undefined)
+          body.resume()
+          await finished(body)
         }
       }
     })

@@ -100,7 +100,6 @@ async function failureOf(answer: IncomingMessage, body: BlobCall['body']): Promi
   if (body && !Buffer.isBuffer(body)) {
     answer.once('error', () => undefined)
     answer.destroy()
-    body.stream.destroy()
   } else await textOfAnswer(answer).catch(() => '')
   const code = headers['x-ms-error-code']
   return new AzureFailure(statusCode, typeof code === 'string' ? code : '')

@@ -1,7 +1,6 @@
 import { type ClientRequest, Agent as HttpAgent, type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http'
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
-import type { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
+import { finished, type Readable } from 'node:stream'
 import { cancelled, MlflowError } from '@millrace/kit/errors'
 import { SILENT_STORE } from './errors.ts'
 
@@ -60,16 +59,11 @@ export class Connection implements Disposable {
     return new Promise((resolve, reject) => {
       const call = secure ? requestHttps({ ...options, ca: this.#ca }) : requestHttp(options)
       limitTime(call, this.#timeoutMs)
+      // First of all, so that the body is let go of before anybody hears of the outcome.
+      if (streamed) sendBody(streamed, call, reject)
       call.once('error', reject)
       call.once('response', resolve)
-      if (!streamed) {
-        call.end(body)
-        return
-      }
-      pipeline(() => checked(streamed), call).catch(error => {
-        reject(error)
-        streamed.stream.destroy()
-      })
+      if (!streamed) call.end(body)
     })
   }
 
@@ -98,15 +92,45 @@ export async function* failingAsCancelled(body: Readable): AsyncGenerator<Buffer
   }
 }
 
-/** Breaks off when the body isn't as long as announced, so that the store never takes less for the whole. */
-async function* checked({ stream, length }: StreamedBody): AsyncGenerator<Buffer> {
+/**
+ * Sends a body as fast as the store takes it, and fails when it isn't as long as announced, so that the store never takes less for the
+ * whole. When the store ends the call, the body is left open for whoever it came from.
+ */
+function sendBody({ stream, length }: StreamedBody, call: ClientRequest, fail: (error: unknown) => void): void {
   let sent = 0
-  for await (const chunk of failingAsCancelled(stream)) {
-    sent += chunk.length
-    if (sent > length) break
-    yield chunk
+  let last: Buffer | undefined
+  let isHeld = true
+  const breakOff = (error: unknown) => {
+    letGo()
+    fail(error)
+    call.destroy()
   }
-  if (sent !== length) throw cancelled(`The upload has ${sent > length ? 'more' : 'fewer'} bytes than the ${length} that were announced`)
+  const checkLength = () => {
+    if (sent === length) call.end(last)
+    else breakOff(cancelled(`The upload has ${sent > length ? 'more' : 'fewer'} bytes than the ${length} that were announced`))
+  }
+  const take = (chunk: Buffer) => {
+    sent += chunk.length
+    if (sent > length) return checkLength()
+    // The store takes the body for whole as soon as it has the last byte.
+    if (sent === length) last ??= chunk
+    else if (!call.write(chunk)) stream.pause()
+  }
+  const forget = finished(stream, { writable: false }, error => {
+    if (error) breakOff(error instanceof MlflowError ? error : cancelled('The upload was cut off', { cause: error }))
+    else checkLength()
+  })
+  const onDrain = () => stream.resume()
+  const letGo = () => {
+    if (!isHeld) return
+    isHeld = false
+    forget()
+    call.off('drain', onDrain)
+    stream.off('data', take).pause()
+  }
+  for (const event of ['response', 'error', 'close']) call.once(event, letGo)
+  call.on('drain', onDrain)
+  stream.on('data', take)
 }
 
 /** A small answer as text. */

@@ -42,12 +42,28 @@ export async function upload(
   }
   if (length !== undefined && length > HELD_SIZE_BYTES_MAX && length <= PUT_SIZE_BYTES_MAX) return put({ stream: body, length })
   const blocks = blocksOf(body, number => blockSizeBytes(number, length))
-  const first = await blocks.next()
-  if (first.done || first.value.last) return put(first.value?.bytes ?? Buffer.alloc(0))
+  try {
+    const first = await blocks.next()
+    if (first.done || first.value.last) await put(first.value?.bytes ?? Buffer.alloc(0))
+    else await uploadBlocks(location, path, first.value, blocks, { signal, contentType, contentEncoding }, closing)
+  } finally {
+    // A body that is held for its next block could not be read to its end by whoever answers the request.
+    await blocks.return(undefined)
+  }
+}
+
+async function uploadBlocks(
+  location: AzureLocation,
+  path: string,
+  first: Block,
+  rest: AsyncIterable<Block>,
+  { signal, contentType, contentEncoding }: DriverWriteOptions,
+  closing: AbortSignal,
+): Promise<void> {
   const uploadId = randomBytes(16).toString('hex')
   let ids: string[] = []
   try {
-    ids = await sendBlocks(location, path, uploadId, first.value, blocks)
+    ids = await sendBlocks(location, path, uploadId, first, rest)
     await commitBlocks(location, path, ids, { contentType, contentEncoding }, signal)
   } catch (error) {
     // A commit that was sent twice, since its first answer got lost.

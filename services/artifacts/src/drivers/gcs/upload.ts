@@ -13,11 +13,25 @@ const RESUME = 308
  * object appears with the last. Holds the chunk that is on its way, so that it can be sent again, and the next.
  */
 export async function upload(location: GcsLocation, key: string, body: Readable, options: DriverWriteOptions): Promise<void> {
-  const { signal, contentType = DEFAULT_TYPE } = options
+  const { signal } = options
   if (signal) addAbortSignal(signal, body)
+  const chunks = chunksOf(body, location.config.uploadChunkBytes)
+  try {
+    await sendAll(location, key, chunks, options)
+  } finally {
+    // A body that is held for its next chunk could not be read to its end by whoever answers the request.
+    await chunks.return(undefined)
+  }
+}
+
+async function sendAll(
+  location: GcsLocation,
+  key: string,
+  chunks: AsyncGenerator<Chunk, undefined>,
+  { signal, contentType = DEFAULT_TYPE }: DriverWriteOptions,
+): Promise<void> {
   const name = objectName(location, key)
   const path = `/upload${objectPath(location)}`
-  const chunks = chunksOf(body, location.config.uploadChunkBytes)
   const first = await chunks.next()
   if (first.done || first.value.last) {
     await location.client.send({

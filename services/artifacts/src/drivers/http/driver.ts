@@ -7,7 +7,7 @@ import type { Driver, DriverWriteOptions, Entry, Multipart, Presign, ReadOptions
 import { fileInTheWay, folderInTheWay, isDirectory, noSuchArtifact, rangeNotSatisfiable } from '../../errors.ts'
 import { byCodePoint } from '../../keys.ts'
 import type { HttpClient } from './client.ts'
-import { HttpFailure, httpError } from './errors.ts'
+import { HttpFailure, httpError, wentAway } from './errors.ts'
 import { artifactPath, type HttpLocation, isAddressable, ownName, requestPath, writablePath } from './location.ts'
 import { HttpMultipart } from './multipart.ts'
 import { HttpPresign } from './presign.ts'
@@ -108,6 +108,7 @@ export class HttpDriver implements Driver {
         await this.#client.stream(this.#location, call, body, length)
       }
     } catch (error) {
+      if (wentAway(error)) throw await this.#refusalBehind(key, error, signal)
       throw error instanceof HttpFailure && error.status === 500 ? await this.#refusal(key, error) : httpError(error, key)
     }
   }
@@ -152,6 +153,17 @@ export class HttpDriver implements Driver {
     if (!found) throw noSuchArtifact(key)
     if (found.isDir) throw isDirectory(key)
     return found.sizeBytes
+  }
+
+  /** A server that refuses a body which is still coming cuts the connection, and its answer may be lost; another call gets it. */
+  async #refusalBehind(key: string, lost: unknown, signal?: AbortSignal): Promise<Error> {
+    try {
+      const path = requestPath(this.#location, 'artifacts', '')
+      ;(await this.#client.send(this.#location, { method: 'GET', path, signal })).destroy()
+      return httpError(lost, key)
+    } catch (error) {
+      return httpError(error instanceof HttpFailure ? error : lost, key)
+    }
   }
 
   /** MLflow's server fails without a reason when something is in the way of an upload. */
