@@ -39,7 +39,7 @@ async function readPage(db: AnyDatabase, { ids, pageSize, follow }: PageJob, row
   const found = await db.all<{ id: string; sort_key: string | null }>(ids)
   const page = found.slice(0, pageSize)
   const parameters = [JSON.stringify(page.map(row => row.id))]
-  const parts = page.length === 0 ? follow.map(() => []) : await Promise.all(follow.map(sql => rows({ sql, parameters })))
+  const parts = page.length === 0 ? follow.map(() => []) : await Promise.all(follow.map(statement => rows({ ...statement, parameters })))
   return { ids: page.map(row => [row.id, row.sort_key] as const), more: found.length > pageSize, parts }
 }
 

@@ -11,7 +11,7 @@ import {
   type WholeRunRecord,
 } from './run-sql.ts'
 import { type RunSearch, searchRunsSql } from './search-runs.ts'
-import { type PageRead, parsed, SLICE_ROWS_MAX } from './slices.ts'
+import { type PageJob, type PageRead, parsed, SLICE_ROWS_MAX } from './slices.ts'
 
 /** A run with its edges. */
 export interface RunAggregate {
@@ -35,10 +35,13 @@ const NONE: readonly never[] = []
 export class RunReader {
   readonly #reads: Reads
   readonly #sql: RunStatements
+  readonly #follow: PageJob['follow']
 
   constructor(reads: Reads) {
     this.#reads = reads
     this.#sql = runStatements(reads.dialect)
+    const { runs, datasetInputs, modelEdges, columns } = this.#sql
+    this.#follow = [runs, datasetInputs, modelEdges, ...columns].map((sql, i) => ({ sql, name: `millrace_run_page_${i}` }))
   }
 
   /** A run in any lifecycle stage. */
@@ -55,7 +58,7 @@ export class RunReader {
     const page = await this.#reads.page({
       ids: this.#reads.compile(searchRunsSql({ ...search, limit: pageSize + 1 }, this.#reads.dialect)),
       pageSize,
-      follow: [this.#sql.runs, this.#sql.datasetInputs, this.#sql.modelEdges, ...this.#sql.columns],
+      follow: this.#follow,
     })
     return { slices: () => aggregates(page), more: page.more, last: page.ids.at(-1) }
   }

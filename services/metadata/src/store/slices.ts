@@ -11,7 +11,7 @@ export interface PageJob {
   ids: Statement
   /** Rows of `ids` that are the page; one more shows that another page follows. */
   pageSize: number
-  follow: readonly string[]
+  follow: readonly Pick<Query, 'sql' | 'name'>[]
 }
 
 /** Rows as JSON arrays of at most `SLICE_ROWS_MAX` rows each, so that nobody has to parse a big answer in one go. */

@@ -36,7 +36,7 @@ export class SqliteStatements {
       const found = this.all(ids) as [string, string | null][]
       const page = found.slice(0, pageSize)
       const parameters = [JSON.stringify(page.map(row => row[0]))]
-      const parts = page.length === 0 ? follow.map(() => []) : follow.map(sql => this.rows({ sql, parameters }))
+      const parts = page.length === 0 ? follow.map(() => []) : follow.map(({ sql }) => this.rows({ sql, parameters }))
       return { ids: page, more: found.length > pageSize, parts }
     } finally {
       this.#database.exec('COMMIT')
