@@ -39,7 +39,9 @@ async function readPage(db: AnyDatabase, { ids, pageSize, follow }: PageJob, row
   const found = await db.all<{ id: string; sort_key: string | null }>(ids)
   const page = found.slice(0, pageSize)
   const parameters = [JSON.stringify(page.map(row => row.id))]
-  const parts = page.length === 0 ? follow.map(() => []) : await Promise.all(follow.map(statement => rows({ ...statement, parameters })))
+  const parts: Slices[] = follow.map(() => [])
+  // One after the other: side by side they would take a page's time from everybody who writes.
+  if (page.length > 0) for (const [i, statement] of follow.entries()) parts[i] = await rows({ ...statement, parameters })
   return { ids: page.map(row => [row.id, row.sort_key] as const), more: found.length > pageSize, parts }
 }
 
