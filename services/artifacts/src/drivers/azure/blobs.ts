@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { child, type Element, parseXml, textOf } from '../xml.ts'
 import type { BlobClient } from './client.ts'
-import { child, type Element, parseXml, textOf } from './xml.ts'
 
 /** A container of an account. */
 export interface AzureLocation {

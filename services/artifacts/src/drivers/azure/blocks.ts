@@ -1,6 +1,6 @@
+import { child, parseXml } from '../xml.ts'
 import { type AzureLocation, DISCARDED } from './blobs.ts'
 import { isMissing, statusOf } from './errors.ts'
-import { child, parseXml } from './xml.ts'
 
 /*
  * An upload in several parts stages blocks at the place of its blob: they are not to be seen, leave the blob of before alone, and become the

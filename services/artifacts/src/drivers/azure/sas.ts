@@ -1,6 +1,6 @@
+import { parseXml, textOf } from '../xml.ts'
 import { type AzureAccount, hmac } from './account.ts'
 import { API_VERSION, type BlobClient, blobUrl, encode } from './client.ts'
-import { parseXml, textOf } from './xml.ts'
 
 export interface SasGrant {
   /** `container/blob`, not encoded. */

@@ -1,4 +1,4 @@
-/** An element of the Blob service's answers, which have no mixed content, comments, CDATA or namespaces. */
+/** An element of a document without mixed content; a name keeps its prefix. */
 export interface Element {
   name: string
   attributes: string
@@ -6,17 +6,18 @@ export interface Element {
   text: string
 }
 
-const TOKEN = /<(\/?)([A-Za-z_][\w.-]*)([^<>]*?)(\/?)>([^<]*)/g
+const TOKEN = /<(\/?)([A-Za-z_][\w.:-]*)([^<>]*?)(\/?)>([^<]*)/g
+const COMMENT = /<!--.*?-->/gs
 const NAMED: Record<string, string> = { lt: '<', gt: '>', amp: '&', quot: '"', apos: "'" }
 
 /** The root element of a document. @throws when its elements aren't closed in order. */
 export function parseXml(document: string): Element {
   const root: Element = { name: '', attributes: '', children: [], text: '' }
   const open = [root]
-  for (const [, closing, name = '', attributes = '', empty, text = ''] of document.matchAll(TOKEN)) {
+  for (const [, closing, name = '', attributes = '', empty, text = ''] of document.replace(COMMENT, '').matchAll(TOKEN)) {
     const current = open.at(-1) ?? root
     if (closing) {
-      if (current.name !== name || open.length === 1) throw new Error(`the store's XML closes ${name} out of order`)
+      if (current.name !== name || open.length === 1) throw new Error(`the XML closes ${name} out of order`)
       open.pop()
       continue
     }
@@ -25,7 +26,7 @@ export function parseXml(document: string): Element {
     if (!empty) open.push(element)
   }
   const [first] = root.children
-  if (open.length > 1 || !first) throw new Error("the store's XML is incomplete")
+  if (open.length > 1 || !first) throw new Error('the XML is incomplete')
   return first
 }
 
