@@ -3,6 +3,7 @@ import { checkBoolean, checkInteger, checkList, type Env, type Flags, type Raw, 
 import { parseAzureUri } from './drivers/azure/location.ts'
 import { parseFtpUri } from './drivers/ftp/location.ts'
 import { parseGsUri } from './drivers/gcs/location.ts'
+import { parseHdfsUri } from './drivers/hdfs/location.ts'
 import { parseHttpUri } from './drivers/http/location.ts'
 import { localPath } from './drivers/local/scheme.ts'
 import { parseB2Uri, parseR2Uri } from './drivers/s3/hosting.ts'
@@ -80,6 +81,10 @@ const DESTINATIONS: Record<string, { check: (uri: string) => unknown; form: stri
   gs: { check: parseGsUri, form: 'gs://bucket/path' },
   ftp: { check: parseFtpUri, form: 'ftp://user:password@host:port/path' },
   sftp: { check: parseSftpUri, form: 'sftp://user:password@host:port/path' },
+  hdfs: { check: parseHdfsUri, form: 'hdfs://host:port/path' },
+  viewfs: { check: parseHdfsUri, form: 'viewfs://name/path' },
+  webhdfs: { check: parseHdfsUri, form: 'webhdfs://host:port/path' },
+  swebhdfs: { check: parseHdfsUri, form: 'swebhdfs://host:port/path' },
   http: { check: parseHttpUri, form: 'http://host:port/api/2.0/mlflow-artifacts/artifacts/path' },
   https: { check: parseHttpUri, form: 'https://host/api/2.0/mlflow-artifacts/artifacts/path' },
   'mlflow-artifacts': { check: parseHttpUri, form: 'mlflow-artifacts://host:port/path' },

@@ -7,6 +7,8 @@ const HOST_ADDRESSED: Record<string, { family: string; ports: readonly number[] 
   sftp: { family: 'sftp', ports: [22] },
   hdfs: { family: 'hdfs', ports: [] },
   viewfs: { family: 'hdfs', ports: [] },
+  webhdfs: { family: 'webhdfs', ports: [9870] },
+  swebhdfs: { family: 'swebhdfs', ports: [9871] },
   http: { family: 'http', ports: [80] },
   https: { family: 'http', ports: [443] },
   'mlflow-artifacts': { family: 'http', ports: [80, 443] },

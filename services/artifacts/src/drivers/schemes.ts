@@ -6,6 +6,8 @@ import { checkFtpConfig, type FtpConfig, readFtpConfig } from './ftp/config.ts'
 import { openFtpScheme } from './ftp/scheme.ts'
 import { checkGcsConfig, type GcsConfig, readGcsConfig } from './gcs/config.ts'
 import { openGcsScheme } from './gcs/scheme.ts'
+import { checkHdfsConfig, type HdfsConfig, readHdfsConfig } from './hdfs/config.ts'
+import { openHdfsScheme } from './hdfs/scheme.ts'
 import { checkHttpConfig, type HttpConfig, readHttpConfig } from './http/config.ts'
 import { openHttpScheme } from './http/scheme.ts'
 import { openLocalScheme } from './local/scheme.ts'
@@ -21,6 +23,7 @@ export interface StoreSettings {
   gcs: GcsConfig
   ftp: FtpConfig
   sftp: SftpConfig
+  hdfs: HdfsConfig
   http: HttpConfig
 }
 
@@ -33,6 +36,7 @@ export function readStoreSettings(env: Env) {
     gcs: readGcsConfig(env),
     ftp: readFtpConfig(env),
     sftp: readSftpConfig(env),
+    hdfs: readHdfsConfig(env),
     http: readHttpConfig(env),
   }
 }
@@ -44,6 +48,7 @@ export function checkStoreSettings(raw: RawStoreSettings): StoreSettings {
     gcs: checkGcsConfig(raw.gcs),
     ftp: checkFtpConfig(raw.ftp),
     sftp: checkSftpConfig(raw.sftp),
+    hdfs: checkHdfsConfig(raw.hdfs),
     http: checkHttpConfig(raw.http),
   }
 }
@@ -63,9 +68,28 @@ export function openSchemes(settings: StoreSettings): Schemes {
   const gs = stack.use(openGcsScheme(settings.gcs))
   const ftp = stack.use(openFtpScheme(settings.ftp))
   const sftp = stack.use(openSftpScheme(settings.sftp))
+  const hdfs = stack.use(openHdfsScheme(settings.hdfs))
   const http = stack.use(openHttpScheme(settings.http))
   return {
-    byName: { '': local, file: local, s3, r2, b2, wasbs: azure, abfss: azure, gs, ftp, sftp, http, https: http, 'mlflow-artifacts': http },
+    byName: {
+      '': local,
+      file: local,
+      s3,
+      r2,
+      b2,
+      wasbs: azure,
+      abfss: azure,
+      gs,
+      ftp,
+      sftp,
+      hdfs,
+      viewfs: hdfs,
+      webhdfs: hdfs,
+      swebhdfs: hdfs,
+      http,
+      https: http,
+      'mlflow-artifacts': http,
+    },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
 }

@@ -1,0 +1,121 @@
+import { randomUUID } from 'node:crypto'
+import type { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { internalError } from '@millrace/kit/errors'
+import { folderInTheWay } from '../../errors.ts'
+import { TEMPORARY_PREFIX } from '../../keys.ts'
+import { isAbsent, isUnreachable, RemoteFailure, SilentStore } from './errors.ts'
+import type { Files } from './files.ts'
+import { joinPath, parentOf } from './location.ts'
+import { BODY_HEADERS, sendBody } from './send-body.ts'
+
+const REPLACE_ATTEMPTS_MAX = 64
+const RENAME_ATTEMPTS_MAX = 3
+const REASON_TIMEOUT_MS = 10_000
+const CLEAN_UP_TIMEOUT_MS = 30_000
+/** A data node may make a file after its connection has gone: it is looked for again. */
+const CLEAN_UP_DELAYS_MS = [0, 250, 1_000]
+
+export interface WriteTarget {
+  /** Folder that a clean-up never removes. */
+  root: string
+  path: string
+  key: string
+  signal?: AbortSignal
+}
+
+/** Writes `body` beside its target under a hidden name, and renames it, which replaces the file that was there at once. */
+export async function writeFile(files: Files, body: Readable, target: WriteTarget): Promise<void> {
+  const { path, key, signal } = target
+  const { nodes } = files
+  const temporary = joinPath(parentOf(path), TEMPORARY_PREFIX + randomUUID())
+  if ((await files.find(path, signal))?.type === 'DIRECTORY') throw folderInTheWay(key)
+  let begun = false
+  try {
+    const call = { method: 'PUT', op: 'CREATE', path: temporary, query: { overwrite: false }, signal } as const
+    const answer = await nodes.throughDataNode(call, to => {
+      begun = true
+      return sendBody(nodes.wire, to, body, signal)
+    })
+    await nodes.wire.textOf(answer)
+    signal?.throwIfAborted()
+    await putInPlace(files, temporary, target)
+  } catch (error) {
+    const reason = begun && isUnreachable(error) && !signal?.aborted ? await askReason(files, temporary, error) : error
+    if (begun) await discard(files, temporary, target)
+    throw reason
+  }
+}
+
+/** A data node that refuses a body closes the connection over it, and what it had to say is lost: a byte gets an answer. */
+async function askReason({ nodes }: Files, temporary: string, error: unknown): Promise<unknown> {
+  const signal = AbortSignal.timeout(REASON_TIMEOUT_MS)
+  const call = { method: 'PUT', op: 'CREATE', path: temporary, query: { overwrite: true }, signal } as const
+  try {
+    await nodes.throughDataNode(call, async ({ url, headers }) => {
+      const exchange = { method: 'PUT', headers: { ...headers, ...BODY_HEADERS }, signal } as const
+      await nodes.wire.check(await nodes.wire.send(url, exchange, Buffer.from('x')))
+    })
+    return error
+  } catch (reason) {
+    return reason instanceof RemoteFailure ? reason : error
+  }
+}
+
+/** Repeatable, since only this upload knows the name: when it is gone, an answer that was lost was a success. */
+async function putInPlace(files: Files, temporary: string, target: WriteTarget): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      if (!(await files.rename(temporary, target.path))) await replaceInSteps(files, temporary, target)
+      return
+    } catch (error) {
+      if (isAbsent(error) && attempt > 1) return
+      if (attempt === RENAME_ATTEMPTS_MAX || !(isUnreachable(error) || error instanceof SilentStore)) throw error
+    }
+  }
+}
+
+/** For gateways, which don't rename over a file: what is there makes room, and comes back when that was for nothing. */
+async function replaceInSteps(files: Files, temporary: string, { path, key }: WriteTarget): Promise<void> {
+  const old: string[] = []
+  try {
+    for (let attempt = 1; !(await files.rename(temporary, path)); attempt++) {
+      if (attempt === REPLACE_ATTEMPTS_MAX) throw internalError(`Other writers of artifact '${key}' were always faster`)
+      if ((await files.find(path))?.type === 'DIRECTORY') throw folderInTheWay(key)
+      const aside = joinPath(parentOf(path), TEMPORARY_PREFIX + randomUUID())
+      if (await renameIfThere(files, path, aside)) old.push(aside)
+    }
+  } catch (error) {
+    const last = old.at(-1)
+    if (last && (await files.rename(last, path).catch(() => false))) old.pop()
+    throw error
+  } finally {
+    for (const aside of old) await files.remove(aside, { recursive: false })
+  }
+}
+
+async function renameIfThere(files: Files, from: string, to: string): Promise<boolean> {
+  try {
+    return await files.rename(from, to)
+  } catch (error) {
+    if (!isAbsent(error)) throw error
+    return false
+  }
+}
+
+/** Leaves nothing of an upload, as far as the store can be reached: neither its file nor folders that were made for it. */
+async function discard(files: Files, temporary: string, { root, path }: WriteTarget): Promise<void> {
+  const signal = AbortSignal.timeout(CLEAN_UP_TIMEOUT_MS)
+  try {
+    for (const delay of CLEAN_UP_DELAYS_MS) {
+      await sleep(delay)
+      if (await files.remove(temporary, { recursive: false, signal })) break
+    }
+    for (let folder = parentOf(path); folder !== root && folder.startsWith(root); folder = parentOf(folder)) {
+      if (!(await files.remove(folder, { recursive: false, signal }))) return
+    }
+  } catch (error) {
+    // What can't be removed stays hidden; a folder with something in it stays.
+    if (!(error instanceof RemoteFailure)) return
+  }
+}
