@@ -25,6 +25,26 @@ onEachDatabase('metric history', create => {
     expect(await world.history('nope', 'm')).toEqual([])
   })
 
+  test('thousands of points of several runs in order', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const { metrics, runs } = world
+    const ids = [(await world.newRun()).runId, (await world.newRun()).runId]
+    const steps = Array.from({ length: 1_700 }, (_, i) => (i * 611) % 1_700)
+    for (const runId of ids) {
+      for (const part of [steps.slice(0, 900), steps.slice(900)]) {
+        const points = part.map(step => ({ key: 'm', value: step / 7, timestamp: BigInt(step >> 4), step: BigInt(step) }))
+        await runs.logBatch({ runId, metrics: points })
+      }
+    }
+    const ordered = steps.toSorted((a, b) => a - b)
+    for (const runId of ids) {
+      expect(await world.history(runId, 'm')).toEqual(ordered.map(step => [BigInt(step), BigInt(step >> 4), step / 7]))
+    }
+    const bulk = await metrics.getMetricHistoryBulk({ runId: ids, metricKey: 'm' })
+    expect(bulk.metrics.map(m => [m.runId, m.step])).toEqual(ids.sort().flatMap(id => ordered.map(step => [id, BigInt(step)])))
+  })
+
   test('in pages, in bulk and sampled', async () => {
     await using database = await create()
     await using world = await openWorld(database.url)

@@ -9,9 +9,8 @@ import type {
   MetricWithRunId,
 } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
 import { createPageToken, parsePageToken } from '../search/page-token.ts'
-import { MetricHistory, type PointRecord } from '../store/metric-history.ts'
+import { MetricHistory, type Points } from '../store/metric-history.ts'
 import type { ReadContext } from '../store/reads.ts'
-import { parsed, type Slices } from '../store/slices.ts'
 
 type Methods = 'getMetricHistory' | 'getMetricHistoryBulk' | 'getMetricHistoryBulkInterval'
 
@@ -30,16 +29,15 @@ export function metricHistory({ reads }: ReadContext): Pick<ServiceImpl<typeof M
       const { offset } = parsePageToken(request.pageToken)
       const limit = maxResults === undefined ? undefined : maxResults + 1
       const metrics: Metric[] = []
-      for await (const slice of parsed<PointRecord>(
-        await history.ofRun({ runId: request.runId || request.runUuid || '', key, offset, limit }),
-      )) {
-        for (const [, value, timestamp, step, isNan] of slice) {
+      const found = history.ofRun({ runId: request.runId || request.runUuid || '', key, offset, limit })
+      for await (const [values, timestamps, steps] of found) {
+        for (const [i, value] of values.entries()) {
           metrics.push({
             $typeName: 'millrace.tracking.v1.Metric',
             key,
-            value: isNan ? Number.NaN : value,
-            timestamp: BigInt(timestamp),
-            step: BigInt(step),
+            value: value ?? Number.NaN,
+            timestamp: BigInt(timestamps[i] ?? 0),
+            step: BigInt(steps[i] ?? 0),
           })
         }
       }
@@ -58,7 +56,7 @@ export function metricHistory({ reads }: ReadContext): Pick<ServiceImpl<typeof M
       }
       if (key === undefined) throw invalidParameter('GetMetricHistoryBulk request must specify a metric_key.')
       const limit = Math.min(maxResults ?? BULK_POINTS_MAX, BULK_POINTS_MAX)
-      const metrics = await points(await history.ofRuns(runIds, key, Math.max(0, limit)), key)
+      const metrics = await messages(history.ofRuns(runIds, key, Math.max(0, limit)), key)
       return { $typeName: 'millrace.tracking.v1.GetMetricHistoryBulkResponse' as const, metrics }
     },
 
@@ -72,7 +70,7 @@ export function metricHistory({ reads }: ReadContext): Pick<ServiceImpl<typeof M
       if (maxResults < 1 || maxResults > INTERVAL_POINTS_MAX) {
         throw invalidParameter(`max_results must be between 1 and ${INTERVAL_POINTS_MAX}.`)
       }
-      const metrics = await points(await history.sampled(runIds, key, maxResults, stepsOf(request)), key)
+      const metrics = await messages(history.sampled(runIds, key, maxResults, stepsOf(request)), key)
       return { $typeName: 'millrace.tracking.v1.GetMetricHistoryBulkIntervalResponse' as const, metrics }
     },
   }
@@ -89,17 +87,17 @@ function stepsOf({ startStep, endStep }: GetMetricHistoryBulkIntervalRequest) {
   return { start: BigInt(startStep), end: BigInt(endStep) }
 }
 
-async function points(slices: Slices, key: string): Promise<MetricWithRunId[]> {
+async function messages(points: Points, key: string): Promise<MetricWithRunId[]> {
   const metrics: MetricWithRunId[] = []
-  for await (const slice of parsed<PointRecord>(slices)) {
-    for (const [runId, value, timestamp, step, isNan] of slice) {
+  for await (const [values, timestamps, steps, runIds] of points) {
+    for (const [i, value] of values.entries()) {
       metrics.push({
         $typeName: 'millrace.tracking.v1.MetricWithRunId',
         key,
-        value: isNan ? Number.NaN : value,
-        timestamp: BigInt(timestamp),
-        step: BigInt(step),
-        runId,
+        value: value ?? Number.NaN,
+        timestamp: BigInt(timestamps[i] ?? 0),
+        step: BigInt(steps[i] ?? 0),
+        runId: runIds?.[i],
       })
     }
   }

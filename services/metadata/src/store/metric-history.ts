@@ -2,10 +2,16 @@ import { sql } from 'kysely'
 import type { Reads } from './reads.ts'
 import type { JsonInteger } from './run-sql.ts'
 import type { Fragment, SearchDialect } from './search-dialect.ts'
-import type { Slices } from './slices.ts'
+import { parsed } from './slices.ts'
 
-/** One logged point. Integers that a double cannot hold exactly are texts. */
-export type PointRecord = [runId: string, value: number, timestamp: JsonInteger, step: JsonInteger, isNan: boolean | 0 | 1]
+/** Logged points, column by column; the value of NaN is null. Run ids are there where several runs were asked for. */
+export type PointColumns = [values: (number | null)[], timestamps: JsonInteger[], steps: JsonInteger[], runIds?: string[]]
+
+/** Points a part at a time; other work runs in between. */
+export type Points = AsyncIterable<PointColumns>
+
+/** A point as SQLite answers it. */
+type PointRecord = [value: number, timestamp: JsonInteger, step: JsonInteger, isNan: 0 | 1, runId: string]
 
 export interface HistoryRange {
   runId: string
@@ -23,7 +29,7 @@ export interface StepRange {
 
 const LIMIT_NONE = 2n ** 63n - 1n
 
-/** Reads the points logged for a metric: PointRecords, in slices. */
+/** Reads the points logged for a metric. */
 export class MetricHistory {
   readonly #reads: Reads
 
@@ -32,40 +38,53 @@ export class MetricHistory {
   }
 
   /** One run's points by timestamp, step and value. */
-  ofRun({ runId, key, offset, limit }: HistoryRange): Promise<Slices> {
+  ofRun({ runId, key, offset, limit }: HistoryRange): Points {
     const where = sql`m.run_uuid = ${runId} AND m.key = ${key}`
-    return this.#read(
-      sql`${this.#select()} WHERE ${where} ORDER BY m.timestamp, m.step, m.value LIMIT ${limit ?? LIMIT_NONE} OFFSET ${offset}`,
-    )
+    const order = sql`m.timestamp, m.step, m.value`
+    return this.#read(sql`${SELECT} WHERE ${where} ORDER BY ${order} LIMIT ${limit ?? LIMIT_NONE} OFFSET ${offset}`, false)
   }
 
   /** Points of several runs by run, timestamp, step and value. */
-  ofRuns(runIds: readonly string[], key: string, limit: number): Promise<Slices> {
+  ofRuns(runIds: readonly string[], key: string, limit: number): Points {
     const d = this.#reads.dialect
     const where = sql`${d.oneOf(sql`m.run_uuid`, runIds)} AND m.key = ${key}`
-    return this.#read(
-      sql`${this.#select()} WHERE ${where} ORDER BY ${d.textOrder(sql`m.run_uuid`)}, m.timestamp, m.step, m.value LIMIT ${limit}`,
-    )
+    const order = sql`${d.textOrder(sql`m.run_uuid`)}, m.timestamp, m.step, m.value`
+    return this.#read(sql`${SELECT} WHERE ${where} ORDER BY ${order} LIMIT ${limit}`)
   }
 
   /**
    * At most `count` points of each run in the order of `runIds`, spread evenly over its points by (step, timestamp, value): the first
    * of each of `count` equal parts, and always the last point. One statement samples all runs.
    */
-  sampled(runIds: readonly string[], key: string, count: number, steps?: StepRange): Promise<Slices> {
+  sampled(runIds: readonly string[], key: string, count: number, steps?: StepRange): Points {
     return this.#read(sampleSql(runIds, key, count, steps, this.#reads.dialect))
   }
 
-  #select(): Fragment {
-    return sql`SELECT ${sql.raw(pointText(this.#reads.dialect))} AS json FROM metrics m`
-  }
-
-  #read(fragment: Fragment): Promise<Slices> {
-    return this.#reads.rows(this.#reads.compile(fragment))
+  async *#read(points: Fragment, withRun = true): AsyncGenerator<PointColumns> {
+    const { dialect } = this.#reads
+    if (dialect.pointColumns) {
+      const texts = await this.#reads.rows(this.#reads.compile(dialect.pointColumns(points, withRun)))
+      for await (const slice of parsed<PointColumns>(texts)) yield* slice
+      return
+    }
+    const texts = await this.#reads.rows(
+      this.#reads.compile(sql`SELECT ${sql.raw(pointText(dialect, withRun))} AS json FROM (${points}) m`),
+    )
+    for await (const slice of parsed<PointRecord>(texts)) yield columnsOf(slice)
   }
 }
 
-const pointText = (d: SearchDialect) => d.point('m.run_uuid', 'm.value', ['m.timestamp', 'm.step'], 'm.is_nan')
+const SELECT = sql`SELECT m.run_uuid, m.value, m.timestamp, m.step, m.is_nan FROM metrics m`
+
+const pointText = (d: SearchDialect, withRun: boolean) =>
+  d.jsonArray('m.value', ...['m.timestamp', 'm.step'].map(d.jsonInteger), 'm.is_nan', ...(withRun ? ['m.run_uuid'] : []))
+
+const columnsOf = (points: readonly PointRecord[]): PointColumns => [
+  points.map(([value, , , isNan]) => (isNan ? null : value)),
+  points.map(([, timestamp]) => timestamp),
+  points.map(([, , step]) => step),
+  points.map(([, , , , runId]) => runId),
+]
 
 /** The last point stands in for the first of the last part where there are as many parts as points may be answered. */
 function sampleSql(runIds: readonly string[], key: string, count: number, steps: StepRange | undefined, d: SearchDialect): Fragment {
@@ -79,7 +98,7 @@ function sampleSql(runIds: readonly string[], key: string, count: number, steps:
     ), sampled AS (
       SELECT parted.*, ROW_NUMBER() OVER (PARTITION BY run_uuid, part ORDER BY place) AS nth FROM parted
     )
-    SELECT ${sql.raw(pointText(d))} AS json FROM sampled m
+    SELECT m.run_uuid, m.value, m.timestamp, m.step, m.is_nan FROM sampled m
     JOIN ${d.numberedIds(runIds)} ids ON ids.id = m.run_uuid
     WHERE (m.nth = 1 AND NOT (m.part = ${sql.lit(count)} AND m.place < m.points)) OR m.place = m.points
     ORDER BY ids.n, m.place`

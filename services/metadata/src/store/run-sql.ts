@@ -107,9 +107,12 @@ export function runStatements(d: SearchDialect): RunStatements {
   const ids = `${d.pageIds} ${d.join}`
   const { pageColumns } = d
   const columns = pageColumns && [
-    pageColumns(['t.key', value, d.jsonInteger('t.timestamp'), d.jsonInteger('t.step')], 'latest_metrics'),
-    pageColumns(['t.key', 't.value'], 'params'),
-    pageColumns(['t.key', 't.value'], 'tags'),
+    pageColumns(
+      [{ text: 't.key' }, { real: 't.value', isNan: 't.is_nan' }, { integer: 't.timestamp' }, { integer: 't.step' }],
+      'latest_metrics',
+    ),
+    pageColumns([{ text: 't.key' }, { text: 't.value' }], 'params'),
+    pageColumns([{ text: 't.key' }, { text: 't.value' }], 'tags'),
   ]
   return {
     whole: `SELECT ${d.jsonText(...whole)} AS json FROM runs r WHERE r.run_uuid = ${d.parameter}`,

@@ -2,6 +2,9 @@ import { type RawBuilder, sql } from 'kysely'
 
 export type Fragment = RawBuilder<unknown>
 
+/** A column of a table; a real one is null where `isNan` holds. */
+export type ColumnSource = { text: string } | { integer: string } | { real: string; isNan: string }
+
 /** What the databases write differently in reads. Text compares and sorts by code point on every one. */
 export interface SearchDialect {
   like(column: Fragment, pattern: string, caseSensitive: boolean): Fragment
@@ -23,15 +26,18 @@ export interface SearchDialect {
    * Where one pass over a table is cheaper than a look for each run: a statement that takes a page's ids and answers a row per some of its
    * runs, a JSON array of the columns' values; the first column is the run's place in the page, from 1.
    */
-  pageColumns?: (columns: readonly string[], table: string) => string
+  pageColumns?: (columns: readonly ColumnSource[], table: string) => string
+  /**
+   * Where one text for many points is cheaper than one for each: the ordered rows of `points` (`value`, `timestamp`, `step`, `is_nan` and
+   * with `withRun` also `run_uuid`) as rows of `json`, each the columns of some hundred points. The value of NaN is null; the run ids are last.
+   */
+  pointColumns?: (points: Fragment, withRun: boolean) => Fragment
   /** A JSON value made by another expression, as an element of an array. */
   json(value: string): string
   /** The first parameter. */
   parameter: string
   /** An integer as a JSON number, or as text where a double could not hold it. */
   jsonInteger(column: string): string
-  /** A JSON array as a result column: a text, finite numbers and integers. PostgreSQL's own functions for JSON cost twice as much. */
-  point(text: string, real: string, integers: readonly string[], bool: string): string
   /** Orders rows as they were inserted. */
   inserted(table: string): string
   /** JSON values as the text of one JSON array, a result column. */
@@ -62,7 +68,6 @@ export const SQLITE: SearchDialect = {
   json: value => `json(${value})`,
   parameter: '?',
   jsonInteger: column => `CASE WHEN ${column} BETWEEN ${-MAX_SAFE} AND ${MAX_SAFE} THEN ${column} ELSE CAST(${column} AS TEXT) END`,
-  point: (text, real, integers, bool) => SQLITE.jsonArray(text, real, ...integers.map(SQLITE.jsonInteger), bool),
   inserted: table => `${table}.rowid`,
   asText: json => json,
   jsonText: (...values) => `'[' || ${values.join(" || ',' || ")} || ']'`,
@@ -80,6 +85,19 @@ export const SQLITE_FILE: SearchDialect = {
   }),
 }
 
+const POINTS_IN_ROW = 500
+
+/** All values of a column as the text of a JSON array. PostgreSQL's own functions for JSON cost numbers twice as much. */
+function jsonText(column: ColumnSource): string {
+  if ('text' in column) return `json_agg(${column.text})::text`
+  if ('real' in column) return `'[' || string_agg(CASE WHEN ${column.isNan} THEN 'null' ELSE ${column.real}::text END, ',') || ']'`
+  const { integer } = column
+  const exact = `CASE WHEN ${integer} BETWEEN ${-MAX_SAFE} AND ${MAX_SAFE} THEN ${integer}::text ELSE '"' || ${integer} || '"' END`
+  return `'[' || string_agg(${exact}, ',') || ']'`
+}
+
+const jsonTexts = (columns: readonly ColumnSource[]) => `'[' || ${columns.map(jsonText).join(" || ',' || ")} || ']'`
+
 export const POSTGRESQL: SearchDialect = {
   like: (column, pattern, caseSensitive) =>
     caseSensitive ? sql`${column} LIKE ${pattern} ESCAPE ''` : sql`${column} ILIKE ${pattern} ESCAPE ''`,
@@ -94,18 +112,21 @@ export const POSTGRESQL: SearchDialect = {
   jsonColumns: (columns, from) => `(SELECT json_build_array(${columns.map(column => `json_agg(${column})`).join(', ')}) ${from})`,
   // The ids as an array, since the planner takes a function's rows for a hundred, and would read a table of some thousand rows as a whole.
   pageColumns: (columns, table) =>
-    `SELECT json_build_array(${['p.n', ...columns].map(column => `json_agg(${column})`).join(', ')})::text AS json ` +
+    `SELECT ${jsonTexts([{ integer: 'p.n' }, ...columns])} AS json ` +
     'FROM unnest(ARRAY(SELECT json_array_elements_text($1::json))) WITH ORDINALITY p (id, n) ' +
     `JOIN ${table} t ON t.run_uuid = p.id GROUP BY p.n / 64`,
   json: value => value,
   parameter: '$1',
   jsonInteger: column =>
     `CASE WHEN ${column} BETWEEN ${-MAX_SAFE} AND ${MAX_SAFE} THEN to_json(${column}) ELSE to_json(${column}::text) END`,
-  point: (text, real, integers, bool) => {
-    const written = integers.map(
-      column => `CASE WHEN ${column} BETWEEN ${-MAX_SAFE} AND ${MAX_SAFE} THEN ${column}::text ELSE '"' || ${column} || '"' END`,
-    )
-    return `'[' || ${[`to_json(${text})::text`, `${real}::text`, ...written, `${bool}::text`].join(" || ',' || ")} || ']'`
+  pointColumns: (points, withRun) => {
+    const columns: ColumnSource[] = [{ real: 'p.value', isNan: 'p.is_nan' }, { integer: 'p.timestamp' }, { integer: 'p.step' }]
+    if (withRun) columns.push({ text: 'p.run_uuid' })
+    // Sorted by the group, too: a sort by nothing else could change the order within it.
+    return sql`SELECT ${sql.raw(jsonTexts(columns))} AS json FROM (
+      SELECT n.*, n.place / ${sql.lit(POINTS_IN_ROW)} AS part FROM (SELECT m.*, ROW_NUMBER() OVER () - 1 AS place FROM (${points}) m) n
+      ORDER BY part, place
+    ) p GROUP BY part ORDER BY part`
   },
   inserted: table => `${table}.ctid`,
   asText: json => `(${json})::text`,
