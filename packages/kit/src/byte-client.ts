@@ -1,7 +1,7 @@
 import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http'
 import { finished, Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
-import type { ByteChannel, ByteRange, ReadResult } from './bytes.ts'
+import type { ByteChannel, ByteRange, ReadResult, UploadPart } from './bytes.ts'
 import { cancelled, internalError, MlflowError, temporarilyUnavailable, toMlflowError } from './errors.ts'
 
 const ATTEMPTS_MAX = 4
@@ -26,11 +26,11 @@ export interface ByteClient extends ByteChannel, Disposable {}
  */
 export function createByteClient(pickUrl: () => string, avoid: (url: string) => void = () => {}): ByteClient {
   const agent = new Agent({ keepAlive: true })
-  const open = async (uri: string, full: ReadonlySet<string>, options: RequestOptions): Promise<Opened> => {
+  const open = async (query: URLSearchParams, full: ReadonlySet<string>, options: RequestOptions): Promise<Opened> => {
     for (let attempt = 1; ; attempt++) {
       const base = pickOther(pickUrl, full) ?? pickUrl()
       try {
-        const url = new URL(`/bytes?uri=${encodeURIComponent(uri)}`, base)
+        const url = new URL(`/bytes?${query}`, base)
         return { sent: await connect(url, { agent, timeout: SILENCE_MS_MAX, ...options }), base }
       } catch (error) {
         if (attempt === ATTEMPTS_MAX || !wasNotSent(error)) throw failure(error)
@@ -43,7 +43,7 @@ export function createByteClient(pickUrl: () => string, avoid: (url: string) => 
       const full = new Set<string>()
       const headers = range ? { Range: rangeHeader(range) } : {}
       for (let attempt = 1; ; attempt++) {
-        const { sent, base } = await open(uri, full, { signal, headers })
+        const { sent, base } = await open(new URLSearchParams({ uri }), full, { signal, headers })
         try {
           sent.end()
           return readResult(await answer(sent))
@@ -54,7 +54,7 @@ export function createByteClient(pickUrl: () => string, avoid: (url: string) => 
         }
       }
     },
-    async write(uri, body, { length, contentType, signal } = {}) {
+    async write(uri, body, { length, contentType, part, signal } = {}) {
       const kept = length !== undefined && length <= REPLAY_BYTES_MAX ? await buffered(body) : undefined
       const headers = {
         ...(length === undefined ? {} : { 'Content-Length': length }),
@@ -64,7 +64,7 @@ export function createByteClient(pickUrl: () => string, avoid: (url: string) => 
       }
       const full = new Set<string>()
       for (let attempt = 1; ; attempt++) {
-        const { sent, base } = await open(uri, full, { method: 'PUT', signal, headers })
+        const { sent, base } = await open(new URLSearchParams({ uri, ...partQuery(part) }), full, { method: 'PUT', signal, headers })
         let isBegun = false
         sent.once('continue', () => {
           isBegun = true
@@ -72,7 +72,7 @@ export function createByteClient(pickUrl: () => string, avoid: (url: string) => 
         try {
           const response = await Promise.race([answer(sent), failing(kept ? Readable.from([kept]) : body, sent, kept === undefined)])
           response.resume()
-          return
+          return { etag: response.headers.etag }
         } catch (error) {
           sent.destroy()
           if (isBegun || attempt === ATTEMPTS_MAX || !(wentAway(error) || hadNoRoom(error))) throw error
@@ -200,6 +200,8 @@ function failure(error: unknown): MlflowError {
   }
   return toMlflowError(error)
 }
+
+const partQuery = (part: UploadPart | undefined) => part && { upload_id: part.uploadId, part_number: String(part.partNumber) }
 
 function rangeHeader({ start, end }: ByteRange): string {
   return start < 0 ? `bytes=${start}` : `bytes=${start}-${end ?? ''}`

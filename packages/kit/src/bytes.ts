@@ -18,11 +18,25 @@ export interface ReadResult {
   body: Readable
 }
 
+/** One of the parts of an upload that StartMultipart said are received here. */
+export interface UploadPart {
+  uploadId: string
+  /** From 1. */
+  partNumber: number
+}
+
 export interface WriteOptions {
   contentType?: string
+  /** The body is this part of an upload to the store at the URI, instead of the object. */
+  part?: UploadPart
   /** Bytes that `body` will deliver, when known. */
   length?: number
   signal?: AbortSignal
+}
+
+export interface WriteResult {
+  /** Of a part: what completes the upload names it by. */
+  etag?: string
 }
 
 /**
@@ -33,5 +47,5 @@ export interface ByteChannel {
   /** @throws a range beyond the end: MlflowError INVALID_PARAMETER_VALUE with errorClass RANGE_NOT_SATISFIABLE. */
   read(uri: string, options?: { range?: ByteRange; signal?: AbortSignal }): Promise<ReadResult>
   /** Nothing is visible at the URI until every byte is written; a body that fails or is aborted leaves nothing. */
-  write(uri: string, body: Readable, options?: WriteOptions): Promise<void>
+  write(uri: string, body: Readable, options?: WriteOptions): Promise<WriteResult>
 }

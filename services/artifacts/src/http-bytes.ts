@@ -1,12 +1,12 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
-import type { ByteChannel, ByteRange, WriteOptions } from '@millrace/kit/bytes'
+import type { ByteChannel, ByteRange, UploadPart, WriteOptions } from '@millrace/kit/bytes'
 import { badRequest, toMlflowError } from '@millrace/kit/errors'
 
 /**
  * The data path between processes, without authentication: for a private network only.
- * `GET /bytes?uri=…` with an optional Range of one part, `PUT /bytes?uri=…`; an error is `{"error_code", "message", "error_class"}`,
- * with Retry-After when nothing was done.
+ * `GET /bytes?uri=…` with an optional Range of one part, `PUT /bytes?uri=…`, with `&upload_id=…&part_number=…` for a part of an upload,
+ * which is answered with its ETag; an error is `{"error_code", "message", "error_class"}`, with Retry-After when nothing was done.
  */
 export function byteHandler(bytes: ByteChannel): RequestListener {
   return (req, res) => {
@@ -21,7 +21,8 @@ export function byteHandler(bytes: ByteChannel): RequestListener {
 }
 
 async function serve(bytes: ByteChannel, req: IncomingMessage, res: ServerResponse): Promise<void> {
-  const uri = new URLSearchParams(req.url?.split('?')[1]).get('uri')
+  const query = new URLSearchParams(req.url?.split('?')[1])
+  const uri = query.get('uri')
   if (!uri) throw badRequest('Request must specify uri.')
   const gone = new AbortController()
   res.once('close', () => {
@@ -30,11 +31,12 @@ async function serve(bytes: ByteChannel, req: IncomingMessage, res: ServerRespon
   switch (req.method) {
     case 'GET':
       return send(bytes, uri, req.headers.range, res, gone.signal)
-    case 'PUT':
-      await bytes.write(uri, req, { ...writeOptions(req), signal: gone.signal })
-      res.writeHead(200, { 'Content-Length': 0 })
+    case 'PUT': {
+      const { etag } = await bytes.write(uri, req, { ...writeOptions(req), part: partOf(query), signal: gone.signal })
+      res.writeHead(200, { 'Content-Length': 0, ...(etag ? { ETag: etag } : {}) })
       res.end()
       return
+    }
     default:
       throw badRequest(`Method ${req.method} is not served here.`)
   }
@@ -58,6 +60,11 @@ function parseRange(header: string): ByteRange {
   if (first) return { start: Number(first), end: last ? Number(last) : undefined }
   if (last) return { start: -Number(last) }
   throw badRequest('Malformed range header.')
+}
+
+function partOf(query: URLSearchParams): UploadPart | undefined {
+  const uploadId = query.get('upload_id')
+  return uploadId === null ? undefined : { uploadId, partNumber: Number(query.get('part_number')) }
 }
 
 function writeOptions({ headers }: IncomingMessage): WriteOptions {
