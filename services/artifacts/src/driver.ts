@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream'
-import type { ByteRange, ReadResult } from '@millrace/kit/bytes'
+import type { ByteRange, ReadResult, UploadPart } from '@millrace/kit/bytes'
 
 /** A direct child of a folder. */
 export interface Entry {
@@ -54,7 +54,7 @@ export interface Driver {
   collectedBytes?(length: number | undefined): number
   /** Removes the object or folder at the key with everything below it. Absent is success. */
   remove(key: string, signal?: AbortSignal): Promise<void>
-  /** Present where clients can send parts to the store by themselves. */
+  /** Present where clients can send parts, to the store by themselves or through this process. */
   readonly multipart?: Multipart
   /** Present where the store signs URLs. */
   readonly presign?: Presign
@@ -73,10 +73,17 @@ export interface SentPart {
   url: string
 }
 
+export interface PartWriteOptions {
+  /** Bytes that the body will deliver, when known. */
+  length?: number
+  signal?: AbortSignal
+}
+
 /** Nothing is visible at the key until `complete` has returned. */
 export interface Multipart {
   /** Parts that one upload may have. */
   readonly partsMax: number
+  /** URLs of parts are "" where `receive` takes them. */
   start(key: string, partCount: number, signal?: AbortSignal): Promise<{ uploadId: string; parts: PartTarget[] }>
   /**
    * Joins the parts in the order of their numbers. Repeating it after success is success.
@@ -85,6 +92,13 @@ export interface Multipart {
   complete(key: string, uploadId: string, parts: readonly SentPart[], signal?: AbortSignal): Promise<void>
   /** Forgets the upload and its parts. Absent is success. */
   abort(key: string, uploadId: string, signal?: AbortSignal): Promise<void>
+  /**
+   * Takes a part through this process; one that was sent before is replaced. A part that is cut off leaves the one before. When the
+   * part is refused, the body is left as it is.
+   * @returns its ETag.
+   * @throws RESOURCE_DOES_NOT_EXIST, before the body is read, unless the upload is open.
+   */
+  receive?(part: UploadPart, body: Readable, options?: PartWriteOptions): Promise<string>
 }
 
 export interface Presigned {

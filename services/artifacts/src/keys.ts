@@ -4,6 +4,9 @@ import { invalidParameter } from '@millrace/kit/errors'
 /** Names of uploads in progress in stores that keep them beside their targets; MLflow reserves and hides the same. */
 export const TEMPORARY_PREFIX = '.artifact.uploading.'
 
+/** Folder below a store's root with the parts of uploads to stores that take none themselves: `FOLDER/UPLOAD_ID/PART_NUMBER`. */
+export const RECEIVED_PARTS = `${TEMPORARY_PREFIX}parts`
+
 const KEY_BYTES_MAX = 4096
 
 /**

@@ -1,9 +1,9 @@
 import { posix } from 'node:path'
 import type { Readable } from 'node:stream'
-import type { ReadResult, WriteOptions } from '@millrace/kit/bytes'
-import { notImplemented } from '@millrace/kit/errors'
+import type { ReadResult, UploadPart, WriteOptions } from '@millrace/kit/bytes'
+import { invalidParameter, notImplemented } from '@millrace/kit/errors'
 import { guessType } from '@millrace/kit/media-types'
-import type { Driver, Entry, Multipart, Presign, ReadOptions, Stat } from './driver.ts'
+import type { Driver, Entry, Multipart, PartWriteOptions, Presign, ReadOptions, Stat } from './driver.ts'
 import { noSuchArtifact } from './errors.ts'
 import { checkKey, checkWritable, isTemporary } from './keys.ts'
 
@@ -50,7 +50,8 @@ export class ArtifactStore {
   }
 
   async remove(path: string, signal?: AbortSignal): Promise<void> {
-    await this.#driver.remove(checkKey(path), signal)
+    const key = checkKey(path)
+    if (!isTemporary(key)) await this.#driver.remove(key, signal)
   }
 
   get capabilities(): { multipart: boolean; presignedDownload: boolean; presignedUpload: boolean } {
@@ -63,6 +64,13 @@ export class ArtifactStore {
     const { multipart } = this.#driver
     if (!multipart) throw notImplemented('Multipart upload is not supported for the current artifact repository')
     return { multipart, key: checkWritable(path) }
+  }
+
+  /** @returns the part's ETag. */
+  async writePart(part: UploadPart, body: Readable, { length, signal }: PartWriteOptions = {}): Promise<string> {
+    const { multipart } = this.#driver
+    if (!multipart?.receive) throw invalidParameter('The parts of uploads to this store do not come through the server')
+    return multipart.receive(part, body, { length, signal })
   }
 
   /** The store's signing of URLs with a checked key. */

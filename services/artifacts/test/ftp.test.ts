@@ -32,7 +32,7 @@ function harness(server: FtpServer, unfitKeys: string[]): Harness {
   const names = new WeakMap<Driver, string>()
   let count = 0
   return {
-    capabilities: { multipart: false, presign: false },
+    capabilities: { multipart: true, presign: false },
     unfitKeys,
     async openEmpty() {
       const name = `tests/root ${count++}`

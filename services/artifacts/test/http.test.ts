@@ -63,7 +63,7 @@ await describeWithServer(
   'a Millrace server on a folder',
   () => onFolder(startMillrace),
   ({ url, data }) => {
-    testArtifactDriver('http', async () => harness(url, { multipart: false, presign: false }, folder => namesBelow(join(data, folder))))
+    testArtifactDriver('http', async () => harness(url, { multipart: true, presign: false }, folder => namesBelow(join(data, folder))))
   },
 )
 

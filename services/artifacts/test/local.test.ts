@@ -11,7 +11,7 @@ testArtifactDriver('local', async (): Promise<Harness> => {
   const roots = new WeakMap<Driver, string>()
   let count = 0
   return {
-    capabilities: { multipart: false, presign: false },
+    capabilities: { multipart: true, presign: false },
     async openEmpty() {
       const root = join(base, String(count++))
       const driver = new LocalDriver(root)

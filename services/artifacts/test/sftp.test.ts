@@ -23,7 +23,7 @@ function harness(server: SftpServer, base: string, env: Env): Harness {
   const roots = new WeakMap<Driver, string>()
   let count = 0
   return {
-    capabilities: { multipart: false, presign: false },
+    capabilities: { multipart: true, presign: false },
     async openEmpty() {
       const root = join(server.data, `root ${count++}`)
       const driver = await shared.open(`${base}${root}`, { isTrusted: true })

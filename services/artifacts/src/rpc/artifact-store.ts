@@ -36,7 +36,7 @@ export function artifactStore({ stores, presignedDownloadTtlSeconds }: Artifacts
       if (numParts < 0 || numParts > multipart.partsMax) {
         throw invalidParameter(`num_parts must be between 0 and ${multipart.partsMax} (got ${numParts}).`)
       }
-      return multipart.start(key, numParts, signal)
+      return { ...(await multipart.start(key, numParts, signal)), received: multipart.receive !== undefined }
     },
 
     async completeMultipart({ uri, uploadId, parts }, { signal }) {

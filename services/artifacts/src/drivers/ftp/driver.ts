@@ -2,8 +2,9 @@ import type { Readable } from 'node:stream'
 import type { ReadResult } from '@millrace/kit/bytes'
 import { cancelled } from '@millrace/kit/errors'
 import type { Client } from 'basic-ftp'
-import type { Driver, DriverWriteOptions, Entry, ReadOptions, Stat } from '../../driver.ts'
+import type { Driver, DriverWriteOptions, Entry, Multipart, ReadOptions, Stat } from '../../driver.ts'
 import { isDirectory, noSuchArtifact, resolveRange } from '../../errors.ts'
+import { ReceivedMultipart } from '../../received-multipart.ts'
 import { enter, listPath, modifiedOf, removePath, sizeOf, statPath } from './commands.ts'
 import { ftpError, isAbsent, isGone } from './errors.ts'
 import { type FtpLocation, pathOf } from './location.ts'
@@ -13,12 +14,15 @@ import { writePath } from './write.ts'
 
 /** Files below a folder of an FTP server that renames over existing files, as servers on POSIX systems do. */
 export class FtpDriver implements Driver {
+  /** Joining takes two connections, and one must be left to get on with: absent where there is only one. */
+  readonly multipart: Multipart | undefined
   readonly #pool: FtpPool
   readonly #location: FtpLocation
 
   constructor(pool: FtpPool, location: FtpLocation) {
     this.#pool = pool
     this.#location = location
+    this.multipart = pool.size > 1 ? new ReceivedMultipart(this, { joinsMax: pool.size - 1 }) : undefined
   }
 
   async stat(key: string, signal?: AbortSignal): Promise<Stat | undefined> {

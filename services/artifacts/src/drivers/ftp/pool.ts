@@ -146,6 +146,11 @@ export class FtpPool implements Disposable {
     this.#reaper = undefined
   }
 
+  /** The most connections that there will be. */
+  get size(): number {
+    return this.#config.connectionsMax
+  }
+
   get isUnused(): boolean {
     return this.#opened === 0 && this.#waiting.length === 0
   }

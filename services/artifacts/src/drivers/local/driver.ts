@@ -4,6 +4,7 @@ import { Readable } from 'node:stream'
 import type { ReadResult } from '@millrace/kit/bytes'
 import type { Driver, DriverWriteOptions, Entry, ReadOptions, Stat } from '../../driver.ts'
 import { isDirectory, noSuchArtifact, resolveRange } from '../../errors.ts'
+import { ReceivedMultipart } from '../../received-multipart.ts'
 import { isAbsent, localError } from './errors.ts'
 import { FolderSync } from './folder-sync.ts'
 import { listFolder } from './list.ts'
@@ -17,6 +18,7 @@ const SMALL_FILE_BYTES_MAX = 64 * 1024
 
 /** Files below an absolute path; also for network file systems that are mounted. */
 export class LocalDriver implements Driver {
+  readonly multipart = new ReceivedMultipart(this)
   readonly #root: string
   readonly #folders: FolderSync
 

@@ -28,7 +28,7 @@ export async function* listFolder(folder: string): AsyncGenerator<Entry> {
 async function entryOf(folder: string, child: Dirent): Promise<Entry | undefined> {
   const { name } = child
   const path = join(folder, name)
-  if (name.startsWith(TEMPORARY_PREFIX)) return removeStale(path)
+  if (name.startsWith(TEMPORARY_PREFIX)) return child.isDirectory() ? undefined : removeStale(path)
   if (child.isDirectory()) return { name, isDir: true, sizeBytes: 0 }
   try {
     const found = await fs.stat(path)

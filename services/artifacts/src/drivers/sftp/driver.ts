@@ -4,6 +4,7 @@ import type { ReadResult } from '@millrace/kit/bytes'
 import type { Stats } from 'ssh2'
 import type { Driver, DriverWriteOptions, Entry, ReadOptions, Stat } from '../../driver.ts'
 import { isDirectory, noSuchArtifact, resolveRange } from '../../errors.ts'
+import { ReceivedMultipart } from '../../received-multipart.ts'
 import { STATUS, sftpError, statusOf } from './errors.ts'
 import { FileBody } from './file-body.ts'
 import { listFolder } from './list.ts'
@@ -16,6 +17,7 @@ import { writeFile } from './write.ts'
 
 /** Files below an absolute path of an SFTP server. */
 export class SftpDriver implements Driver {
+  readonly multipart = new ReceivedMultipart(this)
   readonly #pool: () => SessionPool
   readonly #root: string
 
