@@ -6,6 +6,8 @@ export interface GatewayConfig {
   port: number
   /** Path before every route, "" or "/one/or/more". */
   staticPrefix: string
+  /** What clients have as their tracking URI, without a slash at the end; absent: as each request says. */
+  publicUrl: string | undefined
   /** False refuses the mlflow-artifacts endpoints, like `mlflow server --no-serve-artifacts`. */
   serveArtifacts: boolean
   /** True refuses everything but artifacts, like `mlflow server --artifacts-only`. */
@@ -33,6 +35,7 @@ export function readGateway(env: Env, flags: Flags) {
     host: read(env, flags, 'host', 'MLFLOW_HOST'),
     port: read(env, flags, 'port', 'MLFLOW_PORT'),
     staticPrefix: read(env, flags, 'staticPrefix', 'MLFLOW_STATIC_PREFIX'),
+    publicUrl: read(env, {}, undefined, 'MILLRACE_PUBLIC_URL'),
     serveArtifacts: read(env, flags, 'serveArtifacts', 'MLFLOW_SERVE_ARTIFACTS'),
     artifactsOnly: read(env, flags, 'artifactsOnly', 'MLFLOW_ARTIFACTS_ONLY'),
     allowedHosts: read(env, flags, 'allowedHosts', 'MLFLOW_SERVER_ALLOWED_HOSTS'),
@@ -49,6 +52,7 @@ export function checkGateway(raw: GatewayRaw): GatewayConfig {
     host: raw.host?.value ?? '127.0.0.1',
     port: checkInteger(raw.port, DEFAULT_PORT, 0, PORT_MAX),
     staticPrefix: checkPrefix(raw.staticPrefix),
+    publicUrl: checkUrl(raw.publicUrl),
     serveArtifacts: checkBoolean(raw.serveArtifacts, true),
     artifactsOnly: checkBoolean(raw.artifactsOnly, false),
     security: checkBoolean(raw.disableSecurity, false)
@@ -59,6 +63,13 @@ export function checkGateway(raw: GatewayRaw): GatewayConfig {
           xFrameOptions: checkOneOf(frames, 'SAMEORIGIN', ['SAMEORIGIN', 'DENY', 'NONE']),
         },
   }
+}
+
+function checkUrl(raw: Raw | undefined): string | undefined {
+  if (!raw) return undefined
+  const url = URL.parse(raw.value)
+  if (!url || !/^https?:$/.test(url.protocol) || /[?#]/.test(raw.value)) throw refused(raw, 'http(s)://HOST[:PORT][/PATH]')
+  return url.href.replace(/\/+$/, '')
 }
 
 function checkPrefix(raw: Raw | undefined): string {

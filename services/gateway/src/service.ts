@@ -1,4 +1,5 @@
-import type { RequestListener } from 'node:http'
+import type { IncomingMessage, RequestListener } from 'node:http'
+import { createContextValues } from '@connectrpc/connect'
 import { connectNodeAdapter } from '@connectrpc/connect-node'
 import { listen } from '@millrace/kit/listen'
 import { forward, type Route, register } from '@millrace/kit/rpc'
@@ -6,6 +7,7 @@ import type { GatewayConfig } from './config.ts'
 import type { GatewayContext, GatewayDependencies } from './context.ts'
 import { createFront } from './front.ts'
 import { disabled } from './mode.ts'
+import { httpRequest } from './public-url.ts'
 import { rawRoutes } from './raw/index.ts'
 import { isInternal } from './rest/bindings.ts'
 import { routeTable } from './rest/table.ts'
@@ -40,6 +42,7 @@ function rpcListener(config: GatewayConfig, services: readonly PublicService[]):
   const routes = served.map(one => withoutInternal(forward(one.service, one.transport)))
   return connectNodeAdapter({
     routes: router => register(router, routes),
+    contextValues: req => createContextValues().set(httpRequest, req as IncomingMessage),
     readMaxBytes: RPC_MESSAGE_BYTES_MAX,
     writeMaxBytes: RPC_MESSAGE_BYTES_MAX,
   }) as RequestListener

@@ -1,9 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { DescField, DescMessage, DescMethodUnary } from '@bufbuild/protobuf'
 import { ScalarType } from '@bufbuild/protobuf'
-import type { Transport } from '@connectrpc/connect'
+import { createContextValues, type Transport } from '@connectrpc/connect'
 import { invalidParameter } from '@millrace/kit/errors'
+import { ArtifactProxyService } from '@millrace/proto/millrace/artifacts/v1/proxy_pb'
 import { MetricService } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
+import { httpRequest } from '../public-url.ts'
 import { checkContentType, type Parameters, parseBody, readBody } from './body.ts'
 import { rejectBothSpellings } from './codec/aliases.ts'
 import { type Checks, checksOf, validate } from './codec/checks.ts'
@@ -21,6 +23,8 @@ export interface Endpoint {
   readonly encode: Encoder
   /** MLflow serves this RPC with a handler of its own, which knows no half-read messages. */
   readonly strict: boolean
+  /** What answers it looks at the HTTP request. */
+  readonly seesRequest: boolean
 }
 
 /** MLflow writes this answer with Python's json module, so NaN is a bare token (reference/behaviours-tracking.md section 1). */
@@ -35,6 +39,7 @@ export function createEndpoint(rpc: DescMethodUnary, transport: Transport): Endp
     decode: decoderOf(rpc.input),
     encode: encoderOf(rpc.output, { plain }),
     strict: plain,
+    seesRequest: rpc === ArtifactProxyService.method.createMultipartUpload,
   }
 }
 
@@ -46,7 +51,8 @@ export async function callEndpoint(endpoint: Endpoint, req: IncomingMessage, pat
   const parameters = fromQuery ? queryParameters(rpc.input, query) : parseBody(await readBody(req))
   const message = readMessage(endpoint, parameters)
   for (const name in path) setPathParam(rpc.input, message, name, path[name] ?? '')
-  const answer = await endpoint.transport.unary(rpc, undefined, undefined, undefined, message)
+  const values = endpoint.seesRequest ? createContextValues().set(httpRequest, req) : undefined
+  const answer = await endpoint.transport.unary(rpc, undefined, undefined, undefined, message, values)
   return endpoint.encode(answer.message)
 }
 

@@ -6,6 +6,8 @@ import type { ArtifactProxyService } from '@millrace/proto/millrace/artifacts/v1
 import { ArtifactStoreService, PresignMethod } from '@millrace/proto/millrace/artifacts/v1/store_pb'
 import { MultipartUploadService, UploadState } from '@millrace/proto/millrace/jobs/v1/multipart_uploads_pb'
 import type { GatewayContext } from '../context.ts'
+import { httpRequest, publicUrl } from '../public-url.ts'
+import { partUrl } from '../raw/artifacts-part.ts'
 import { safePath } from '../raw/artifacts-path.ts'
 
 /** Below the 120 s after which MLflow's clients give a request up; the job goes on in any case. */
@@ -25,21 +27,27 @@ export function artifactProxy(ctx: GatewayContext): ServiceImpl<typeof ArtifactP
       return {}
     },
 
-    async createMultipartUpload({ artifactPath = '', path = '', numParts = 0n }, { signal }) {
+    async createMultipartUpload({ artifactPath = '', path = '', numParts = 0n }, { signal, values }) {
       const uri = uploadUri(artifactPath, path)
       const store = await multipartStore(ctx, signal)
       if (numParts < 0n || numParts > PARTS_MAX) {
         throw invalidParameter(`num_parts must be between 0 and ${PARTS_MAX} (got ${numParts}).`)
       }
       const count = Number(numParts)
-      const { uploadId, parts } = await store.startMultipart({ uri, numParts: count }, { signal })
+      const base = publicUrl(ctx.config, values.get(httpRequest))
+      const { uploadId, parts, received } = await store.startMultipart({ uri, numParts: count }, { signal })
       try {
         await jobs(ctx)?.recordUpload({ uri, uploadId, numParts: count }, { signal })
       } catch (error) {
         await store.abortMultipart({ uri, uploadId }).catch(() => undefined)
         throw error
       }
-      return { uploadId, credentials: parts.map(({ partNumber, url, headers }) => ({ partNumber: BigInt(partNumber), url, headers })) }
+      const credentials = parts.map(({ partNumber, url, headers }) => ({
+        partNumber: BigInt(partNumber),
+        url: received ? partUrl(base, uploadId, partNumber) : url,
+        headers,
+      }))
+      return { uploadId, credentials }
     },
 
     async completeMultipartUpload({ artifactPath = '', path = '', uploadId = '', parts: given }, { signal }) {
