@@ -14,10 +14,13 @@ const areas = [
   ...['experiments', 'runs', 'metrics', 'params_tags', 'log_batch', 'inputs'],
   ...['search_runs', 'search_experiments', 'artifacts', 'errors'],
 ]
-/** Scenarios whose answers are other ones on purpose: every store that takes a PUT takes multipart uploads, and server-info says so. */
+/**
+ * What differs on purpose, by scenario: a store that has no multipart upload gets one, and server-info says so. Anything else in these
+ * scenarios must be equal.
+ */
 const INTENDED: Record<string, RegExp> = {
-  'multipart upload on a local store': /mpu\//,
-  PLACE: /multipart_uploads_enabled/,
+  'open/artifacts.py::multipart upload on a local store': /^step \d+ POST \S*\/mpu\/(create|abort)\/.*only in A: "NOT_IMPLEMENTED"/,
+  'open/errors.py::health and version, server info': /^step \d+ GET \S*\/server-info : \.body\.multipart_uploads_enabled: A=false B=true$/,
 }
 const STRICT_SHARE_MIN = 0.95
 const DIFF_TIMEOUT_MS = 420_000
@@ -52,12 +55,17 @@ async function compare(cwd: string, backendStoreUri: string): Promise<Scenario[]
   return scenarios
 }
 
+function isIntended({ name, equal, diffs }: Scenario): boolean {
+  const intended = INTENDED[name]
+  return !equal && intended !== undefined && diffs.every(diff => intended.test(diff))
+}
+
 async function equalToMlflow(cwd: string, backendStoreUri: string): Promise<void> {
   const scenarios = await compare(cwd, backendStoreUri)
   const strict = scenarios.filter(s => s.equal).length
-  console.log(`${strict} of ${scenarios.length} scenarios equal`)
+  console.log(`${strict} of ${scenarios.length} scenarios equal, ${scenarios.filter(isIntended).length} others differ as intended`)
   expect(scenarios.length).toBeGreaterThan(0)
-  expect(scenarios.filter(s => !s.lenient).map(s => [s.name, ...s.diffs.slice(0, 2)])).toEqual([])
+  expect(scenarios.filter(s => !s.lenient && !isIntended(s)).map(s => [s.name, ...s.diffs.slice(0, 2)])).toEqual([])
   const wording = scenarios.filter(s => !s.equal).map(s => [s.name, ...s.diffs.slice(0, 2)])
   expect(strict / scenarios.length, JSON.stringify(wording, undefined, 1)).toBeGreaterThanOrEqual(STRICT_SHARE_MIN)
 }
