@@ -26,9 +26,12 @@ export function createClients({ metadata, artifacts }: GcWorkerDependencies): Cl
 }
 
 const METADATA_TIMEOUT_MS = 60_000
-/** A folder can hold very many files, and a large upload takes an object store minutes to join. */
+/** A folder can hold very many files. */
 const ARTIFACTS_TIMEOUT_MS = 15 * 60_000
+/** A store without multipart upload is read and written at its own speed. A dead connection is noticed earlier, by its pings. */
+const COMPLETION_TIMEOUT_MS = 24 * 3_600_000
 
 /** A call that has begun is allowed to end when the worker stops: cutting it would leave unknown what it did. */
 export const metadataCall = (): CallOptions => ({ timeoutMs: METADATA_TIMEOUT_MS, signal: AbortSignal.timeout(METADATA_TIMEOUT_MS) })
 export const artifactsCall = (): CallOptions => ({ timeoutMs: ARTIFACTS_TIMEOUT_MS, signal: AbortSignal.timeout(ARTIFACTS_TIMEOUT_MS) })
+export const completionCall = (): CallOptions => ({ timeoutMs: COMPLETION_TIMEOUT_MS, signal: AbortSignal.timeout(COMPLETION_TIMEOUT_MS) })

@@ -3,6 +3,7 @@ import type { Route } from '@millrace/kit/rpc'
 import type { GcWorkerConfig } from './config.ts'
 import { createClients, type GcWorkerDependencies } from './dependencies.ts'
 import { garbageCollection } from './jobs/garbage-collection.ts'
+import { multipartAbort } from './jobs/multipart-abort.ts'
 import { multipartCompletion } from './jobs/multipart-completion.ts'
 import { Notifier } from './notifier.ts'
 import { Engine } from './queues/engine.ts'
@@ -49,6 +50,7 @@ export async function openGcWorker(
   const handlers = {
     'garbage-collection': garbageCollection({ items, clients, defaultArtifactRoot, notifier, timings, log }),
     'multipart-completion': multipartCompletion(uploads, clients.artifacts, timings, log),
+    'multipart-abort': multipartAbort(uploads, clients.artifacts, timings, log),
   }
   const engine = new Engine({ jobs, handlers, notifier, timings, log })
   const supervisor = new Supervisor({ config, control, jobs, uploads, engine, timings, log })

@@ -8,7 +8,8 @@ import type { AddressConfig } from './config.ts'
 import type { Opened } from './targets.ts'
 
 const MESSAGE_BYTES_MAX = 256 * 1024 * 1024
-const CALL_TIMEOUT_MS_MAX = 20 * 60_000
+/** Joining the parts of a large upload takes as long as its store does. */
+const CALL_TIMEOUT_MS_MAX = 25 * 3_600_000
 
 export interface Served {
   readonly address: AddressConfig

@@ -1,6 +1,6 @@
 import { toMlflowError } from '@millrace/kit/errors'
 import type { Logger } from '@millrace/kit/logger'
-import { artifactsCall, type Clients } from '../dependencies.ts'
+import { type Clients, completionCall } from '../dependencies.ts'
 import type { JobHandler } from '../queues/engine.ts'
 import type { UploadStore } from '../store/uploads.ts'
 import { backoffMs, type Timings } from '../timings.ts'
@@ -15,7 +15,7 @@ export function multipartCompletion(uploads: UploadStore, artifacts: Clients['ar
     if (upload?.state !== 'COMPLETING') return { ended: upload?.state === 'FAILED' ? 'FAILED' : 'SUCCEEDED' }
     const { uri, uploadId, parts } = upload
     try {
-      await artifacts.completeMultipart({ uri, uploadId, parts }, artifactsCall())
+      await artifacts.completeMultipart({ uri, uploadId, parts }, completionCall())
     } catch (reason) {
       const error = toMlflowError(reason)
       log.warn('multipart upload could not be completed', { jobId: job.id, uri, attempt: job.attempts, error: reason })

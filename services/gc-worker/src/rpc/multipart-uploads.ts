@@ -4,17 +4,16 @@ import { type Route, route } from '@millrace/kit/rpc'
 import type { SentPart } from '@millrace/proto/millrace/artifacts/v1/store_pb'
 import { MultipartUploadService, UploadState } from '@millrace/proto/millrace/jobs/v1/multipart_uploads_pb'
 import { type Context, POLL_MS } from '../context.ts'
-import { artifactsCall } from '../dependencies.ts'
 import type { Part, Upload } from '../store/uploads.ts'
 
 const WAIT_MS_MAX = 10 * 60_000
-/** How long an abort waits for a completion that is under way. */
+/** How long an abort waits for a completion that is under way, and then for its own end; it goes on when its caller has gone. */
 const ABORT_WAIT_MS = 10_000
 /** The largest part number of S3, the most generous of the stores. */
 const PART_NUMBER_MAX = 10_000
 
 export function multipartUploadRoutes(context: Context): Route[] {
-  const { uploads, clients, ring } = context
+  const { uploads, ring } = context
   return [
     route(MultipartUploadService, {
       async recordUpload({ uri, uploadId, numParts }) {
@@ -37,6 +36,7 @@ export function multipartUploadRoutes(context: Context): Route[] {
             return { state: UploadState.COMPLETED }
           case 'FAILED':
             throw new MlflowError(errorCode as ErrorCode, error)
+          case 'ABORTING':
           case 'ABORTED':
             throw doesNotExist(`Multipart upload '${uploadId}' was aborted`)
           case 'OPEN':
@@ -52,22 +52,24 @@ export function multipartUploadRoutes(context: Context): Route[] {
         const upload = await uploads.record(uri, uploadId, 0)
         const { state } = await untilEnded(context, upload, ABORT_WAIT_MS, signal)
         if (state === 'COMPLETED') return {}
-        if (!(await uploads.abort(upload.id)))
-          throw new MlflowError('RESOURCE_CONFLICT', `Multipart upload '${uploadId}' is being completed`)
-        await clients.artifacts.abortMultipart({ uri, uploadId }, artifactsCall())
+        const jobId = randomUUID()
+        if (await uploads.startAbort(upload.id, jobId)) await ring(jobId)
+        const ended = await untilEnded(context, upload, ABORT_WAIT_MS, signal)
+        if (ended.state === 'COMPLETING') throw new MlflowError('RESOURCE_CONFLICT', `Multipart upload '${uploadId}' is being completed`)
+        if (ended.state === 'FAILED') throw new MlflowError(ended.errorCode as ErrorCode, ended.error)
         return {}
       },
     }),
   ]
 }
 
-/** The upload once it is not being completed any more, or as it is when the time is over or the caller has gone. */
+/** The upload once it is neither being completed nor aborted any more, or as it is when the time is over or the caller has gone. */
 async function untilEnded({ uploads, notifier }: Context, upload: Upload, waitMs: number, signal: AbortSignal): Promise<Upload> {
   const deadline = Date.now() + waitMs
   for (;;) {
     const now = (await uploads.get(upload.uri, upload.uploadId)) ?? upload
     const left = deadline - Date.now()
-    if (now.state !== 'COMPLETING' || now.jobId === null || left <= 0 || signal.aborted) return now
+    if ((now.state !== 'COMPLETING' && now.state !== 'ABORTING') || now.jobId === null || left <= 0 || signal.aborted) return now
     await notifier.wait(now.jobId, Math.min(left, POLL_MS), signal)
   }
 }

@@ -1,6 +1,6 @@
 import type { Control } from './control.ts'
 
-export type JobKind = 'garbage-collection' | 'multipart-completion'
+export type JobKind = 'garbage-collection' | 'multipart-completion' | 'multipart-abort'
 export type JobState = 'SELECTING' | 'PENDING' | 'RUNNING' | 'SUCCEEDED' | 'FAILED'
 
 export interface Job {

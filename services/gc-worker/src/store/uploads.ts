@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Control } from './control.ts'
 
-export type UploadState = 'OPEN' | 'COMPLETING' | 'COMPLETED' | 'ABORTED' | 'FAILED'
+export type UploadState = 'OPEN' | 'COMPLETING' | 'COMPLETED' | 'ABORTING' | 'ABORTED' | 'FAILED'
 
 export interface Part {
   readonly partNumber: number
@@ -79,16 +79,43 @@ export class UploadStore {
     if (outcome.state === 'COMPLETED') await this.#control.use(db => db.multipartUploadPart.deleteMany({ where: { upload: { jobId } } }))
   }
 
-  /** @returns false when the upload is COMPLETING or COMPLETED: then it isn't changed. */
-  async abort(id: string): Promise<boolean> {
-    const where = { id, state: { in: ['OPEN', 'FAILED', 'ABORTED'] } }
-    const data = { state: 'ABORTED', updatedTime: BigInt(Date.now()) }
-    return (await this.#control.use(db => db.multipartUpload.updateMany({ where, data }))).count === 1
+  /**
+   * In one transaction: an OPEN, FAILED or ABORTED upload becomes ABORTING with the new job. An ABORTED one because parts that were under
+   * way may have arrived since. @returns whether it did.
+   */
+  async startAbort(id: string, jobId: string): Promise<boolean> {
+    const now = BigInt(Date.now())
+    return this.#control.use(db =>
+      db.$transaction(async tx => {
+        const where = { id, state: { in: ['OPEN', 'FAILED', 'ABORTED'] } }
+        const data = { state: 'ABORTING', errorCode: '', error: '', updatedTime: now }
+        if ((await tx.multipartUpload.updateMany({ where, data })).count !== 1) return false
+        await tx.job.create({ data: { id: jobId, kind: 'multipart-abort', state: 'PENDING', createdTime: now, dueTime: now } })
+        await tx.multipartUpload.update({ where: { id }, data: { jobId } })
+        return true
+      }),
+    )
   }
 
-  /** Forgets the records of uploads not changed since `time`, save those being completed; the store may still hold their parts. */
+  /** Writes how the abort by `jobId` went. */
+  async endAbort(jobId: string, outcome: { state: 'ABORTED' | 'FAILED'; errorCode: string; error: string }): Promise<void> {
+    const data = { ...outcome, updatedTime: BigInt(Date.now()) }
+    await this.#control.use(db => db.multipartUpload.updateMany({ where: { jobId, state: 'ABORTING' }, data }))
+    if (outcome.state === 'ABORTED') await this.#control.use(db => db.multipartUploadPart.deleteMany({ where: { upload: { jobId } } }))
+  }
+
+  /** Ids of uploads that were neither completed nor aborted, and not touched since `time`; oldest first. */
+  async abandoned(time: number, limit: number): Promise<string[]> {
+    const where = { state: { in: ['OPEN', 'FAILED'] }, updatedTime: { lt: BigInt(Math.floor(time)) } }
+    const rows = await this.#control.use(db =>
+      db.multipartUpload.findMany({ where, orderBy: { updatedTime: 'asc' }, take: limit, select: { id: true } }),
+    )
+    return rows.map(row => row.id)
+  }
+
+  /** Forgets uploads that ended before `time`. */
   async forget(time: number): Promise<void> {
-    const where = { state: { not: 'COMPLETING' }, updatedTime: { lt: BigInt(Math.floor(time)) } }
+    const where = { state: { in: ['COMPLETED', 'ABORTED'] }, updatedTime: { lt: BigInt(Math.floor(time)) } }
     await this.#control.use(db => db.multipartUpload.deleteMany({ where }))
   }
 }
