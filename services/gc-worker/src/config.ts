@@ -1,5 +1,6 @@
 import { ConfigError, checkInteger, type Env, type Flags, type Raw, read, refused } from '@millrace/kit/config'
 import { type ControlTarget, parseControlUri } from '../../../prisma/control/target.ts'
+import { parseAge } from './age.ts'
 
 export interface GcWorkerConfig {
   readonly control: ControlTarget
@@ -9,6 +10,8 @@ export interface GcWorkerConfig {
   readonly redisPrefix: string
   /** Jobs at once in this process. */
   readonly concurrency: number
+  /** A multipart upload that was neither completed nor aborted for so long is aborted; in milliseconds. */
+  readonly uploadExpiryMs: number
   /** Where new experiments get their artifact folders, if not under `mlflow-artifacts:/`. */
   readonly defaultArtifactRoot?: string
 }
@@ -19,6 +22,7 @@ export interface RawGcWorker {
   redisUrl?: Raw
   redisPrefix?: Raw
   concurrency?: Raw
+  uploadExpiry?: Raw
   defaultArtifactRoot?: Raw
 }
 
@@ -29,12 +33,14 @@ export function readGcWorker(env: Env, flags: Flags): RawGcWorker {
     redisUrl: read(env, flags, 'redisUrl', 'MILLRACE_REDIS_URL'),
     redisPrefix: read(env, flags, 'redisPrefix', 'MILLRACE_REDIS_PREFIX'),
     concurrency: read(env, flags, 'jobConcurrency', 'MILLRACE_JOB_CONCURRENCY'),
+    uploadExpiry: read(env, {}, undefined, 'MILLRACE_MULTIPART_UPLOAD_EXPIRY'),
     defaultArtifactRoot: read(env, flags, 'defaultArtifactRoot', 'MLFLOW_DEFAULT_ARTIFACT_ROOT'),
   }
 }
 
 const CONCURRENCY_DEFAULT = 4
 const CONCURRENCY_MAX = 100
+const UPLOAD_EXPIRY = '7d'
 const DATABASE_NAME = 'millrace.db'
 
 export function checkGcWorker(raw: RawGcWorker): GcWorkerConfig {
@@ -43,6 +49,7 @@ export function checkGcWorker(raw: RawGcWorker): GcWorkerConfig {
     redisUrl: checkRedisUrl(raw.redisUrl),
     redisPrefix: checkPrefix(raw.redisPrefix),
     concurrency: checkInteger(raw.concurrency, CONCURRENCY_DEFAULT, 1, CONCURRENCY_MAX),
+    uploadExpiryMs: checkExpiry(raw.uploadExpiry),
     defaultArtifactRoot: raw.defaultArtifactRoot?.value,
   }
 }
@@ -64,6 +71,16 @@ function checkControl(control: Raw | undefined, backend: Raw | undefined): Contr
     )
   }
   return { provider: 'sqlite', path: DATABASE_NAME }
+}
+
+function checkExpiry(raw: Raw | undefined): number {
+  try {
+    const ms = parseAge(raw?.value ?? UPLOAD_EXPIRY)
+    if (ms >= 1_000) return ms
+  } catch {
+    // Falls through to the one refusal.
+  }
+  throw refused(raw ?? { value: UPLOAD_EXPIRY, source: '' }, 'at least a second as #d#h#m#s, like 7d or 12h')
 }
 
 function checkRedisUrl(raw: Raw | undefined): string | undefined {

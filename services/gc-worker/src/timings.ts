@@ -4,6 +4,8 @@ export interface Timings {
   leaseMs: number
   /** How often the control database is asked for due jobs. */
   sweepMs: number
+  /** How often it is asked for abandoned uploads. */
+  expirySweepMs: number
   /** How long after the start an embedded worker looks for jobs that an earlier process left. */
   startDelayMs: number
   /** How long a due job may wait for Redis to hand it to a worker before the sweeper runs it itself. */
@@ -18,6 +20,7 @@ export interface Timings {
 export const DEFAULT_TIMINGS: Timings = {
   leaseMs: 30_000,
   sweepMs: 5_000,
+  expirySweepMs: 60_000,
   startDelayMs: 3_000,
   doorbellPatienceMs: 10_000,
   heartbeatMs: 5_000,

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openControl } from '../../../prisma/control/open.ts'
-import { hasUnfinishedJobs } from '../../../prisma/control/peek.ts'
+import { hasWork } from '../../../prisma/control/peek.ts'
 import { checkGcWorker, readGcWorker } from '../src/config.ts'
 import { Control } from '../src/store/control.ts'
 import { JobStore } from '../src/store/jobs.ts'
@@ -17,12 +17,12 @@ describe.each(['sqlite', 'postgresql'] as const)('the control database on %s', p
   afterEach(() => database?.[Symbol.asyncDispose]())
 
   test('is made by the first opening and kept by the next', async () => {
-    expect(await hasUnfinishedJobs(database.target)).toBe(false)
+    expect(await hasWork(database.target, 0)).toBe(false)
     for (const id of ['a', 'b']) {
       await using control = new Control(database.target)
       await new JobStore(control).create(id, { kind: 'garbage-collection', state: 'PENDING' })
     }
-    expect(await hasUnfinishedJobs(database.target)).toBe(true)
+    expect(await hasWork(database.target, 0)).toBe(true)
     await using control = new Control(database.target)
     expect(await new JobStore(control).due(10)).toEqual(['a', 'b'])
   })
@@ -81,7 +81,7 @@ test('a worker without jobs and without Redis loads neither Prisma nor BullMQ', 
     const heavy = new Set()
     registerHooks({ resolve: (name, context, next) => { if (/prisma|bullmq|ioredis|better-sqlite3|^pg$/.test(name)) heavy.add(name); return next(name, context) } })
     const transport = {}
-    const config = { control: ${JSON.stringify(database.target)}, redisPrefix: 'x', concurrency: 1 }
+    const config = { control: ${JSON.stringify(database.target)}, redisPrefix: 'x', concurrency: 1, uploadExpiryMs: 1000 }
     await using worker = await openGcWorker(config, { metadata: transport, artifacts: transport }, { timings: { startDelayMs: 10 } })
     await worker.ready()
     await new Promise(resolve => setTimeout(resolve, 200))
@@ -111,6 +111,8 @@ describe('the configuration', () => {
     [{}, { controlStoreUri: 'mysql://u:secret@h/d' }, /--control-store-uri: 'mysql:\/\/u:\*\*\*@h\/d'\. Allowed: sqlite/],
     [{ MILLRACE_CONTROL_STORE_URI: 'sqlite:///:memory:' }, {}, /MILLRACE_CONTROL_STORE_URI/],
     [{ MILLRACE_REDIS_URL: 'localhost:6379' }, {}, /MILLRACE_REDIS_URL: 'localhost:6379'\. Allowed: redis:/],
+    [{ MILLRACE_MULTIPART_UPLOAD_EXPIRY: '0s' }, {}, /MILLRACE_MULTIPART_UPLOAD_EXPIRY: '0s'\. Allowed: at least a second/],
+    [{ MILLRACE_MULTIPART_UPLOAD_EXPIRY: 'soon' }, {}, /MILLRACE_MULTIPART_UPLOAD_EXPIRY: 'soon'/],
     [{ MILLRACE_JOB_CONCURRENCY: '0' }, {}, /MILLRACE_JOB_CONCURRENCY: '0'\. Allowed: a whole number from 1 to 100/],
   ])('%j %j is refused', (env, flags, message) => expect(() => control(env as never, flags as never)).toThrow(message))
 })

@@ -29,6 +29,7 @@ export function has(...names: ('sqlite' | 'in-process' | 'postgresql' | 'redis')
 export const FAST: Partial<Timings> = {
   leaseMs: 900,
   sweepMs: 150,
+  expirySweepMs: 200,
   startDelayMs: 50,
   doorbellPatienceMs: 600,
   heartbeatMs: 200,
@@ -65,7 +66,7 @@ export async function postgresDatabase(): Promise<TestDatabase> {
 export const databases = { sqlite: sqliteDatabase, postgresql: postgresDatabase }
 
 export function configFor(control: ControlTarget, more: Partial<GcWorkerConfig> = {}): GcWorkerConfig {
-  return { control, redisPrefix: `gc-test-${randomUUID().slice(0, 8)}`, concurrency: 2, ...more }
+  return { control, redisPrefix: `gc-test-${randomUUID().slice(0, 8)}`, concurrency: 2, uploadExpiryMs: 3_600_000, ...more }
 }
 
 export async function openWorker(

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { invalidParameter, temporarilyUnavailable } from '@millrace/kit/errors'
 import { UploadState } from '@millrace/proto/millrace/jobs/v1/multipart_uploads_pb'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -77,6 +78,52 @@ describe.each(['sqlite', 'postgresql'] as const)('multipart uploads, control dat
     await expect(open.uploads.completeUpload({ ...upload, parts, waitMs: 100 })).rejects.toMatchObject({
       errorCode: 'RESOURCE_DOES_NOT_EXIST',
     })
+  })
+
+  test('an abort that the store takes long for is answered, and ended by the next worker', async () => {
+    world.beforeAbort = () => {
+      throw temporarilyUnavailable('away')
+    }
+    const config = configFor(database.target)
+    const first = await openWorker(world, config)
+    await first.uploads.recordUpload({ ...upload, numParts: 2 })
+    const gone = first.uploads.abortUpload(upload, { signal: AbortSignal.timeout(300) })
+    await gone.catch(() => undefined)
+    await expect(first.uploads.completeUpload({ ...upload, parts, waitMs: 100 })).rejects.toMatchObject({
+      errorCode: 'RESOURCE_DOES_NOT_EXIST',
+    })
+    await first[Symbol.asyncDispose]()
+    world.beforeAbort = () => undefined
+    await using _second = await openWorker(world, config)
+    await until('the upload is aborted', () => world.aborted.length === 1)
+  })
+
+  test('an abandoned upload is aborted by a worker that had nothing else to do, a completed one is not', async () => {
+    const config = configFor(database.target)
+    {
+      await using open = await openWorker(world, config)
+      await open.uploads.recordUpload({ ...upload, numParts: 2 })
+      await open.uploads.completeUpload({ uri: `${uri}2`, uploadId: 'u-2', parts, waitMs: 5_000 })
+    }
+    await sleep(1_100)
+    await using open = await openWorker(world, { ...config, uploadExpiryMs: 1_000 })
+    await until('the upload is aborted', () => world.aborted.length > 0)
+    await sleep(500)
+    expect(world.aborted).toEqual([`${uri}#u-1`])
+    await expect(open.uploads.completeUpload({ ...upload, parts, waitMs: 100 })).rejects.toMatchObject({
+      errorCode: 'RESOURCE_DOES_NOT_EXIST',
+    })
+  })
+
+  test('an abandoned upload that could not be aborted is tried again', async () => {
+    let refusals = 2
+    world.beforeAbort = () => {
+      if (refusals-- > 0) throw invalidParameter('not now')
+    }
+    await using open = await openWorker(world, configFor(database.target, { uploadExpiryMs: 1_000 }))
+    await open.uploads.recordUpload({ ...upload, numParts: 2 })
+    await expect(open.uploads.abortUpload(upload)).rejects.toMatchObject({ rawMessage: 'not now' })
+    await until('the upload is aborted', () => world.aborted.length === 1)
   })
 
   test('a completion that a stopped worker left is ended by the next one', async () => {

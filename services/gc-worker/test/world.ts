@@ -25,8 +25,9 @@ export class World {
   readonly aborted: string[] = []
   deleteMs = 0
   completeMs = 0
-  /** Called before artifacts are deleted or joined; may throw. */
+  /** Called before artifacts are deleted or joined, or uploads aborted; may throw. */
   beforeDelete: (uri: string) => void | Promise<void> = () => undefined
+  beforeAbort: (uri: string) => void | Promise<void> = () => undefined
   beforeComplete: (uri: string) => void | Promise<void> = () => undefined
 
   experiment(id: string, lifecycleStage = 'deleted', deletedTime = 1_000n, artifactUri = `mlflow-artifacts:/${id}`): void {
@@ -135,7 +136,8 @@ export class World {
             this.completed.push(`${uri}#${uploadId}`)
             return {}
           },
-          abortMultipart: ({ uri, uploadId }: { uri: string; uploadId: string }) => {
+          abortMultipart: async ({ uri, uploadId }: { uri: string; uploadId: string }) => {
+            await this.beforeAbort(uri)
             this.aborted.push(`${uri}#${uploadId}`)
             return {}
           },

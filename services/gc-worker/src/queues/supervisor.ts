@@ -28,7 +28,7 @@ const PEEK_EVERY_MS = 60_000
 
 /**
  * Keeps the runner and the sweeper. With Redis both run from the start. Without, the worker sleeps until the first job comes or a look
- * into the control database finds one that an earlier process left.
+ * into the control database finds one that an earlier process left, or an abandoned upload.
  */
 export class Supervisor implements AsyncDisposable {
   readonly #options: SupervisorOptions
@@ -76,12 +76,12 @@ export class Supervisor implements AsyncDisposable {
   async #open(): Promise<Awake> {
     if (this.#closed) throw new Error('the gc-worker is closed')
     const { config, engine, jobs, uploads, timings, log } = this.#options
-    const { redisUrl: url, redisPrefix: prefix, concurrency } = config
+    const { redisUrl: url, redisPrefix: prefix, concurrency, uploadExpiryMs } = config
     const runner =
       url === undefined
         ? createInProcessRunner(engine, concurrency)
         : await (await import('./redis.ts')).createRedisRunner({ url, prefix, concurrency, engine, timings, log })
-    const sweeper = new Sweeper({ jobs, uploads, engine, runner, concurrency, timings, log })
+    const sweeper = new Sweeper({ jobs, uploads, engine, runner, concurrency, uploadExpiryMs, timings, log })
     sweeper.start()
     return { runner, sweeper }
   }
@@ -94,9 +94,10 @@ export class Supervisor implements AsyncDisposable {
   async #peek(): Promise<void> {
     const { config, control, log } = this.#options
     try {
-      const { hasUnfinishedJobs } = await import('../../../../prisma/control/peek.ts')
+      const { hasWork } = await import('../../../../prisma/control/peek.ts')
       // An open SQLite database is locked against a second connection, and what opening it costs is paid already.
-      if (!this.#awake && !this.#closed && (control.opened || (await hasUnfinishedJobs(config.control)))) await this.#wake()
+      const isNeeded = () => hasWork(config.control, Date.now() - config.uploadExpiryMs)
+      if (!this.#awake && !this.#closed && (control.opened || (await isNeeded()))) await this.#wake()
     } catch (error) {
       log.debug('no look into the control database', { error })
     }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Logger } from '@millrace/kit/logger'
 import type { JobStore } from '../store/jobs.ts'
 import type { UploadStore } from '../store/uploads.ts'
@@ -11,18 +12,20 @@ export interface SweeperOptions {
   readonly engine: Engine
   readonly runner: Runner
   readonly concurrency: number
+  readonly uploadExpiryMs: number
   readonly timings: Timings
   readonly log: Logger
 }
 
 const DUE_JOBS_MAX = 100
+const EXPIRED_UPLOADS_MAX = 100
 const KEEP_MS = 30 * 24 * 3_600_000
 const FORGET_EVERY_MS = 3_600_000
 
 /**
  * Looks in the control database for jobs that are due: new ones whose ring got lost, ones to be tried again, ones whose worker died.
  * It rings for each; one that is still due after `doorbellPatienceMs` it runs itself, so a doorbell that looks healthy and isn't
- * holds up nothing. Once an hour it forgets what ended a month ago.
+ * holds up nothing. Abandoned uploads get jobs that abort them. Once an hour it forgets what ended a month ago.
  */
 export class Sweeper implements AsyncDisposable {
   readonly #options: SweeperOptions
@@ -31,6 +34,7 @@ export class Sweeper implements AsyncDisposable {
   #pass: Promise<void> = Promise.resolve()
   #closed = false
   #lastForgotten = Date.now()
+  #lastExpired = 0
   /** When a pass last succeeded, milliseconds since the epoch. */
   lastPass = Date.now()
 
@@ -55,8 +59,9 @@ export class Sweeper implements AsyncDisposable {
 
   async sweep(): Promise<void> {
     const { jobs, engine, runner, timings } = this.#options
-    const due = await jobs.due(DUE_JOBS_MAX)
     const now = Date.now()
+    if (now - this.#lastExpired > timings.expirySweepMs) await this.#expire(now)
+    const due = await jobs.due(DUE_JOBS_MAX)
     for (const id of this.#firstSeen.keys()) if (!due.includes(id)) this.#firstSeen.delete(id)
     for (const id of due) {
       const since = this.#firstSeen.get(id) ?? now
@@ -67,6 +72,13 @@ export class Sweeper implements AsyncDisposable {
     }
     this.lastPass = Date.now()
     if (now - this.#lastForgotten > FORGET_EVERY_MS) await this.#forget(now)
+  }
+
+  async #expire(now: number): Promise<void> {
+    const { uploads, uploadExpiryMs } = this.#options
+    const ids = await uploads.abandoned(now - uploadExpiryMs, EXPIRED_UPLOADS_MAX)
+    for (const id of ids) await uploads.startAbort(id, randomUUID())
+    if (ids.length < EXPIRED_UPLOADS_MAX) this.#lastExpired = now
   }
 
   async #forget(now: number): Promise<void> {
