@@ -41,7 +41,7 @@ export const OPTIONS = {
   artifactsDestination: {
     flags: '--artifacts-destination <uri>',
     env: ['MLFLOW_ARTIFACTS_DESTINATION'],
-    help: 'where served artifacts are kept: a folder or a URI of file, s3, r2, b2, wasbs, abfss, gs, ftp, sftp, hdfs, viewfs, webhdfs, http, https or mlflow-artifacts (default: ./mlartifacts)',
+    help: 'where served artifacts are kept: a folder or a URI of file, s3, r2, b2, wasbs, abfss, gs, ftp, sftp, hdfs, viewfs, webhdfs, swebhdfs, http, https or mlflow-artifacts (default: ./mlartifacts)',
   },
   host: { flags: '-h, --host <host>', env: ['MLFLOW_HOST'], help: 'address to listen on (default: 127.0.0.1)' },
   port: { flags: '-p, --port <port>', env: ['MLFLOW_PORT'], help: 'port to listen on, 0 for any free one (default: 5000)' },
