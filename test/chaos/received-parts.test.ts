@@ -1,0 +1,124 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { filesBelow } from '../compat/deletion.ts'
+import { type HttpClient, httpClient } from '../services/http.ts'
+import { startMillrace } from '../services/millrace.ts'
+import { eventually, freePort, type TempFolder, tempFolder } from '../services/process.ts'
+
+const api = '/api/2.0/mlflow-artifacts'
+const PART_BYTES = 64 * 1024 * 1024
+const PARTS = 4
+const RECOVERY_TIMEOUT_MS = 90_000
+
+interface Upload {
+  upload_id: string
+  credentials: { url: string; part_number: number }[]
+}
+
+const create = (client: HttpClient, path: string, num_parts: number) =>
+  client.ok<Upload>('POST', `${api}/mpu/create/big`, { path, num_parts })
+
+async function send(client: HttpClient, url: string, content: Buffer, part_number: number) {
+  const { status, headers, text } = await client.send('PUT', new URL(url).pathname, content)
+  expect(status, text).toBe(200)
+  return { part_number, etag: String(headers.etag), url }
+}
+
+/** A client in the middle of a part, until the server goes away. */
+function halfPart(url: string): void {
+  const { hostname, port, pathname } = new URL(url)
+  const socket = connect(Number(port), hostname)
+  socket.on('error', () => {})
+  socket.write(`PUT ${pathname} HTTP/1.1\r\nHost: ${hostname}:${port}\r\nContent-Length: ${PART_BYTES}\r\n\r\n`)
+  socket.write(Buffer.alloc(PART_BYTES / 2))
+}
+
+async function site(folder: TempFolder) {
+  const cwd = folder.path
+  const port = await freePort()
+  const store = join(cwd, 'artifacts')
+  const options = { cwd, port, backendStoreUri: `sqlite:///${cwd}/mlflow.db`, artifactsDestination: store }
+  return {
+    store,
+    start: (env: Record<string, string> = {}) => startMillrace({ ...options, env }),
+    parts: async () => (await filesBelow(store)).filter(name => name.startsWith('.artifact.uploading.parts/')),
+  }
+}
+
+async function sha256(client: HttpClient, path: string): Promise<string> {
+  const { status, body } = await client.send('GET', `${api}/artifacts/${path}`)
+  expect(status).toBe(200)
+  return createHash('sha256').update(body).digest('hex')
+}
+
+test('an upload goes on after kill -9 in the middle of a part; one that nobody goes on with expires', { timeout: 120_000 }, async () => {
+  await using folder = await tempFolder('parts')
+  const { start, parts } = await site(folder)
+  const content = [randomBytes(1_000_000), randomBytes(1_000_000), randomBytes(7)]
+  let upload: Upload
+  const sent: Awaited<ReturnType<typeof send>>[] = []
+  {
+    await using server = await start()
+    using client = httpClient(server.url)
+    upload = await create(client, 'resumed.bin', content.length)
+    const lost = await create(client, 'lost.bin', 2)
+    await send(client, lost.credentials[0]?.url ?? '', Buffer.from('never joined'), 1)
+    sent.push(await send(client, upload.credentials[0]?.url ?? '', content[0] as Buffer, 1))
+    halfPart(upload.credentials[1]?.url ?? '')
+    await eventually('a part is half there', async () =>
+      (await parts()).some(name => /\.artifact\.uploading\.[^p]/.test(name)) ? true : undefined,
+    )
+    await server.process.end('SIGKILL')
+  }
+  {
+    await using server = await start()
+    using client = httpClient(server.url)
+    const complete = () => client.send('POST', `${api}/mpu/complete/big`, { path: 'resumed.bin', upload_id: upload.upload_id, parts: sent })
+    expect(await client.ok('GET', `${api}/artifacts?path=`)).toEqual({})
+    for (const i of [1, 2]) sent.push(await send(client, upload.credentials[i]?.url ?? '', content[i] as Buffer, i + 1))
+    expect((await complete()).status).toBe(200)
+    expect((await complete()).status).toBe(200)
+    expect(await sha256(client, 'big/resumed.bin')).toBe(createHash('sha256').update(Buffer.concat(content)).digest('hex'))
+    expect((await parts()).length, 'of the lost upload').toBe(2)
+  }
+  await sleep(1_000)
+  await using server = await start({ MILLRACE_MULTIPART_UPLOAD_EXPIRY: '1s' })
+  await eventually('the lost upload is gone', async () => ((await parts()).length === 0 ? true : undefined))
+  using client = httpClient(server.url)
+  const { files } = await client.ok<{ files: { path: string }[] }>('GET', `${api}/artifacts?path=big`)
+  expect(files.map(file => file.path)).toEqual(['resumed.bin'])
+})
+
+test('a completion ends by itself after kill -9 in the middle of it', { timeout: 180_000 }, async () => {
+  await using folder = await tempFolder('parts')
+  const { store, start, parts } = await site(folder)
+  const content = Array.from({ length: PARTS }, () => randomBytes(PART_BYTES))
+  const whole = createHash('sha256')
+  for (const part of content) whole.update(part)
+  const path = 'joined.bin'
+  let request: unknown
+  {
+    await using server = await start()
+    using client = httpClient(server.url)
+    const { upload_id, credentials } = await create(client, path, PARTS)
+    const sent = []
+    for (const [i, { url }] of credentials.entries()) sent.push(await send(client, url, content[i] as Buffer, i + 1))
+    request = { path, upload_id, parts: sent }
+    const completing = client.send('POST', `${api}/mpu/complete/big`, request).catch(() => undefined)
+    await eventually('the parts are being joined', async () => ((await filesBelow(join(store, 'big'))).length > 0 ? true : undefined))
+    await server.process.end('SIGKILL')
+    await completing
+    expect(await filesBelow(join(store, 'big')), 'killed before the end').not.toContain(path)
+  }
+  await using server = await start()
+  using client = httpClient(server.url)
+  expect((await client.send('GET', `${api}/artifacts/big/${path}`)).status).toBe(404)
+  const there = async () => (await client.send('HEAD', `${api}/artifacts/big/${path}`)).status === 200 || undefined
+  await eventually('the next process has joined the parts', there, RECOVERY_TIMEOUT_MS)
+  expect(await sha256(client, `big/${path}`)).toBe(whole.digest('hex'))
+  await eventually('no part is left', async () => ((await parts()).length === 0 ? true : undefined))
+  expect((await client.send('POST', `${api}/mpu/complete/big`, request)).status).toBe(200)
+})

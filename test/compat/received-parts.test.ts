@@ -1,0 +1,58 @@
+import { join } from 'node:path'
+import { beforeAll, expect, test } from 'vitest'
+import { createDatabase, describeWith } from '../services/backends.ts'
+import { startCluster } from '../services/cluster.ts'
+import { mlflowVenv } from '../services/install.ts'
+import { startMillrace } from '../services/millrace.ts'
+import { tempFolder } from '../services/process.ts'
+import { startRedis } from '../services/redis.ts'
+import { filesBelow } from './deletion.ts'
+import { python } from './python.ts'
+
+const SESSION_TIMEOUT_MS = 240_000
+
+const sizes = {
+  S3_ENDPOINT: 'http://no.store',
+  MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE: '6000000',
+  MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE: '5242880',
+}
+const forced = { ...sizes, MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD: 'true' }
+
+beforeAll(async () => {
+  await mlflowVenv()
+})
+
+/** The Python client sends four parts to the server, which keeps nothing but what it was to keep. */
+async function uploadInParts(url: string, cwd: string, store: string): Promise<void> {
+  for (const env of [forced, sizes]) {
+    const { up, down } = JSON.parse(await python('multipart_transfer.py', url, { cwd, env }))
+    expect(up['PUT server']).toBe(4)
+    expect(down['GET store']).toBeUndefined()
+  }
+  expect((await filesBelow(store)).filter(name => name.includes('.artifact.uploading.'))).toEqual([])
+}
+
+test.each([
+  ['', []],
+  ['/team', ['--static-prefix', '/team']],
+])('the Python client uploads in parts to a local folder, below "%s"', { timeout: SESSION_TIMEOUT_MS }, async (prefix, args) => {
+  await using folder = await tempFolder('parts')
+  const cwd = folder.path
+  const store = join(cwd, 'store')
+  const backendStoreUri = `sqlite:///${cwd}/mlflow.db`
+  await using server = await startMillrace({ cwd, backendStoreUri, artifactsDestination: store, args })
+  await uploadInParts(server.url + prefix, cwd, store)
+})
+
+describeWith(['postgres'], 'services as processes of their own', () => {
+  test('the Python client uploads in parts to a folder that two processes share', { timeout: SESSION_TIMEOUT_MS }, async () => {
+    await using folder = await tempFolder('parts')
+    await using database = await createDatabase('parts')
+    await using redis = await startRedis()
+    const cwd = folder.path
+    const store = join(cwd, 'store')
+    const urls = { postgresUrl: database.url, redisUrl: redis.url, redisPrefix: 'parts' }
+    await using cluster = await startCluster({ cwd, ...urls, artifactsDestination: store, env: {} })
+    await uploadInParts(cluster.url, cwd, store)
+  })
+})
