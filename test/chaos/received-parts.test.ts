@@ -83,6 +83,9 @@ test('an upload goes on after kill -9 in the middle of a part; one that nobody g
     expect((await complete()).status).toBe(200)
     expect(await sha256(client, 'big/resumed.bin')).toBe(createHash('sha256').update(Buffer.concat(content)).digest('hex'))
     expect((await parts()).length, 'of the lost upload').toBe(2)
+    expect(await client.ok('GET', '/api/3.0/millrace/multipart-uploads')).toMatchObject({
+      uploads: [{ uri: 'mlflow-artifacts:/#big/lost.bin', state: 'OPEN', num_parts: 2 }],
+    })
   }
   await sleep(1_000)
   await using server = await start({ MILLRACE_MULTIPART_UPLOAD_EXPIRY: '1s' })

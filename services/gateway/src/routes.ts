@@ -4,6 +4,7 @@ import { createDirectTransport, type Route, route } from '@millrace/kit/rpc'
 import { ArtifactProxyService } from '@millrace/proto/millrace/artifacts/v1/proxy_pb'
 import { RunArtifactService } from '@millrace/proto/millrace/artifacts/v1/run_artifacts_pb'
 import { GarbageCollectionService } from '@millrace/proto/millrace/jobs/v1/garbage_collection_pb'
+import { MultipartUploadService } from '@millrace/proto/millrace/jobs/v1/multipart_uploads_pb'
 import { DatasetService } from '@millrace/proto/millrace/tracking/v1/datasets_pb'
 import { ExperimentService } from '@millrace/proto/millrace/tracking/v1/experiments_pb'
 import { LoggedModelService } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
@@ -40,6 +41,7 @@ export function publicServices(ctx: GatewayContext): PublicService[] {
     forwarded(DatasetService, ctx.metadata),
     forwarded(LoggedModelService, ctx.metadata),
     forwarded(GarbageCollectionService, ctx.jobs),
+    forwarded(MultipartUploadService, ctx.jobs),
     joined(serverInfo(ctx)),
     joined(route(ArtifactProxyService, artifactProxy(ctx)), 'artifacts'),
     joined(route(RunArtifactService, runArtifacts(ctx)), 'tracking'),

@@ -126,6 +126,22 @@ describe.each(['sqlite', 'postgresql'] as const)('multipart uploads, control dat
     await until('the upload is aborted', () => world.aborted.length === 1)
   })
 
+  test('uploads that did not end are listed a page at a time, newest first', async () => {
+    await using open = await openWorker(world, configFor(database.target))
+    for (const n of [1, 2, 3, 4]) {
+      await open.uploads.recordUpload({ uri: `${uri}${n}`, uploadId: `u-${n}`, numParts: n })
+      await sleep(2)
+    }
+    await open.uploads.completeUpload({ uri: `${uri}2`, uploadId: 'u-2', parts, waitMs: 5_000 })
+    await open.uploads.abortUpload({ uri: `${uri}3`, uploadId: 'u-3' })
+    const first = await open.uploads.listMultipartUploads({ pageSize: 1 })
+    expect(first.uploads).toMatchObject([{ uri: `${uri}4`, state: UploadState.OPEN, numParts: 4 }])
+    const second = await open.uploads.listMultipartUploads({ pageSize: 5, pageToken: first.nextPageToken })
+    expect(second.uploads.map(one => one.uri)).toEqual([`${uri}1`])
+    expect(second.nextPageToken).toBeUndefined()
+    await expect(open.uploads.listMultipartUploads({ pageToken: 'x' })).rejects.toMatchObject({ rawMessage: 'Invalid page_token' })
+  })
+
   test('a completion that a stopped worker left is ended by the next one', async () => {
     world.beforeComplete = () => {
       throw temporarilyUnavailable('away')

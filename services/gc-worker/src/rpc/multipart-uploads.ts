@@ -5,6 +5,7 @@ import type { SentPart } from '@millrace/proto/millrace/artifacts/v1/store_pb'
 import { MultipartUploadService, UploadState } from '@millrace/proto/millrace/jobs/v1/multipart_uploads_pb'
 import { type Context, POLL_MS } from '../context.ts'
 import type { Part, Upload } from '../store/uploads.ts'
+import { checkPageSize, parsePageToken, toPageToken } from './pages.ts'
 
 const WAIT_MS_MAX = 10 * 60_000
 /** How long an abort waits for a completion that is under way, and then for its own end; it goes on when its caller has gone. */
@@ -59,8 +60,22 @@ export function multipartUploadRoutes(context: Context): Route[] {
         if (ended.state === 'FAILED') throw new MlflowError(ended.errorCode as ErrorCode, ended.error)
         return {}
       },
+
+      async listMultipartUploads(request) {
+        const limit = checkPageSize(request.pageSize)
+        const [time, id] = parsePageToken(request.pageToken, /^\d{1,15}$/, /^\w{1,64}$/) ?? []
+        const page = await uploads.list(limit, time && id ? { createdTime: BigInt(time), id } : undefined)
+        const last = page.length === limit ? page.at(-1) : undefined
+        const nextPageToken = last && toPageToken([String(last.createdTime), last.id])
+        return { uploads: page.map(uploadMessage), nextPageToken }
+      },
     }),
   ]
+}
+
+function uploadMessage({ uri, state, numParts, createdTime, updatedTime, errorCode, error }: Upload) {
+  const failure = errorCode === '' ? {} : { errorCode, error }
+  return { uri, state: UploadState[state], numParts, createdTime, updatedTime, ...failure }
 }
 
 /** The upload once it is neither being completed nor aborted any more, or as it is when the time is over or the caller has gone. */

@@ -18,6 +18,10 @@ export interface Upload {
   readonly errorCode: string
   readonly error: string
   readonly jobId: string | null
+  readonly numParts: number
+  /** Times are milliseconds since the epoch. */
+  readonly createdTime: bigint
+  readonly updatedTime: bigint
 }
 
 /** The key of an upload's record. */
@@ -111,6 +115,19 @@ export class UploadStore {
       db.multipartUpload.findMany({ where, orderBy: { updatedTime: 'asc' }, take: limit, select: { id: true } }),
     )
     return rows.map(row => row.id)
+  }
+
+  /** Those that were neither completed nor aborted, newest first. */
+  async list(limit: number, after?: { createdTime: bigint; id: string }): Promise<Upload[]> {
+    const older = after && [{ createdTime: { lt: after.createdTime } }, { createdTime: after.createdTime, id: { lt: after.id } }]
+    const rows = await this.#control.use(db =>
+      db.multipartUpload.findMany({
+        where: { state: { in: ['OPEN', 'COMPLETING', 'ABORTING', 'FAILED'] }, OR: older },
+        orderBy: [{ createdTime: 'desc' }, { id: 'desc' }],
+        take: limit,
+      }),
+    )
+    return rows as Upload[]
   }
 
   /** Forgets uploads that ended before `time`. */
