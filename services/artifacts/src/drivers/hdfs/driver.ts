@@ -44,7 +44,7 @@ export class HdfsDriver implements Driver {
 
   async write(key: string, body: Readable, { signal }: DriverWriteOptions = {}): Promise<void> {
     if (key === '') throw isDirectory(key)
-    await this.#run(key, path => writeFile(this.#files, body, { root: this.#root, path, key, signal }))
+    await this.#run(key, path => writeFile(this.#files, body, { path, key, signal }))
   }
 
   async remove(key: string, signal?: AbortSignal): Promise<void> {

@@ -92,7 +92,8 @@ function remoteError(error: RemoteFailure, key: string): MlflowError {
   if (isBelowFile(error)) return fileInTheWay(key, error)
   if (isSafeMode(error)) return temporarilyUnavailable('The artifact store is in safe mode: it takes no changes for now', options)
   if (/could only be (written|replicated) to \d+/.test(error.message)) return full(error)
-  if (/^Failed to find datanode/.test(error.message)) return temporarilyUnavailable('The artifact store has no data node to offer', options)
+  if (/^(Failed to find datanode|No active nodes contain)/.test(error.message))
+    return temporarilyUnavailable('The artifact store has no data node to offer', options)
   if (/^The maximum path component name limit/.test(error.message)) return invalidName(error, key)
   if (/^The directory item limit/.test(error.message)) return full(error)
   if (/must both be directories/.test(error.message)) return folderInTheWay(key, error)
@@ -116,6 +117,17 @@ function remoteError(error: RemoteFailure, key: string): MlflowError {
     case 'QuotaByStorageTypeExceededException':
     case 'MaxDirectoryItemsExceededException':
       return full(error)
+    case 'BlockMissingException':
+    case 'ClosedChannelException':
+    case 'ConnectException':
+    case 'ConnectTimeoutException':
+    case 'EOFException':
+    case 'LeaseExpiredException':
+    case 'NoRouteToHostException':
+    case 'SocketException':
+    case 'SocketTimeoutException':
+    case 'UnknownHostException':
+      return temporarilyUnavailable(`The artifact store does not reach a part of itself (${error.exception})`, options)
     case 'StandbyException':
     case 'RetriableException':
       return temporarilyUnavailable('The artifact store has no active name node', options)

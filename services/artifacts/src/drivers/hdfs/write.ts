@@ -17,8 +17,6 @@ const CLEAN_UP_TIMEOUT_MS = 30_000
 const CLEAN_UP_DELAYS_MS = [0, 250, 1_000]
 
 export interface WriteTarget {
-  /** Folder that a clean-up never removes. */
-  root: string
   path: string
   key: string
   signal?: AbortSignal
@@ -29,7 +27,8 @@ export async function writeFile(files: Files, body: Readable, target: WriteTarge
   const { path, key, signal } = target
   const { nodes } = files
   const temporary = joinPath(parentOf(path), TEMPORARY_PREFIX + randomUUID())
-  if ((await files.find(path, signal))?.type === 'DIRECTORY') throw folderInTheWay(key)
+  const [found, kept] = await Promise.all([files.find(path, signal), existingFolder(files, parentOf(path), signal)])
+  if (found?.type === 'DIRECTORY') throw folderInTheWay(key)
   let begun = false
   try {
     const call = { method: 'PUT', op: 'CREATE', path: temporary, query: { overwrite: false }, signal } as const
@@ -42,7 +41,7 @@ export async function writeFile(files: Files, body: Readable, target: WriteTarge
     await putInPlace(files, temporary, target)
   } catch (error) {
     const reason = begun && isUnreachable(error) && !signal?.aborted ? await askReason(files, temporary, error) : error
-    if (begun) await discard(files, temporary, target)
+    if (begun) await discard(files, temporary, kept)
     throw reason
   }
 }
@@ -103,19 +102,25 @@ async function renameIfThere(files: Files, from: string, to: string): Promise<bo
   }
 }
 
+/** The deepest folder on the way to `folder` that is there. */
+async function existingFolder(files: Files, folder: string, signal?: AbortSignal): Promise<string> {
+  for (let current = folder; ; current = parentOf(current)) {
+    if (current === '/' || (await files.find(current, signal))) return current
+  }
+}
+
 /** Leaves nothing of an upload, as far as the store can be reached: neither its file nor folders that were made for it. */
-async function discard(files: Files, temporary: string, { root, path }: WriteTarget): Promise<void> {
+async function discard(files: Files, temporary: string, kept: string): Promise<void> {
   const signal = AbortSignal.timeout(CLEAN_UP_TIMEOUT_MS)
   try {
     for (const delay of CLEAN_UP_DELAYS_MS) {
       await sleep(delay)
       if (await files.remove(temporary, { recursive: false, signal })) break
     }
-    for (let folder = parentOf(path); folder !== root && folder.startsWith(root); folder = parentOf(folder)) {
-      if (!(await files.remove(folder, { recursive: false, signal }))) return
+    for (let folder = parentOf(temporary); folder !== kept; folder = parentOf(folder)) {
+      await files.remove(folder, { recursive: false, signal })
     }
-  } catch (error) {
-    // What can't be removed stays hidden; a folder with something in it stays.
-    if (!(error instanceof RemoteFailure)) return
+  } catch {
+    // What can't be removed stays hidden, and a folder with something in it stays.
   }
 }
