@@ -27,7 +27,9 @@ public class MiniCluster {
     Configuration conf = new Configuration();
     conf.set("hdfs.minidfs.basedir", new File(args[0]).getAbsolutePath());
     conf.setInt("dfs.replication", 1);
+    conf.setInt("dfs.heartbeat.interval", 1);
     conf.setInt("dfs.client.block.write.locateFollowingBlock.initial.delay.ms", 5);
+    conf.set("dfs.client.failover.proxy.provider.minidfs-ns", "org.apache.hadoop.hdfs.server.namenode.ha.ConfiguredFailoverProxyProvider");
     if (args.length > 2) secure(conf, args[2], args[3]);
     new MiniCluster(conf, Integer.parseInt(args[1])).run();
   }
@@ -101,7 +103,7 @@ public class MiniCluster {
         cluster.waitActive(next);
       }
       case "stop" -> cluster.shutdownNameNode(Integer.parseInt(words[1]));
-      case "start" -> cluster.restartNameNode(Integer.parseInt(words[1]), false);
+      case "start" -> cluster.restartNameNode(Integer.parseInt(words[1]), cluster.getNumNameNodes() == 1);
       case "safemode" -> files().setSafeMode(words[1].equals("on") ? SafeModeAction.SAFEMODE_ENTER : SafeModeAction.SAFEMODE_LEAVE);
       case "quota" -> files().setQuota(new Path(words[1]), Long.parseLong(words[2]), Long.parseLong(words[3]));
       case "mode" -> {
