@@ -7,7 +7,7 @@ import { startTlsFtp, startVsftpd } from '../../../test/services/ftp.ts'
 import { tempFolder } from '../../../test/services/process.ts'
 import { makeCertificates } from '../../../test/services/tls.ts'
 import { bodyOf, digest, generated, text } from '../src/conformance/bodies.ts'
-import type { Driver } from '../src/driver.ts'
+import type { Driver, SentPart } from '../src/driver.ts'
 import { checkFtpConfig, readFtpConfig } from '../src/drivers/ftp/config.ts'
 import { parseFtpUri } from '../src/drivers/ftp/location.ts'
 import { openFtpScheme } from '../src/drivers/ftp/scheme.ts'
@@ -84,6 +84,26 @@ await describeWithServer('vsftpd', startVsftpd, server => {
       expect(await driver.stat('2')).toEqual({ isDir: false, sizeBytes: 1_000_000 })
       await driver.remove('')
     }))
+
+  test('joining parts never takes every connection; with a single one there is no multipart', async () => {
+    await withStore(`${url}/one`, { MILLRACE_FTP_CONNECTIONS_MAX: '1' }, async driver => expect(driver.multipart).toBeUndefined())
+    await withStore(`${url}/joins`, { MILLRACE_FTP_CONNECTIONS_MAX: '2', MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT: '5' }, async driver => {
+      const { multipart } = driver
+      const join = async (key: string) => {
+        const { uploadId } = (await multipart?.start(key, 2)) ?? { uploadId: '' }
+        const parts: SentPart[] = []
+        for (const partNumber of [1, 2]) {
+          const etag = (await multipart?.receive?.({ uploadId, partNumber }, generated(3_000_000))) ?? ''
+          parts.push({ partNumber, etag, url: '' })
+        }
+        return () => multipart?.complete(key, uploadId, parts)
+      }
+      const joins = await Promise.all(['a', 'b', 'c', 'd'].map(join))
+      await Promise.all(joins.map(complete => complete()))
+      for (const key of ['a', 'b', 'c', 'd']) expect(await driver.stat(key)).toEqual({ isDir: false, sizeBytes: 6_000_000 })
+      await driver.remove('')
+    })
+  })
 
   test('a slow reader loses nothing', () =>
     withStore(`${url}/slow`, { MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT: '1' }, async driver => {
