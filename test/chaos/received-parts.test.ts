@@ -1,12 +1,16 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { readdir, readlink } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { filesBelow } from '../compat/deletion.ts'
+import { createBucket, createDatabase, describeWith } from '../services/backends.ts'
+import { startCluster } from '../services/cluster.ts'
 import { type HttpClient, httpClient } from '../services/http.ts'
-import { startMillrace } from '../services/millrace.ts'
+import { type Millrace, startMillrace } from '../services/millrace.ts'
 import { eventually, freePort, type TempFolder, tempFolder } from '../services/process.ts'
+import { startRedis } from '../services/redis.ts'
 
 const api = '/api/2.0/mlflow-artifacts'
 const PART_BYTES = 64 * 1024 * 1024
@@ -124,4 +128,56 @@ test('a completion ends by itself after kill -9 in the middle of it', { timeout:
   expect(await sha256(client, `big/${path}`)).toBe(whole.digest('hex'))
   await eventually('no part is left', async () => ((await parts()).length === 0 ? true : undefined))
   expect((await client.send('POST', `${api}/mpu/complete/big`, request)).status).toBe(200)
+})
+
+/** Whether the process has a file open whose name begins so. */
+async function hasOpen({ process }: Millrace, prefix: string): Promise<boolean> {
+  const folder = `/proc/${process.pid}/fd`
+  const links = (await readdir(folder)).map(fd => readlink(join(folder, fd)).catch(() => ''))
+  return (await Promise.all(links)).some(path => path.startsWith(prefix))
+}
+
+describeWith(['postgres'], 'services as processes of their own', () => {
+  test('another artifacts process joins the parts when the one at it is killed', { timeout: 180_000 }, async () => {
+    await using folder = await tempFolder('parts')
+    await using database = await createDatabase('parts')
+    await using redis = await startRedis()
+    const store = join(folder.path, 'store')
+    const urls = { postgresUrl: database.url, redisUrl: redis.url, redisPrefix: 'chaos-parts' }
+    await using cluster = await startCluster({ cwd: folder.path, ...urls, artifactsDestination: store, env: {} })
+    using client = httpClient(cluster.url)
+    const content = Array.from({ length: PARTS }, () => randomBytes(PART_BYTES))
+    const { upload_id, credentials } = await create(client, 'moved.bin', PARTS)
+    const parts = []
+    for (const [i, { url }] of credentials.entries()) parts.push(await send(client, url, content[i] as Buffer, i + 1))
+    const completing = client.send('POST', `${api}/mpu/complete/big`, { path: 'moved.bin', upload_id, parts })
+    const joining = await eventually('a process joins the parts', async () => {
+      for (const one of cluster.artifacts) if (await hasOpen(one, join(store, 'big/.artifact.uploading.'))) return one
+      return undefined
+    })
+    await joining.process.end('SIGKILL')
+    expect((await completing).status).toBe(200)
+    const whole = createHash('sha256')
+    for (const part of content) whole.update(part)
+    expect(await sha256(client, 'big/moved.bin')).toBe(whole.digest('hex'))
+  })
+})
+
+describeWith(['s3'], 'S3', () => {
+  test('an upload that nobody goes on with is aborted in the store', async () => {
+    await using folder = await tempFolder('parts')
+    await using bucket = await createBucket('parts')
+    const backendStoreUri = `sqlite:///${folder.path}/mlflow.db`
+    const options = { cwd: folder.path, backendStoreUri, artifactsDestination: `${bucket.uri}/root` }
+    const env = { ...bucket.env, MILLRACE_MULTIPART_UPLOAD_EXPIRY: '2s' }
+    {
+      await using server = await startMillrace({ ...options, env })
+      using client = httpClient(server.url)
+      await create(client, 'lost.bin', 2)
+      expect(await bucket.openUploads()).toBe(1)
+    }
+    await sleep(2_000)
+    await using _server = await startMillrace({ ...options, env })
+    await eventually('it is gone', async () => ((await bucket.openUploads()) === 0 ? true : undefined))
+  })
 })
