@@ -54,9 +54,14 @@ export class ArtifactStore {
     if (!isTemporary(key)) await this.#driver.remove(key, signal)
   }
 
-  get capabilities(): { multipart: boolean; presignedDownload: boolean; presignedUpload: boolean } {
+  get capabilities(): { multipart: boolean; receivedParts: boolean; presignedDownload: boolean; presignedUpload: boolean } {
     const { multipart, presign } = this.#driver
-    return { multipart: multipart !== undefined, presignedDownload: presign !== undefined, presignedUpload: presign?.upload !== undefined }
+    return {
+      multipart: multipart !== undefined,
+      receivedParts: multipart?.receive !== undefined,
+      presignedDownload: presign !== undefined,
+      presignedUpload: presign?.upload !== undefined,
+    }
   }
 
   /** The store's multipart upload with a checked key. */

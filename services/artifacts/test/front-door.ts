@@ -13,18 +13,23 @@ export interface FrontDoor extends AsyncDisposable {
 
 interface FrontDoorOptions {
   env?: Record<string, string>
+  /** Variables of the gateway. */
+  gatewayEnv?: Record<string, string>
   log?: Logger
   /** The bytes go over HTTP, as between two processes. */
   apart?: boolean
 }
 
 /** A real gateway with the artifact service behind it in this process, and nothing else. */
-export async function openFrontDoor(artifactsDestination: string, { env = {}, log, apart }: FrontDoorOptions = {}): Promise<FrontDoor> {
+export async function openFrontDoor(
+  artifactsDestination: string,
+  { env = {}, gatewayEnv = {}, log, apart }: FrontDoorOptions = {},
+): Promise<FrontDoor> {
   await using stack = new AsyncDisposableStack()
   const artifacts = stack.use(await openArtifacts(checkArtifacts(readArtifacts(env, { artifactsDestination }))))
   const served = apart && stack.use(await listen({ host: '127.0.0.1', port: 0, handler: byteHandler(artifacts.bytes), drainTimeoutMs: 0 }))
   const gateway = stack.use(
-    await startGateway(checkGateway(readGateway({}, { port: '0', artifactsOnly: true })), {
+    await startGateway(checkGateway(readGateway(gatewayEnv, { port: '0', artifactsOnly: true })), {
       artifacts: createDirectTransport(artifacts.routes),
       bytes: served ? stack.use(createByteClient(() => served.url)) : artifacts.bytes,
       metrics: artifacts.metrics,

@@ -144,6 +144,20 @@ describe.each([false, true])('parts that the server receives, artifacts in a pro
     await post('abort', 'x/large.bin', { upload_id: upload.upload_id })
   })
 
+  test('switched off, there is no multipart upload', async () => {
+    await using other = await openFrontDoor(join(folder.path, 'other'), { apart, gatewayEnv: { MILLRACE_RECEIVE_PARTS: 'false' } })
+    const base = new URL(other.url).origin
+    const body = JSON.stringify({ path: 'a', num_parts: 1 })
+    const headers = { 'Content-Type': 'application/json' }
+    const created = await fetch(`${base}/api/2.0/mlflow-artifacts/mpu/create/x`, { method: 'POST', body, headers })
+    expect([created.status, await created.json()]).toMatchObject([
+      501,
+      { message: 'Multipart upload is not supported for the current artifact repository' },
+    ])
+    const info = await fetch(`${base}/api/3.0/mlflow/server-info`)
+    expect(await info.json()).toMatchObject({ multipart_uploads_enabled: false })
+  })
+
   test('the URLs lead to where a proxy in front says that it was asked', async () => {
     const headers = { 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'ml.example:8443', 'X-Forwarded-Prefix': '/team' }
     const { body } = await post('create', 'x/proxied.txt', { num_parts: 1 }, headers)

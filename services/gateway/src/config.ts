@@ -8,6 +8,8 @@ export interface GatewayConfig {
   staticPrefix: string
   /** What clients have as their tracking URI, without a slash at the end; absent: as each request says. */
   publicUrl: string | undefined
+  /** False offers multipart upload only where clients send the parts to the store itself. */
+  receiveParts: boolean
   /** False refuses the mlflow-artifacts endpoints, like `mlflow server --no-serve-artifacts`. */
   serveArtifacts: boolean
   /** True refuses everything but artifacts, like `mlflow server --artifacts-only`. */
@@ -36,6 +38,7 @@ export function readGateway(env: Env, flags: Flags) {
     port: read(env, flags, 'port', 'MLFLOW_PORT'),
     staticPrefix: read(env, flags, 'staticPrefix', 'MLFLOW_STATIC_PREFIX'),
     publicUrl: read(env, {}, undefined, 'MILLRACE_PUBLIC_URL'),
+    receiveParts: read(env, {}, undefined, 'MILLRACE_RECEIVE_PARTS'),
     serveArtifacts: read(env, flags, 'serveArtifacts', 'MLFLOW_SERVE_ARTIFACTS'),
     artifactsOnly: read(env, flags, 'artifactsOnly', 'MLFLOW_ARTIFACTS_ONLY'),
     allowedHosts: read(env, flags, 'allowedHosts', 'MLFLOW_SERVER_ALLOWED_HOSTS'),
@@ -53,6 +56,7 @@ export function checkGateway(raw: GatewayRaw): GatewayConfig {
     port: checkInteger(raw.port, DEFAULT_PORT, 0, PORT_MAX),
     staticPrefix: checkPrefix(raw.staticPrefix),
     publicUrl: checkUrl(raw.publicUrl),
+    receiveParts: checkBoolean(raw.receiveParts, true),
     serveArtifacts: checkBoolean(raw.serveArtifacts, true),
     artifactsOnly: checkBoolean(raw.artifactsOnly, false),
     security: checkBoolean(raw.disableSecurity, false)

@@ -5,6 +5,7 @@ import type { FileInfo } from '@millrace/proto/millrace/artifacts/v1/files_pb'
 import type { ArtifactProxyService } from '@millrace/proto/millrace/artifacts/v1/proxy_pb'
 import { ArtifactStoreService, PresignMethod } from '@millrace/proto/millrace/artifacts/v1/store_pb'
 import { MultipartUploadService, UploadState } from '@millrace/proto/millrace/jobs/v1/multipart_uploads_pb'
+import type { GatewayConfig } from '../config.ts'
 import type { GatewayContext } from '../context.ts'
 import { httpRequest, publicUrl } from '../public-url.ts'
 import { partUrl } from '../raw/artifacts-part.ts'
@@ -83,6 +84,11 @@ export function artifactProxy(ctx: GatewayContext): ServiceImpl<typeof ArtifactP
   }
 }
 
+/** Whether clients may upload in parts. */
+export function takesParts({ receiveParts }: GatewayConfig, able: { multipart: boolean; receivedParts: boolean }): boolean {
+  return able.multipart && (receiveParts || !able.receivedParts)
+}
+
 /** MLflow leaves the size of empty files out, like that of folders. */
 export function shownSize({ path, isDir, fileSize }: FileInfo): Pick<FileInfo, 'path' | 'isDir' | 'fileSize'> {
   return { path, isDir, fileSize: fileSize || undefined }
@@ -102,8 +108,8 @@ const jobs = ({ jobs: transport }: GatewayContext) => transport && createClient(
 
 async function multipartStore(ctx: GatewayContext, signal: AbortSignal): Promise<Client<typeof ArtifactStoreService>> {
   const store = proxy(ctx)
-  const { multipart } = await store.capabilities({ uri: '' }, { signal })
-  if (!multipart) throw notImplemented('Multipart upload is not supported for the current artifact repository')
+  const able = await store.capabilities({ uri: '' }, { signal })
+  if (!takesParts(ctx.config, able)) throw notImplemented('Multipart upload is not supported for the current artifact repository')
   return store
 }
 

@@ -3,9 +3,10 @@ import { type Route, route } from '@millrace/kit/rpc'
 import { ArtifactStoreService } from '@millrace/proto/millrace/artifacts/v1/store_pb'
 import { ServerInfoService } from '@millrace/proto/millrace/server/v1/server_info_pb'
 import type { GatewayContext } from '../context.ts'
+import { takesParts } from './artifacts.ts'
 
 const PROXIED_ROOT = 'mlflow-artifacts:/'
-const NONE = { multipart: false, presignedDownload: false }
+const NONE = { multipart: false, receivedParts: false, presignedDownload: false }
 
 /** What Python's client asks before it uses multipart transfers and workspaces. */
 export function serverInfo({ config, artifacts, log }: GatewayContext): Route {
@@ -20,7 +21,7 @@ export function serverInfo({ config, artifacts, log }: GatewayContext): Route {
         storeType: config.artifactsOnly ? undefined : 'SqlStore',
         workspacesEnabled: false,
         traceArchivalEnabled: false,
-        multipartUploadsEnabled: able.multipart,
+        multipartUploadsEnabled: takesParts(config, able),
         multipartDownloadsEnabled: able.presignedDownload,
         presignedUploadRunIdSupported: true,
         presignedUploadModelIdSupported: true,
