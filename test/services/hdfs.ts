@@ -14,6 +14,8 @@ export interface HdfsServer extends AsyncDisposable {
   readonly nameNodes: readonly string[]
   /** `active N`, `stop N`, `start N`, `safemode on|off`, `quota PATH NAMES BYTES`, `mode PATH OCTAL` of a folder, made when absent. */
   command(line: string): Promise<void>
+  /** Everything below a folder, as the active name node has it. */
+  contents(path: string): Promise<string[]>
   /** SIGSTOP and SIGCONT for the name nodes and the data node together. */
   signal(name: NodeJS.Signals): void
 }
@@ -47,36 +49,25 @@ export async function startHdfs({ nameNodes = 1, kerberos }: HdfsOptions = {}): 
     START_TIMEOUT_MS,
   )
   const moved = stack.move()
+  const command = async (line: string) => {
+    const socket = connect(commands, '127.0.0.1')
+    socket.write(`${line}\n`)
+    const answer = (await text(socket)).trim()
+    if (!/^OK\b/.test(answer)) throw new Error(answer)
+    return answer.split(' ').slice(1)
+  }
   return {
     nameNodes: ports.map(port => `http://localhost:${port}`),
     async command(line) {
-      const socket = connect(commands, '127.0.0.1')
-      socket.write(`${line}\n`)
-      const answer = (await text(socket)).trim()
-      if (answer !== 'OK') throw new Error(answer)
+      await command(line)
     },
+    contents: async path => (await command(`list ${encodeURIComponent(path)}`)).map(name => decodeURIComponent(name.replaceAll('+', ' '))),
     signal: name => process.kill(server.pid, name),
     async [Symbol.asyncDispose]() {
       await server.end('SIGKILL')
       await moved.disposeAsync()
     },
   }
-}
-
-interface Listed {
-  FileStatuses?: { FileStatus: { pathSuffix: string; type: string }[] }
-}
-
-/** Everything below a folder of a cluster without Kerberos, as its name node has it. */
-export async function hdfsContents(nameNode: string, path: string): Promise<string[]> {
-  const encoded = path.split('/').map(encodeURIComponent).join('/')
-  const answer = await fetch(`${nameNode}/webhdfs/v1${encoded}?op=LISTSTATUS`)
-  const { FileStatuses } = (await answer.json()) as Listed
-  const below = (FileStatuses?.FileStatus ?? []).map(async ({ pathSuffix, type }) => {
-    const child = `${path}/${pathSuffix}`
-    return [child, ...(type === 'DIRECTORY' ? await hdfsContents(nameNode, child) : [])]
-  })
-  return (await Promise.all(below)).flat()
 }
 
 /** The folder with Hadoop's libraries, fetched by Maven on first use. */

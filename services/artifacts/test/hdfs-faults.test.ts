@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { expect, test } from 'vitest'
 import { describeWithServer } from '../../../test/services/backends.ts'
-import { type HdfsServer, hdfsContents, startHdfs } from '../../../test/services/hdfs.ts'
+import { type HdfsServer, startHdfs } from '../../../test/services/hdfs.ts'
 import { tempFolder } from '../../../test/services/process.ts'
 import { startToxicProxy, type ToxicProxy } from '../../../test/services/toxic.ts'
 import { bodyOf, digest, generated, text } from '../src/conformance/bodies.ts'
@@ -74,7 +74,7 @@ await describeWithServer(
       await using late = await opened('hdfs:///ha', env)
       expect(await late.driver.stat('a/b')).toEqual({ isDir: false, sizeBytes: 6 })
       await late.driver.write('a/c', bodyOf('third'))
-      expect(await hdfsContents(server.nameNodes[1] ?? '', '/ha')).toEqual(['/ha/a', '/ha/a/b', '/ha/a/c'])
+      expect(await server.contents('/ha')).toEqual(['/ha/a', '/ha/a/b', '/ha/a/c'])
     })
 
     test('a name node that goes down in the middle of an upload is an error, and the next upload goes to the other', {
@@ -90,7 +90,7 @@ await describeWithServer(
       await expect(store.driver.write('x', body)).rejects.toMatchObject({ errorCode: 'TEMPORARILY_UNAVAILABLE' })
       await store.driver.write('x', generated(BIG_BYTES))
       expect((await digest((await store.driver.read('x')).body)).length).toBe(BIG_BYTES)
-      expect(await hdfsContents(server.nameNodes[0] ?? '', '/over')).toEqual(['/over/x'])
+      expect(await server.contents('/over')).toEqual(['/over/x'])
     })
   },
 )
@@ -169,7 +169,7 @@ await describeWithServer(
         await expect(digest(body)).rejects.toMatchObject({ errorCode: 'DEADLINE_EXCEEDED' })
         await network.set({})
         expect((await digest((await driver.read('kept')).body)).length).toBe(BIG_BYTES)
-        expect(await hdfsContents(nameNode, '/silent')).toEqual(['/silent/kept'])
+        expect(await server.contents('/silent')).toEqual(['/silent/kept'])
       }),
     )
 
@@ -193,7 +193,7 @@ await describeWithServer(
         await expect(driver.read('x')).rejects.toMatchObject({ errorCode: 'TEMPORARILY_UNAVAILABLE' })
         await network.set({})
         expect(await text((await driver.read('x')).body)).toBe('old')
-        expect(await hdfsContents(nameNode, '/broken')).toEqual(['/broken/x'])
+        expect(await server.contents('/broken')).toEqual(['/broken/x'])
       }),
     )
 
@@ -219,7 +219,7 @@ await describeWithServer(
       const full = { errorCode: 'TEMPORARILY_UNAVAILABLE', rawMessage: expect.stringContaining('The artifact store is full') }
       await expect(store.driver.write('small/x', generated(BIG_BYTES))).rejects.toMatchObject(full)
       await expect(store.driver.write('small/a/b/c/x', bodyOf('1'))).rejects.toMatchObject(full)
-      expect(await hdfsContents(nameNode, '/small')).toEqual([])
+      expect(await server.contents('/small')).toEqual([])
       expect(await store.driver.stat('small')).toEqual({ isDir: true, sizeBytes: 0 })
       await server.command('safemode on')
       const safe = { errorCode: 'TEMPORARILY_UNAVAILABLE', rawMessage: expect.stringContaining('safe mode') }

@@ -1,5 +1,5 @@
 import { describeWithServer } from '../../../test/services/backends.ts'
-import { hdfsContents, startHdfs } from '../../../test/services/hdfs.ts'
+import { type HdfsServer, startHdfs } from '../../../test/services/hdfs.ts'
 import type { Harness } from '../src/conformance/harness.ts'
 import { testArtifactDriver } from '../src/conformance/suite.ts'
 import type { Driver, Scheme } from '../src/driver.ts'
@@ -8,7 +8,7 @@ import { openHdfsScheme } from '../src/drivers/hdfs/scheme.ts'
 
 type Env = Record<string, string>
 
-function harness(nameNode: string, rootOf: (path: string) => string, env: Env): Harness {
+function harness(server: HdfsServer, rootOf: (path: string) => string, env: Env): Harness {
   const schemes: Scheme[] = []
   const open = async (root: string, changes: Env = {}) => {
     const scheme = openHdfsScheme(checkHdfsConfig(readHdfsConfig({ HADOOP_USER_NAME: 'millrace', ...env, ...changes })))
@@ -46,7 +46,7 @@ function harness(nameNode: string, rootOf: (path: string) => string, env: Env): 
         codes: ['INVALID_PARAMETER_VALUE', 'UNAUTHENTICATED'],
       },
     ],
-    leftovers: driver => hdfsContents(nameNode, roots.get(driver) ?? ''),
+    leftovers: driver => server.contents(roots.get(driver) ?? ''),
     async [Symbol.asyncDispose]() {
       for (const scheme of schemes) await scheme[Symbol.asyncDispose]()
     },
@@ -63,7 +63,7 @@ await describeWithServer(
   server => {
     const [nameNode = ''] = server.nameNodes
     const { host } = new URL(nameNode)
-    testArtifactDriver('webhdfs', async () => harness(nameNode, path => `webhdfs://${host}${path}`, {}))
-    testArtifactDriver('hdfs', async () => harness(nameNode, path => `hdfs://${path}`, { MILLRACE_WEBHDFS_URL: nameNode }))
+    testArtifactDriver('webhdfs', async () => harness(server, path => `webhdfs://${host}${path}`, {}))
+    testArtifactDriver('hdfs', async () => harness(server, path => `hdfs://${path}`, { MILLRACE_WEBHDFS_URL: nameNode }))
   },
 )

@@ -5,7 +5,11 @@ import java.io.PrintStream;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
+import java.net.URLDecoder;
+import java.net.URLEncoder;
+import java.nio.charset.StandardCharsets;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.fs.permission.FsPermission;
 import org.apache.hadoop.hdfs.DistributedFileSystem;
@@ -83,8 +87,7 @@ public class MiniCluster {
         String line = new BufferedReader(new InputStreamReader(caller.getInputStream())).readLine();
         String answer;
         try {
-          obey(line.split(" "));
-          answer = "OK";
+          answer = "OK" + obey(line.split(" "));
         } catch (Exception error) {
           answer = line + ": " + error;
         }
@@ -93,7 +96,8 @@ public class MiniCluster {
     }
   }
 
-  private void obey(String[] words) throws Exception {
+  private String obey(String[] words) throws Exception {
+    if (words[0].equals("list")) return list(new Path(URLDecoder.decode(words[1], StandardCharsets.UTF_8)));
     switch (words[0]) {
       case "active" -> {
         int next = Integer.parseInt(words[1]);
@@ -112,5 +116,17 @@ public class MiniCluster {
       }
       default -> throw new IllegalArgumentException("unknown command");
     }
+    return "";
+  }
+
+  /** Everything below a folder, percent-encoded, with a space before each. */
+  private String list(Path folder) throws Exception {
+    if (!files().exists(folder)) return "";
+    StringBuilder found = new StringBuilder();
+    for (FileStatus child : files().listStatus(folder)) {
+      found.append(' ').append(URLEncoder.encode(child.getPath().toUri().getPath(), StandardCharsets.UTF_8));
+      if (child.isDirectory()) found.append(list(child.getPath()));
+    }
+    return found.toString();
   }
 }
