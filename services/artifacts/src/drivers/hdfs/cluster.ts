@@ -10,6 +10,8 @@ export interface Cluster {
   endpoints: readonly string[]
   /** Of the location within the name space that they serve. */
   path: string
+  /** Whether the operator's configuration names the endpoints, not the location alone. */
+  isConfigured: boolean
 }
 
 const HTTP_PORT = 9870
@@ -29,9 +31,12 @@ export function findCluster(location: HdfsLocation, config: HdfsConfig): Cluster
         continue
       }
     }
-    if ((scheme === 'hdfs' || scheme === 'viewfs') && webHdfsUrls.length > 0) return { endpoints: webHdfsUrls, path }
+    if ((scheme === 'hdfs' || scheme === 'viewfs') && webHdfsUrls.length > 0) return { endpoints: webHdfsUrls, path, isConfigured: true }
     if (scheme === 'viewfs') throw invalidParameter(`Hadoop's configuration has no mount table for the artifact location's viewfs name`)
-    if (at.host !== '') return { endpoints: endpointsOf(at, properties), path }
+    if (at.host !== '') {
+      const { endpoints, isNamed } = endpointsOf(at, properties)
+      return { endpoints, path, isConfigured: isNamed || i > 0 }
+    }
     const root = defaultFileSystem(properties)
     if (!root) {
       throw invalidParameter(
@@ -43,7 +48,7 @@ export function findCluster(location: HdfsLocation, config: HdfsConfig): Cluster
   throw invalidParameter("Hadoop's mount tables lead the artifact location in a circle")
 }
 
-function endpointsOf({ scheme, host, port }: HdfsLocation, properties: HadoopProperties): string[] {
+function endpointsOf({ scheme, host, port }: HdfsLocation, properties: HadoopProperties): { endpoints: string[]; isNamed: boolean } {
   const secure = scheme === 'swebhdfs' || (scheme === 'hdfs' && properties.get('dfs.http.policy') === 'HTTPS_ONLY')
   const protocol = secure ? 'https' : 'http'
   const address = (suffix: string) => hostAndPort(properties.get(`dfs.namenode.${protocol}-address${suffix}`))
@@ -55,18 +60,19 @@ function endpointsOf({ scheme, host, port }: HdfsLocation, properties: HadoopPro
   const services = listed(properties, 'dfs.nameservices')
   const service = services.find(name => name.toLowerCase() === host)
   if (service !== undefined && port === undefined) {
-    return nodesOf(service, properties).map(suffix => {
+    const endpoints = nodesOf(service, properties).map(suffix => {
       const name = address(suffix).host ?? rpcAddress(suffix).host
       if (!name) throw invalidParameter(`Hadoop's configuration has no dfs.namenode.${protocol}-address${suffix}`)
       return url(suffix, name)
     })
+    return { endpoints, isNamed: true }
   }
-  if (scheme !== 'hdfs') return [`${protocol}://${host}:${port ?? (secure ? HTTPS_PORT : HTTP_PORT)}`]
+  if (scheme !== 'hdfs') return { endpoints: [`${protocol}://${host}:${port ?? (secure ? HTTPS_PORT : HTTP_PORT)}`], isNamed: false }
   const named = services.flatMap(name => nodesOf(name, properties)).find(suffix => isSame(rpcAddress(suffix), host, port))
-  if (named !== undefined) return [url(named, host)]
+  if (named !== undefined) return { endpoints: [url(named, host)], isNamed: true }
   const root = defaultFileSystem(properties)
-  if (root?.scheme === 'hdfs' && root.host === host && root.port === port) return [url('', host)]
-  return [`${protocol}://${host}:${secure ? HTTPS_PORT : HTTP_PORT}`]
+  if (root?.scheme === 'hdfs' && root.host === host && root.port === port) return { endpoints: [url('', host)], isNamed: true }
+  return { endpoints: [`${protocol}://${host}:${secure ? HTTPS_PORT : HTTP_PORT}`], isNamed: false }
 }
 
 /** Suffixes of the properties of a name service's name nodes. */

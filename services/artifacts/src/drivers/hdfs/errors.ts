@@ -28,6 +28,15 @@ export class SilentStore extends Error {
   readonly code = 'ETIMEDOUT'
 }
 
+/** Kerberos gave nothing to show to the store. */
+export class NoTicket extends Error {
+  override readonly name = 'NoTicket'
+
+  constructor(cause: unknown) {
+    super('no Kerberos ticket', { cause })
+  }
+}
+
 const UNREACHABLE = [
   'ECONNREFUSED',
   'ECONNRESET',
@@ -75,6 +84,9 @@ export function hdfsError(error: unknown, key: string): MlflowError {
   if (error instanceof MlflowError) return error
   if (error instanceof RemoteFailure) return remoteError(error, key)
   const options = { cause: error }
+  if (error instanceof NoTicket) {
+    return new MlflowError('UNAUTHENTICATED', 'The server has no valid Kerberos ticket for the artifact store', options)
+  }
   const code = codeOf(error) ?? ''
   if (code === 'ETIMEDOUT') return deadlineExceeded('The artifact store took too long', options)
   if (isUnreachable(error)) return temporarilyUnavailable('The artifact store is not reachable', options)

@@ -11,13 +11,14 @@ export function openHdfsScheme(config: HdfsConfig): Scheme {
   const clusters = new Map<string, Files>()
   let loading: Promise<Loaded> | undefined
   return {
-    async open(root) {
-      const { endpoints, path } = findCluster(parseHdfsUri(root), config)
+    async open(root, { isTrusted } = { isTrusted: false }) {
+      const { endpoints, path, isConfigured } = findCluster(parseHdfsUri(root), config)
       loading ??= load(config)
       const { HdfsDriver, openFiles } = await loading
-      const name = endpoints.join(' ')
+      const isKnown = isTrusted || isConfigured
+      const name = JSON.stringify([isKnown, endpoints])
       if (clusters.size > CLUSTERS_MAX) clusters.clear()
-      const files = clusters.get(name) ?? openFiles(endpoints)
+      const files = clusters.get(name) ?? openFiles(endpoints, isKnown)
       clusters.set(name, files)
       return new HdfsDriver(files, path)
     },
@@ -30,15 +31,19 @@ export function openHdfsScheme(config: HdfsConfig): Scheme {
 
 type Loaded = Awaited<ReturnType<typeof load>>
 
-async function load({ timeoutMs, caBundle, user }: HdfsConfig) {
-  const [{ HdfsDriver }, { Wire }, { NameNodes }, { Files }, { namedIdentity }] = await Promise.all([
+async function load({ timeoutMs, caBundle, user, kerberos }: HdfsConfig) {
+  const [{ HdfsDriver }, { Wire }, { NameNodes }, { Files }, { namedIdentity }, { KerberosIdentity }] = await Promise.all([
     import('./driver.ts'),
     import('./exchange.ts'),
     import('./name-nodes.ts'),
     import('./files.ts'),
     import('./identity.ts'),
+    import('./kerberos.ts'),
   ])
   const wire = new Wire(timeoutMs, caBundle)
-  const openFiles = (endpoints: readonly string[]): Files => new Files(new NameNodes(wire, endpoints, namedIdentity(user)))
+  const openFiles = (endpoints: readonly string[], isKnown: boolean): Files => {
+    const identity = kerberos && isKnown ? new KerberosIdentity(kerberos) : namedIdentity(user)
+    return new Files(new NameNodes(wire, endpoints, identity))
+  }
   return { HdfsDriver, wire, openFiles }
 }
