@@ -83,15 +83,6 @@ function limitTime(call: ClientRequest, timeoutMs: number): void {
   })
 }
 
-/** The client's broken connection looks like the store's, so it is told apart where it happens. */
-export async function* failingAsCancelled(body: Readable): AsyncGenerator<Buffer> {
-  try {
-    yield* body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
-  } catch (error) {
-    throw error instanceof MlflowError ? error : cancelled('The upload was cut off', { cause: error })
-  }
-}
-
 /**
  * Sends a body as fast as the store takes it, and fails when it isn't as long as announced, so that the store never takes less for the
  * whole. When the store ends the call, the body is left open for whoever it came from.

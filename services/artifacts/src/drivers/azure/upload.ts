@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { addAbortSignal, type Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type BodyPart, partsOf } from '../../body-parts.ts'
 import type { DriverWriteOptions } from '../../driver.ts'
 import type { AzureLocation } from './blobs.ts'
 import { abandon, blockId, commitBlocks, stageBlock, stateOf } from './blocks.ts'
-import { failingAsCancelled, type StreamedBody } from './connection.ts'
+import type { StreamedBody } from './connection.ts'
 import { AzureFailure, codeOf, isMissing } from './errors.ts'
 
 /** Most that Azure takes as one PUT. */
@@ -41,7 +42,7 @@ export async function upload(
     }
   }
   if (length !== undefined && length > HELD_SIZE_BYTES_MAX && length <= PUT_SIZE_BYTES_MAX) return put({ stream: body, length })
-  const blocks = blocksOf(body, number => blockSizeBytes(number, length))
+  const blocks = partsOf(body, number => blockSizeBytes(number, length))
   try {
     const first = await blocks.next()
     if (first.done || first.value.last) await put(first.value?.bytes ?? Buffer.alloc(0))
@@ -55,8 +56,8 @@ export async function upload(
 async function uploadBlocks(
   location: AzureLocation,
   path: string,
-  first: Block,
-  rest: AsyncIterable<Block>,
+  first: BodyPart,
+  rest: AsyncIterable<BodyPart>,
   { signal, contentType, contentEncoding }: DriverWriteOptions,
   closing: AbortSignal,
 ): Promise<void> {
@@ -93,48 +94,18 @@ function blockSizeBytes(number: number, length: number | undefined): number {
   return BLOCK_SIZE_BYTES_MIN * 2 ** Math.floor((number - 1) / 10_000)
 }
 
-interface Block {
-  bytes: Buffer
-  last: boolean
-}
-
-/** Cuts a body into blocks; nothing for an empty one. */
-async function* blocksOf(body: Readable, size: (number: number) => number): AsyncGenerator<Block, undefined> {
-  let held: Buffer[] = []
-  let heldBytes = 0
-  let number = 1
-  for await (const chunk of failingAsCancelled(body)) {
-    let rest = chunk
-    // A full block waits for one more byte, which tells whether it is the last.
-    while (heldBytes + rest.length > size(number)) {
-      const room = size(number) - heldBytes
-      held.push(rest.subarray(0, room))
-      const bytes = Buffer.concat(held)
-      held = []
-      heldBytes = 0
-      number++
-      rest = rest.subarray(room)
-      yield { bytes, last: false }
-    }
-    held.push(rest)
-    heldBytes += rest.length
-  }
-  if (heldBytes > 0) yield { bytes: Buffer.concat(held), last: true }
-  return undefined
-}
-
 async function sendBlocks(
   location: AzureLocation,
   path: string,
   uploadId: string,
-  first: Block,
-  rest: AsyncIterable<Block>,
+  first: BodyPart,
+  rest: AsyncIterable<BodyPart>,
 ): Promise<string[]> {
   const tooLong = new AbortController()
   const ids: string[] = []
   const inFlight = new Set<Promise<void>>()
   const failures: unknown[] = []
-  const add = async ({ bytes }: Block) => {
+  const add = async ({ bytes }: BodyPart) => {
     const id = blockId(uploadId, ids.length + 1)
     ids.push(id)
     const sending: Promise<void> = stageBlock(location, path, id, bytes, tooLong.signal)

@@ -1,5 +1,6 @@
 import { addAbortSignal, type Readable } from 'node:stream'
-import { cancelled, internalError, MlflowError } from '@millrace/kit/errors'
+import { internalError } from '@millrace/kit/errors'
+import { failingAsCancelled } from '../../body-parts.ts'
 import type { DriverWriteOptions } from '../../driver.ts'
 import { type GcsLocation, objectName, objectPath } from './location.ts'
 
@@ -140,13 +141,4 @@ async function* chunksOf(body: Readable, size: number): AsyncGenerator<Chunk, un
   }
   if (length > 0) yield { bytes, length, last: true }
   return undefined
-}
-
-/** The client's broken connection looks like the store's, so it is told apart where it happens. */
-async function* failingAsCancelled(body: Readable): AsyncGenerator<Buffer> {
-  try {
-    yield* body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
-  } catch (error) {
-    throw error instanceof MlflowError ? error : cancelled('The upload was cut off', { cause: error })
-  }
 }

@@ -1,6 +1,6 @@
 import { addAbortSignal, type Readable } from 'node:stream'
 import { type CompletedPart, CompleteMultipartUploadCommand, PutObjectCommand, UploadPartCommand } from '@aws-sdk/client-s3'
-import { cancelled, MlflowError } from '@millrace/kit/errors'
+import { type BodyPart, partsOf } from '../../body-parts.ts'
 import type { DriverWriteOptions } from '../../driver.ts'
 import { abandon } from './abandon.ts'
 import { beginUpload } from './begin.ts'
@@ -31,7 +31,7 @@ export async function upload(location: S3Location, key: string, body: Readable, 
 async function sendAll(
   location: S3Location,
   key: string,
-  parts: AsyncGenerator<Part, undefined>,
+  parts: AsyncGenerator<BodyPart, undefined>,
   options: DriverWriteOptions,
 ): Promise<void> {
   const { signal } = options
@@ -69,48 +69,9 @@ function partSizeBytes(number: number, length: number | undefined): number {
   return PART_SIZE_BYTES_MIN * 2 ** Math.floor((number - 1) / 2000)
 }
 
-interface Part {
-  bytes: Buffer
-  last: boolean
-}
-
-/** Cuts a body into parts; nothing for an empty one. */
-async function* partsOf(body: Readable, size: (number: number) => number): AsyncGenerator<Part, undefined> {
-  let held: Buffer[] = []
-  let heldBytes = 0
-  let number = 1
-  for await (const chunk of failingAsCancelled(body)) {
-    let rest = chunk
-    // A full part waits for one more byte, which tells whether it is the last.
-    while (heldBytes + rest.length > size(number)) {
-      const room = size(number) - heldBytes
-      held.push(rest.subarray(0, room))
-      const bytes = Buffer.concat(held)
-      held = []
-      heldBytes = 0
-      number++
-      rest = rest.subarray(room)
-      yield { bytes, last: false }
-    }
-    held.push(rest)
-    heldBytes += rest.length
-  }
-  if (heldBytes > 0) yield { bytes: Buffer.concat(held), last: true }
-  return undefined
-}
-
-/** The client's broken connection looks like the store's, so it is told apart where it happens. */
-async function* failingAsCancelled(body: Readable): AsyncGenerator<Buffer> {
-  try {
-    yield* body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
-  } catch (error) {
-    throw error instanceof MlflowError ? error : cancelled('The upload was cut off', { cause: error })
-  }
-}
-
 type Target = ReturnType<typeof objectParams> & { UploadId: string | undefined }
 
-async function sendParts(location: S3Location, target: Target, first: Part, rest: AsyncIterable<Part>, signal?: AbortSignal) {
+async function sendParts(location: S3Location, target: Target, first: BodyPart, rest: AsyncIterable<BodyPart>, signal?: AbortSignal) {
   const failed = new AbortController()
   const abortSignal = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal
   const sent: CompletedPart[] = []
@@ -121,7 +82,7 @@ async function sendParts(location: S3Location, target: Target, first: Part, rest
     const { ETag } = await location.client.send(command, { abortSignal })
     sent[number - 1] = { PartNumber: number, ETag }
   }
-  const add = async (number: number, part: Part) => {
+  const add = async (number: number, part: BodyPart) => {
     const sending = send(number, part.bytes).finally(() => inFlight.delete(sending))
     sending.catch(error => {
       failures.push(error)

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { posix } from 'node:path'
 import { addAbortSignal, type Readable } from 'node:stream'
-import { cancelled, internalError, MlflowError } from '@millrace/kit/errors'
+import { internalError } from '@millrace/kit/errors'
+import { failingAsCancelled } from '../../body-parts.ts'
 import type { DriverWriteOptions } from '../../driver.ts'
 import { folderInTheWay } from '../../errors.ts'
 import { TEMPORARY_PREFIX } from '../../keys.ts'
@@ -130,15 +131,6 @@ async function* requestsOf(body: Readable): AsyncGenerator<Buffer> {
     }
   }
   if (used > 0) yield gathered.subarray(0, used)
-}
-
-/** The client's broken connection looks like the store's, so it is told apart where it happens. */
-async function* failingAsCancelled(body: Readable): AsyncGenerator<Buffer> {
-  try {
-    yield* body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
-  } catch (error) {
-    throw error instanceof MlflowError ? error : cancelled('The upload was cut off', { cause: error })
-  }
 }
 
 /** Repeatable, since only this upload knows the name: when it is gone, an answer that was lost was a success. */
