@@ -1,26 +1,10 @@
 import { invalidParameter } from '@millrace/kit/errors'
+import { SCHEMES_WITH_PARAMETERS } from '@millrace/kit/python-urls'
 import { percentDecode } from '../rest/query.ts'
 
 const DECODE_ROUNDS_MAX = 10
 
-/** Schemes whose URLs can have `;parameters`, and those that take a host, in Python's `urllib.parse`. */
-const WITH_PARAMETERS = new Set([
-  '',
-  'ftp',
-  'hdl',
-  'prospero',
-  'http',
-  'https',
-  'shttp',
-  'rtsp',
-  'rtsps',
-  'rtspu',
-  'sip',
-  'sips',
-  'mms',
-  'sftp',
-  'tel',
-])
+/** Schemes that take a host in Python's `urllib.parse`. */
 const WITH_HOST = new Set(
   (
     'ftp http gopher nntp telnet imap wais file mms https shttp snews prospero rtsp rtsps rtspu rsync svn svn+ssh sftp nfs git git+ssh ws wss ' +
@@ -79,7 +63,7 @@ function reparse(text: string): string {
   const [beforeFragment, fragment] = cut(rest, '#')
   const [beforeQuery, query] = cut(beforeFragment, '?')
   const lower = scheme.toLowerCase()
-  const [bare, parameters] = WITH_PARAMETERS.has(lower) ? cutParameters(beforeQuery) : [beforeQuery, '']
+  const [bare, parameters] = SCHEMES_WITH_PARAMETERS.has(lower) ? cutParameters(beforeQuery) : [beforeQuery, '']
   let joined = parameters ? `${bare};${parameters}` : bare
   if (host || (WITH_HOST.has(lower) && !joined.startsWith('//'))) {
     joined = `//${host}${joined && !joined.startsWith('/') ? '/' : ''}${joined}`

@@ -1,4 +1,5 @@
 import { invalidParameter } from '@millrace/kit/errors'
+import { SCHEMES_WITH_PARAMETERS } from '@millrace/kit/python-urls'
 import type { MetadataConfig } from '../config.ts'
 import { checkQuery, resolveIfLocal, schemeOf, splitUri } from '../store/artifact-uri.ts'
 import { longerThan } from './checks.ts'
@@ -28,26 +29,8 @@ const HOST_SCHEMES: Record<string, { family: string; ports: readonly (number | u
 /** The location as it is stored. @throws INVALID_PARAMETER_VALUE for one that the server must not or cannot use. */
 export function checkArtifactLocation(location: string, config: LocationConfig): string {
   const { scheme, path, query, fragment } = splitUri(location)
-  // Python's urlparse knows parameters only for these schemes and for paths without one.
-  const withParams = [
-    '',
-    'ftp',
-    'hdl',
-    'prospero',
-    'http',
-    'imap',
-    'https',
-    'shttp',
-    'rtsp',
-    'rtsps',
-    'rtspu',
-    'sip',
-    'sips',
-    'mms',
-    'sftp',
-    'tel',
-  ]
-  const params = withParams.includes(scheme) ? (/;(.*)$/.exec(path.slice(path.lastIndexOf('/') + 1))?.[1] ?? '') : ''
+  // Of the path's last segment only.
+  const params = SCHEMES_WITH_PARAMETERS.has(scheme) ? (/;(.*)$/.exec(path.slice(path.lastIndexOf('/') + 1))?.[1] ?? '') : ''
   if (fragment || params) throw invalidParameter("'artifact_location' URL can't include fragments or params.")
   checkQuery(query)
   checkHost(location, config)
