@@ -1,5 +1,10 @@
+import { readFile } from 'node:fs/promises'
+import { expect, test } from 'vitest'
 import { describeWithServer } from '../../../test/services/backends.ts'
 import { type HdfsServer, startHdfs } from '../../../test/services/hdfs.ts'
+import { tempFolder } from '../../../test/services/process.ts'
+import { makeCertificates } from '../../../test/services/tls.ts'
+import { startWebHdfsGateway } from '../../../test/services/webhdfs-gateway.ts'
 import type { Harness } from '../src/conformance/harness.ts'
 import { testArtifactDriver } from '../src/conformance/suite.ts'
 import type { Driver, Scheme } from '../src/driver.ts'
@@ -20,7 +25,7 @@ function harness(server: HdfsServer, rootOf: (path: string) => string, env: Env)
   return {
     capabilities: { multipart: false, presign: false },
     async openEmpty() {
-      const root = `/of ${env.MILLRACE_WEBHDFS_URL ? 'hdfs' : 'webhdfs'}/root+${count++}`
+      const root = `/of ${env.MILLRACE_WEBHDFS_URL ? 'hdfs' : 'gateway'}/root+${count++}`
       const driver = await open(rootOf(root))
       roots.set(driver, root)
       return driver
@@ -53,17 +58,31 @@ function harness(server: HdfsServer, rootOf: (path: string) => string, env: Env)
   }
 }
 
-await describeWithServer(
-  'hdfs',
-  async () => {
-    const server = await startHdfs()
-    await server.command('mode /closed 700')
-    return server
-  },
-  server => {
-    const [nameNode = ''] = server.nameNodes
-    const { host } = new URL(nameNode)
-    testArtifactDriver('webhdfs', async () => harness(server, path => `webhdfs://${host}${path}`, {}))
-    testArtifactDriver('hdfs', async () => harness(server, path => `hdfs://${path}`, { MILLRACE_WEBHDFS_URL: nameNode }))
-  },
-)
+async function startSite() {
+  await using stack = new AsyncDisposableStack()
+  const hdfs = stack.use(await startHdfs())
+  await hdfs.command('mode /closed 700')
+  const folder = stack.use(await tempFolder('gateway'))
+  const { caFile, certFile, keyFile } = await makeCertificates(folder.path, 'gateway')
+  const tls = { key: await readFile(keyFile, 'utf8'), cert: await readFile(certFile, 'utf8') }
+  const gateway = stack.use(await startWebHdfsGateway(hdfs.nameNodes[0] ?? '', tls))
+  const moved = stack.move()
+  return { hdfs, gateway, caFile, [Symbol.asyncDispose]: () => moved.disposeAsync() }
+}
+
+await describeWithServer('hdfs', startSite, ({ hdfs, gateway, caFile }) => {
+  const [nameNode = ''] = hdfs.nameNodes
+  testArtifactDriver('hdfs', async () => harness(hdfs, path => `hdfs://${path}`, { MILLRACE_WEBHDFS_URL: nameNode }))
+  testArtifactDriver('hdfs behind a gateway with TLS', async () =>
+    harness(hdfs, path => `${gateway.url}${path}`, { MILLRACE_WEBHDFS_CA_BUNDLE: caFile }),
+  )
+
+  test('a certificate that nobody vouches for is refused', async () => {
+    await using scheme = openHdfsScheme(checkHdfsConfig(readHdfsConfig({})))
+    const driver = await scheme.open(`${gateway.url}/x`)
+    await expect(driver.stat('x')).rejects.toMatchObject({
+      errorCode: 'TEMPORARILY_UNAVAILABLE',
+      rawMessage: expect.stringContaining('certificate'),
+    })
+  })
+})
