@@ -23,7 +23,7 @@ function harness(server: HdfsServer, rootOf: (path: string) => string, env: Env)
   const roots = new WeakMap<Driver, string>()
   let count = 0
   return {
-    capabilities: { multipart: false, presign: false },
+    capabilities: { multipart: true, presign: false },
     async openEmpty() {
       const root = `/of ${env.MILLRACE_WEBHDFS_URL ? 'hdfs' : 'gateway'}/root+${count++}`
       const driver = await open(rootOf(root))

@@ -3,6 +3,7 @@ import type { ReadResult } from '@millrace/kit/bytes'
 import type { Driver, DriverWriteOptions, Entry, ReadOptions, Stat } from '../../driver.ts'
 import { isDirectory } from '../../errors.ts'
 import { byCodePoint, TEMPORARY_PREFIX } from '../../keys.ts'
+import { ReceivedMultipart } from '../../received-multipart.ts'
 import { hdfsError, isDenied, RemoteFailure } from './errors.ts'
 import type { FileStatus, Files } from './files.ts'
 import { joinPath } from './location.ts'
@@ -14,6 +15,7 @@ const STALE_UPLOAD_MS = 24 * 60 * 60 * 1000
 
 /** Files below a path of a cluster's name space. */
 export class HdfsDriver implements Driver {
+  readonly multipart = new ReceivedMultipart(this)
   readonly #files: Files
   readonly #root: string
 
