@@ -43,7 +43,7 @@ await describeWithServer('hdfs with kerberos', startSecured, ({ kdc, hdfs, env }
     const roots = new WeakMap<Driver, string>()
     let count = 0
     return {
-      capabilities: { multipart: false, presign: false },
+      capabilities: { multipart: true, presign: false },
       async openEmpty() {
         const root = `/suite/root ${count++}`
         const driver = await open(root)
