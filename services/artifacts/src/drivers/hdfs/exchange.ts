@@ -35,7 +35,7 @@ export class Wire implements Disposable {
       if (!socket.connecting) return
       const limit = setTimeout(() => request.destroy(new SilentStore('no connection')), Math.min(this.timeoutMs, CONNECT_TIMEOUT_MS))
       const settle = () => clearTimeout(limit)
-      socket.once('connect', settle).once('close', settle)
+      socket.once('encrypted' in socket ? 'secureConnect' : 'connect', settle).once('close', settle)
     })
     return request
   }

@@ -67,10 +67,6 @@ export class Files {
     return answer?.boolean ?? true
   }
 
-  async makeFolder(path: string, signal?: AbortSignal): Promise<void> {
-    await this.nodes.ask({ method: 'PUT', op: 'MKDIRS', path, signal })
-  }
-
   /** Undefined when the store has no pages, as before Hadoop 2.8 and 3.0. */
   async #pages(path: string, signal?: AbortSignal): Promise<FileStatus[] | undefined> {
     const found: FileStatus[] = []

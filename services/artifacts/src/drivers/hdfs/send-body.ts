@@ -1,4 +1,4 @@
-import type { ClientRequest, IncomingMessage } from 'node:http'
+import type { ClientRequest } from 'node:http'
 import { addAbortSignal, type Readable } from 'node:stream'
 import { cancelled, MlflowError } from '@millrace/kit/errors'
 import { isUnreachable, SilentStore } from './errors.ts'
@@ -11,13 +11,15 @@ export const BODY_HEADERS = { 'Content-Type': 'application/octet-stream' }
 /**
  * Sends a body of unknown length, whose end a server can tell from a broken connection. Only a server that doesn't take bytes has a
  * time limit: a slow body hasn't.
+ * @returns the body's bytes, once the server has them all.
  * @throws UnusedDataNode when no byte of the body was taken.
  */
-export async function sendBody(wire: Wire, to: Redirection, body: Readable, signal?: AbortSignal): Promise<IncomingMessage> {
+export async function sendBody(wire: Wire, to: Redirection, body: Readable, signal?: AbortSignal): Promise<number> {
   const headers = { ...to.headers, ...BODY_HEADERS, 'Transfer-Encoding': 'chunked' }
   const request = wire.begin(to.url, { method: 'PUT', headers, signal })
   const answer = answerTo(request)
   let answered = false
+  let length = 0
   answer.then(
     () => (answered = true),
     () => undefined,
@@ -28,10 +30,12 @@ export async function sendBody(wire: Wire, to: Redirection, body: Readable, sign
     if (signal) addAbortSignal(signal, body)
     for await (const chunk of failingAsCancelled(body)) {
       if (answered) break
+      length += chunk.length
       if (!request.write(chunk)) await withinLimit(request, wire.timeoutMs, Promise.race([drained(request), answer]))
     }
     if (!answered) request.end()
-    return await wire.check(await withinLimit(request, wire.timeoutMs, answer))
+    await wire.textOf(await wire.check(await withinLimit(request, wire.timeoutMs, answer)))
+    return length
   } finally {
     // Whatever is still on its way is of no use; after the whole answer nothing is.
     if (!request.writableFinished) request.destroy()

@@ -32,13 +32,12 @@ export async function writeFile(files: Files, body: Readable, target: WriteTarge
   let begun = false
   try {
     const call = { method: 'PUT', op: 'CREATE', path: temporary, query: { overwrite: false }, signal } as const
-    const answer = await nodes.throughDataNode(call, to => {
+    const length = await nodes.throughDataNode(call, to => {
       begun = true
       return sendBody(nodes.wire, to, body, signal)
     })
-    await nodes.wire.textOf(answer)
     signal?.throwIfAborted()
-    await putInPlace(files, temporary, target)
+    await putInPlace(files, temporary, target, length)
   } catch (error) {
     const reason = begun && isUnreachable(error) && !signal?.aborted ? await askReason(files, temporary, error) : error
     if (begun) await discard(files, temporary, kept)
@@ -61,14 +60,18 @@ async function askReason({ nodes }: Files, temporary: string, error: unknown): P
   }
 }
 
-/** Repeatable, since only this upload knows the name: when it is gone, an answer that was lost was a success. */
-async function putInPlace(files: Files, temporary: string, target: WriteTarget): Promise<void> {
+/**
+ * Repeatable, since only this upload knows the temporary name: when that is gone and a file of its length is in its place, it was
+ * renamed by an attempt whose answer was lost.
+ */
+async function putInPlace(files: Files, temporary: string, target: WriteTarget, length: number): Promise<void> {
+  const { path } = target
   for (let attempt = 1; ; attempt++) {
     try {
-      if (!(await files.rename(temporary, target.path))) await replaceInSteps(files, temporary, target)
+      if (!(await files.rename(temporary, path))) await replaceInSteps(files, temporary, target)
       return
     } catch (error) {
-      if (isAbsent(error) && attempt > 1) return
+      if (isAbsent(error) && (await files.find(path))?.length === length) return
       if (attempt === RENAME_ATTEMPTS_MAX || !(isUnreachable(error) || error instanceof SilentStore)) throw error
     }
   }
