@@ -99,14 +99,21 @@ interface Front extends AsyncDisposable {
   readonly url: string
   /** Between the server and the data node. */
   readonly network: ToxicProxy
+  /** Operations whose next answer doesn't come back. */
+  readonly lost: Set<string>
 }
 
 /** A name node whose redirections lead to the data node through a network that can be made bad. */
 async function startFront(nameNode: string, dataPort: number): Promise<Front> {
+  const lost = new Set<string>()
   const network = await startToxicProxy({ host: 'localhost', port: dataPort })
   const front = createServer((incoming, outgoing) => {
     const { method, url, headers } = incoming
     const forwarded = request(`${nameNode}${url}`, { method, headers }, answer => {
+      if (lost.delete(new URL(url ?? '', nameNode).searchParams.get('op') ?? '')) {
+        answer.resume().once('end', () => outgoing.destroy())
+        return
+      }
       const location = answer.headers.location?.replace(/^http:\/\/[^/]+/, `http://127.0.0.1:${network.port}`)
       outgoing.writeHead(answer.statusCode ?? 500, { ...answer.headers, ...(location ? { location } : {}) })
       answer.pipe(outgoing)
@@ -121,6 +128,7 @@ async function startFront(nameNode: string, dataPort: number): Promise<Front> {
   return {
     url: `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`,
     network,
+    lost,
     async [Symbol.asyncDispose]() {
       front.closeAllConnections()
       front.close()
@@ -137,13 +145,13 @@ async function dataPortOf(nameNode: string): Promise<number> {
 async function withFront(
   server: HdfsServer,
   root: string,
-  action: (store: Awaited<ReturnType<typeof opened>>, network: ToxicProxy) => Promise<void>,
+  action: (store: Awaited<ReturnType<typeof opened>>, network: ToxicProxy, lost: Set<string>) => Promise<void>,
 ) {
   const [nameNode = ''] = server.nameNodes
   await using front = await startFront(nameNode, await dataPortOf(nameNode))
   const env = { MILLRACE_WEBHDFS_URL: front.url, MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT: String(TIMEOUT_SECONDS) }
   await using store = await opened(`hdfs://${root}`, env)
-  await action(store, front.network)
+  await action(store, front.network, front.lost)
 }
 
 await describeWithServer(
@@ -194,6 +202,21 @@ await describeWithServer(
         await network.set({})
         expect(await text((await driver.read('x')).body)).toBe('old')
         expect(await server.contents('/broken')).toEqual(['/broken/x'])
+      }),
+    )
+
+    test('an answer that gets lost on its way costs nothing', { timeout: 30_000 }, () =>
+      withFront(server, '/lost', async ({ driver }, _network, lost) => {
+        await driver.write('x', bodyOf('old'))
+        for (const op of ['CREATE', 'RENAME', 'GETFILESTATUS']) {
+          lost.add(op)
+          await driver.write('x', bodyOf(op))
+          expect(lost.size).toBe(0)
+          expect(await text((await driver.read('x')).body)).toBe(op)
+        }
+        lost.add('DELETE')
+        await driver.remove('x')
+        expect(await server.contents('/lost')).toEqual([])
       }),
     )
 
