@@ -1,0 +1,61 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { filesBelow } from '../../compat/deletion.ts'
+import { startVsftpd } from '../../services/ftp.ts'
+import { startToxicProxy, type Toxics } from '../../services/toxic.ts'
+import { type Site, UNAUTHENTICATED } from './site.ts'
+
+/** Another address of the loopback network: the same ports are free there. */
+const PROXY_HOST = '127.0.0.2'
+const DATA_PORTS = 24
+const PORT_MIN = 20_000
+const PORT_MAX = 30_000
+
+/** Commands and data have connections of their own, all of which go through the same bad network. */
+export async function openFtp(): Promise<Site> {
+  await using stack = new AsyncDisposableStack()
+  const first = await freeRange(DATA_PORTS)
+  const server = stack.use(await startVsftpd({ passivePorts: { first, last: first + DATA_PORTS - 1 } }))
+  const ports = [server.port, ...Array.from({ length: DATA_PORTS }, (_, n) => first + n)]
+  const proxies = await Promise.all(
+    ports.map(async port => stack.use(await startToxicProxy({ host: '127.0.0.1', port }, { host: PROXY_HOST, port }))),
+  )
+  const opened = stack.move()
+  const uri = (user: string, password: string) =>
+    `ftp://${encodeURIComponent(user)}:${encodeURIComponent(password)}@${PROXY_HOST}:${server.port}/root`
+  const wrong = 'wrong-password-of-the-server'
+  return {
+    destination: uri(server.user, server.password),
+    env: {},
+    network: {
+      async set(toxics: Toxics) {
+        await Promise.all(proxies.map(proxy => proxy.set(toxics)))
+      },
+    },
+    keepsHidden: true,
+    contents: () => filesBelow(server.folder),
+    refusals: [{ name: 'wrong password', destination: uri(server.user, wrong), ...UNAUTHENTICATED, secrets: [wrong] }],
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  }
+}
+
+/** Ports one after another that nobody listens on. @returns the first. */
+async function freeRange(count: number): Promise<number> {
+  for (;;) {
+    const first = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN - count))
+    const tried = await Promise.all(Array.from({ length: count }, (_, n) => isFree(first + n)))
+    if (tried.every(free => free)) return first
+  }
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer().listen(port)
+  try {
+    await once(server, 'listening')
+    return true
+  } catch {
+    return false
+  } finally {
+    await new Promise(resolve => server.close(resolve))
+  }
+}

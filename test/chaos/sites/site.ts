@@ -1,0 +1,54 @@
+import type { Canned, CannedRule } from '../../services/answering.ts'
+import type { Toxics } from '../../services/toxic.ts'
+
+/** A store on a real server behind a network that can be made bad. */
+export interface Site extends AsyncDisposable {
+  /** What a server that uses the store is started with. */
+  readonly destination: string
+  readonly env: Record<string, string>
+  readonly network: Network
+  /** Everything that the store itself knows to be there, past the network: names of objects, and of uploads in progress. */
+  contents(): Promise<string[]>
+  /** Whether a download that lost its connection goes on where it was. */
+  readonly resumesDownloads?: boolean
+  /** Whether an upload that failed while the store was out of reach may leave its hidden file. */
+  readonly keepsHidden?: boolean
+  /** Settings with which the store refuses the server. */
+  readonly refusals: readonly Refusal[]
+  /** Of stores with an API over HTTP. */
+  readonly api?: Api
+}
+
+export interface Network {
+  set(toxics: Toxics): Promise<void>
+}
+
+export interface Refusal {
+  name: string
+  destination?: string
+  env?: Record<string, string>
+  status: number
+  errorCode: string
+  /** What no answer and no line of a log may show. */
+  secrets: readonly string[]
+}
+
+export interface Api {
+  /** Answers in the place of the store. */
+  set(rule?: CannedRule): void
+  /** What the store may answer to any request, and what a client is told then. */
+  readonly answers: readonly ApiAnswer[]
+}
+
+export interface ApiAnswer {
+  name: string
+  answer: Canned
+  status: number
+  errorCode: string
+  /** Whether the server asks once more by itself. */
+  isRepeated: boolean
+}
+
+export const BUSY = { status: 503, errorCode: 'TEMPORARILY_UNAVAILABLE' }
+export const UNAUTHENTICATED = { status: 401, errorCode: 'UNAUTHENTICATED' }
+export const DENIED = { status: 403, errorCode: 'PERMISSION_DENIED' }
