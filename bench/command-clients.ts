@@ -1,0 +1,95 @@
+import { open, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createContainer, startAzurite } from '../test/services/azure.ts'
+import { startVsftpd } from '../test/services/ftp.ts'
+import { createGcsBucket, startGcs } from '../test/services/gcs.ts'
+import { startMillrace } from '../test/services/millrace.ts'
+import { runOk } from '../test/services/process.ts'
+import { startSshd } from '../test/services/sftp.ts'
+import type { OwnClient } from './own-clients.ts'
+
+type Open = (folder: string) => Promise<OwnClient>
+
+interface Commands {
+  /** Sends the file. */
+  put: (file: string) => Promise<string>
+  get: () => Promise<string>
+}
+
+/** A client that is a command and sends a file of zeros. */
+function commands(folder: string, about: Pick<OwnClient, 'destination' | 'env'>, stack: AsyncDisposableStack, run: Commands): OwnClient {
+  const file = join(folder, 'own.bin')
+  return {
+    ...about,
+    async put(size) {
+      const handle = await open(file, 'w')
+      await handle.truncate(size)
+      await handle.close()
+      await run.put(file)
+    },
+    async get() {
+      await run.get()
+    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  }
+}
+
+const curl = (...args: string[]) => runOk('curl', ['-fsS', '-o', '/dev/null', ...args])
+
+/** By store: curl, and OpenSSH's sftp. */
+export const commandClients: Record<string, Open> = {
+  azure: async folder => {
+    const stack = new AsyncDisposableStack()
+    const server = stack.use(await startAzurite())
+    const container = await createContainer(server)
+    const url = `${server.endpoint}/${container.name}/own.bin?${server.sasToken}`
+    const about = { destination: `${container.uri}/root`, env: { AZURE_STORAGE_CONNECTION_STRING: server.connectionString } }
+    return commands(folder, about, stack, {
+      put: file => curl('-H', 'x-ms-blob-type: BlockBlob', '-T', file, url),
+      get: () => curl(url),
+    })
+  },
+  gcs: async folder => {
+    const stack = new AsyncDisposableStack()
+    const server = stack.use(await startGcs())
+    const bucket = await createGcsBucket(server)
+    const object = `${bucket.name}/o`
+    return commands(folder, { destination: `${bucket.uri}/root`, env: server.env }, stack, {
+      put: file => curl('-X', 'POST', '-T', file, `${server.endpoint}/upload/storage/v1/b/${object}?uploadType=media&name=own.bin`),
+      get: () => curl(`${server.endpoint}/storage/v1/b/${object}/own.bin?alt=media`),
+    })
+  },
+  ftp: async folder => {
+    const stack = new AsyncDisposableStack()
+    const { url } = stack.use(await startVsftpd())
+    return commands(folder, { destination: `${url}/root`, env: {} }, stack, {
+      put: file => curl('-T', file, `${url}/own.bin`),
+      get: () => curl(`${url}/own.bin`),
+    })
+  },
+  sftp: async folder => {
+    const stack = new AsyncDisposableStack()
+    const { port, user, data, keyUrl, privateKeyFile, knownHostsFile } = stack.use(await startSshd())
+    const env = { MILLRACE_SFTP_KNOWN_HOSTS: knownHostsFile, MILLRACE_SFTP_PRIVATE_KEY: privateKeyFile }
+    const batch = async (line: string) => {
+      const file = join(folder, 'batch')
+      await writeFile(file, `${line}\n`)
+      const options = ['-q', '-P', String(port), '-i', privateKeyFile, '-o', `UserKnownHostsFile=${knownHostsFile}`]
+      return runOk('sftp', [...options, '-b', file, `${user}@127.0.0.1`])
+    }
+    return commands(folder, { destination: `${keyUrl}${data}/root`, env }, stack, {
+      put: file => batch(`put ${file} ${data}/own.bin`),
+      get: () => batch(`get ${data}/own.bin /dev/null`),
+    })
+  },
+  http: async folder => {
+    const stack = new AsyncDisposableStack()
+    const artifactsDestination = join(folder, 'other')
+    const { url } = stack.use(await startMillrace({ cwd: folder, backendStoreUri: `sqlite:///${folder}/other.db`, artifactsDestination }))
+    const root = `${url}/api/2.0/mlflow-artifacts/artifacts`
+    return commands(folder, { destination: `${root}/root`, env: {} }, stack, {
+      put: file => curl('-T', file, `${root}/own.bin`),
+      get: () => curl(`${root}/own.bin`),
+    })
+  },
+}
