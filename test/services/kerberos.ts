@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { createConnection } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { cacheFolder } from './config.ts'
 import { ensurePackages, which } from './install.ts'
 import { freePort, runOk, start, tempFolder } from './process.ts'
@@ -102,10 +102,12 @@ export async function kerberosModule(): Promise<string> {
   if (existsSync(join(module, 'build/Release/kerberos.node'))) return module
   const present = () => existsSync('/usr/include/gssapi/gssapi.h') && ['g++', 'make', 'python3'].every(name => which(name))
   await ensurePackages(['libkrb5-dev', 'g++', 'make', 'python3'], present)
-  const script = `mkdir -p "$1" && flock "$1.lock" npm install --prefix "$1" --no-audit --no-fund kerberos@${KERBEROS_VERSION}`
-  const headers = existsSync('/usr/include/node/node_api.h') ? { npm_config_nodedir: '/usr' } : {}
-  await runOk('sh', ['-c', script, 'sh', folder], {
-    env: { npm_config_build_from_source: 'true', ...headers },
+  const install = `npm install --prefix "$1" --no-audit --no-fund --ignore-scripts kerberos@${KERBEROS_VERSION}`
+  // npm hands its own settings on to what it runs, `npm test` too, and this repository's is to run no scripts.
+  const build = 'npm rebuild --prefix "$1" --ignore-scripts=false kerberos'
+  const headers = [dirname(dirname(process.execPath)), '/usr'].find(root => existsSync(join(root, 'include/node/node_api.h')))
+  await runOk('sh', ['-c', `mkdir -p "$1" && flock "$1.lock" sh -c '${install} && ${build}' sh "$1"`, 'sh', folder], {
+    env: { npm_config_build_from_source: 'true', ...(headers && { npm_config_nodedir: headers }) },
     timeoutMs: INSTALL_TIMEOUT_MS,
   })
   return module
