@@ -1,5 +1,6 @@
 /**
- * Reads Vitest's JSON report: prints "PASSED FAILED SKIPPED", and the name of each test that failed or was skipped on standard error.
+ * Reads Vitest's JSON report: prints "PASSED FAILED SKIPPED", and on standard error the name of each test that failed or was
+ * skipped, with the first line of why.
  * A file that could not be loaded counts as one failure.
  *
  *     node scripts/count-tests.ts REPORT.json
@@ -12,9 +13,11 @@ interface Report {
     name: string
     status: string
     message: string
-    assertionResults: { fullName: string; status: string; meta?: { note?: string } }[]
+    assertionResults: { fullName: string; status: string; failureMessages?: string[]; meta?: { note?: string } }[]
   }[]
 }
+
+const MESSAGE_CHARACTERS_MAX = 2000
 
 const [path = ''] = process.argv.slice(2)
 const report: Report = JSON.parse(readFileSync(path, 'utf8'))
@@ -31,6 +34,7 @@ for (const file of report.testResults) {
     counts[outcome] += 1
     if (outcome !== 'passed')
       console.error(`${outcome.toUpperCase()} ${name}: ${test.fullName}${test.meta?.note ? ` (${test.meta.note})` : ''}`)
+    for (const message of test.failureMessages ?? []) console.error(`  ${message.split('\n', 1)[0]?.slice(0, MESSAGE_CHARACTERS_MAX)}`)
   }
 }
 console.log(counts.passed, counts.failed, counts.skipped)

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase, describeWith } from '../services/backends.ts'
 import { readTestConfig, sharedFolder } from '../services/config.ts'
@@ -34,8 +34,8 @@ interface Scenario {
   diffs: string[]
 }
 
-/** Every scenario of the areas against one fresh MLflow and one fresh Millrace. */
-async function compare(cwd: string, backendStoreUri: string): Promise<Scenario[]> {
+/** Every scenario of the areas against one fresh MLflow and one fresh Millrace on the database. */
+async function compare(cwd: string, backendStoreUri: string, areas: string[]): Promise<Scenario[]> {
   const bin = await mlflowVenv()
   await using mlflow = await startMlflow({
     cwd,
@@ -60,14 +60,34 @@ function isIntended({ name, equal, diffs }: Scenario): boolean {
   return !equal && intended !== undefined && diffs.every(diff => intended.test(diff))
 }
 
-async function equalToMlflow(cwd: string, backendStoreUri: string): Promise<void> {
-  const scenarios = await compare(cwd, backendStoreUri)
+function differs(scenario: Scenario): boolean {
+  return !scenario.lenient && !isIntended(scenario)
+}
+
+function areaOf({ name }: Scenario): string {
+  return basename(name.split('::')[0] ?? '', '.py')
+}
+
+/**
+ * Areas with a difference are played a second time, against servers on databases of their own: what the clock decides (rows of the same
+ * millisecond, a connection that was just closed) differs once, what the code decides differs twice.
+ */
+async function equalToMlflow(newDatabase: (folder: string) => Promise<string>): Promise<void> {
+  await using folder = await tempFolder('diff')
+  const scenarios = await compare(folder.path, await newDatabase(folder.path), areas)
   const strict = scenarios.filter(s => s.equal).length
   console.log(`${strict} of ${scenarios.length} scenarios equal, ${scenarios.filter(isIntended).length} others differ as intended`)
   expect(scenarios.length).toBeGreaterThan(0)
-  expect(scenarios.filter(s => !s.lenient && !isIntended(s)).map(s => [s.name, ...s.diffs.slice(0, 2)])).toEqual([])
   const wording = scenarios.filter(s => !s.equal).map(s => [s.name, ...s.diffs.slice(0, 2)])
   expect(strict / scenarios.length, JSON.stringify(wording, undefined, 1)).toBeGreaterThanOrEqual(STRICT_SHARE_MIN)
+
+  const first = scenarios.filter(differs)
+  if (first.length === 0) return
+  console.log(`differ in the first play: ${JSON.stringify(first)}`)
+  await using again = await tempFolder('diff')
+  const replayed = await compare(again.path, await newDatabase(again.path), [...new Set(first.map(areaOf))])
+  const twice = replayed.filter(s => differs(s) && first.some(({ name }) => name === s.name))
+  expect(twice.map(s => `${s.name}: ${s.diffs[0]}`).join(' | ')).toBe('')
 }
 
 const there = existsSync(script)
@@ -84,15 +104,13 @@ describe.skipIf(!there)(there ? 'the same answers as MLflow' : `the same answers
   })
 
   test('on SQLite', { timeout: DIFF_TIMEOUT_MS }, async () => {
-    await using folder = await tempFolder('diff')
-    await equalToMlflow(folder.path, `sqlite:///${folder.path}/mlflow.db`)
+    await equalToMlflow(async folder => `sqlite:///${folder}/mlflow.db`)
   })
 
   describeWith(['postgres'], 'PostgreSQL', () => {
     test('on PostgreSQL', { timeout: DIFF_TIMEOUT_MS }, async () => {
-      await using folder = await tempFolder('diff')
-      await using database = await createDatabase('diff')
-      await equalToMlflow(folder.path, database.url)
+      await using databases = new AsyncDisposableStack()
+      await equalToMlflow(async () => databases.use(await createDatabase('diff')).url)
     })
   })
 })
