@@ -36,6 +36,7 @@ const INT32_MAX = 2_147_483_647n
 export class Experiments {
   readonly #db: AnyDatabase
   readonly #root: string
+  #lastChange = 0
   readonly #tagsOf: (id: number) => ReturnType<ReturnType<typeof statement<{ key: string; value: string | null }>>>
 
   constructor(db: AnyDatabase, { defaultArtifactRoot }: ExperimentOptions) {
@@ -73,7 +74,7 @@ export class Experiments {
   /** @throws RESOURCE_ALREADY_EXISTS when an experiment, a deleted one too, has the name. */
   async create(name: string, artifactLocation: string | undefined, tags: readonly Tag[]): Promise<string> {
     const { kysely } = this.#db
-    const now = Date.now()
+    const now = this.#changeTime()
     const values = {
       name,
       artifact_location: artifactLocation,
@@ -184,8 +185,17 @@ export class Experiments {
     return { ...row, tags: await on.all(this.#tagsOf(row.experiment_id)) }
   }
 
+  /**
+   * Milliseconds since the epoch, later than any given before: searches list the experiment that changed last first, also when many
+   * change within a millisecond.
+   */
+  #changeTime(): number {
+    this.#lastChange = Math.max(Date.now(), this.#lastChange + 1)
+    return this.#lastChange
+  }
+
   async #update(tx: Executor, id: number, values: { name?: string; lifecycle_stage?: string }): Promise<void> {
-    const update = this.#db.kysely.updateTable('experiments').set({ ...values, last_update_time: Date.now() })
+    const update = this.#db.kysely.updateTable('experiments').set({ ...values, last_update_time: this.#changeTime() })
     await tx.run(update.where('experiment_id', '=', id).compile())
   }
 
