@@ -38,7 +38,9 @@ function logSql(kinds: Kinds): string {
   const points = () =>
     `${unnest('text', 'text', 'float8', 'bigint', 'bigint', 'bool')} AS m (run_uuid, key, value, timestamp, step, is_nan)`
   const pairs = () => `${unnest('text', 'text', 'text')} AS p (run_uuid, key, value)`
-  const parts = [`run AS (SELECT run_uuid, lifecycle_stage FROM runs WHERE run_uuid = ANY($${++last}::text[]))`]
+  // A look for each run, which OFFSET 0 keeps: the plan outlives the size of the table that it was made for.
+  const look = 'LATERAL (SELECT run_uuid, lifecycle_stage FROM runs WHERE run_uuid = id OFFSET 0)'
+  const parts = [`run AS (SELECT found.* FROM ${unnest('text')} id CROSS JOIN ${look} found)`]
   const answer = ['run_uuid', 'lifecycle_stage']
   const live = (condition: string) => parts.push(`live AS (SELECT run_uuid FROM run WHERE lifecycle_stage = 'active'${condition})`)
   if (kinds.params) {
