@@ -3,7 +3,7 @@ import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { GcsConfig } from './config.ts'
 import type { Credentials } from './credentials.ts'
-import { GcsFailure, isPassing, timedOut } from './errors.ts'
+import { GcsFailure, isPassing, isRefusedToken, timedOut } from './errors.ts'
 
 const CONNECT_TIMEOUT_MS = 10_000
 const CONNECTIONS_MAX = 256
@@ -32,7 +32,8 @@ export interface GcsAnswer {
 
 /**
  * Requests of Cloud Storage with the server's credentials. Every request may be sent again: each either changes nothing or says the
- * same the second time, and is sent again up to three times when the store is busy or the connection is lost.
+ * same the second time, and is sent again up to three times when the store is busy or the connection is lost, and with a new token
+ * when the store refuses the one that it had.
  */
 export class GcsClient implements Disposable {
   readonly #config: GcsConfig
@@ -83,8 +84,17 @@ export class GcsClient implements Disposable {
   async #once(request: GcsRequest): Promise<IncomingMessage> {
     request.signal?.throwIfAborted()
     const url = this.#urlOf(request)
-    const headers = { ...(await this.#credentials.headers(url.href)), ...request.headers }
-    const answer = await this.#exchange(url, request, headers)
+    const credentials = await this.#credentials.headers(url.href)
+    try {
+      return await this.#answered(url, request, credentials)
+    } catch (error) {
+      if (!isRefusedToken(error) || !(await this.#credentials.renew(url.href, credentials))) throw error
+      return this.#answered(url, request, await this.#credentials.headers(url.href))
+    }
+  }
+
+  async #answered(url: URL, request: GcsRequest, credentials: Record<string, string>): Promise<IncomingMessage> {
+    const answer = await this.#exchange(url, request, { ...credentials, ...request.headers })
     const status = answer.statusCode ?? 0
     if ((status >= 200 && status < 300) || request.alsoFine?.includes(status)) return answer
     throw new GcsFailure(status, reasonOf(await textOf(answer)))

@@ -15,6 +15,8 @@ export interface Signer {
 export interface Credentials {
   /** What a request carries; nothing for an anonymous one. */
   headers(url: string): Promise<Record<string, string>>
+  /** Gets a new token after the store refused what a request carried. False when there is no other. */
+  renew(url: string, refused: Record<string, string>): Promise<boolean>
   /** Absent for anonymous and personal credentials, which can't sign. */
   signer?: Signer
 }
@@ -22,6 +24,8 @@ export interface Credentials {
 /** Of IAM too, which signs where there is no key. */
 const SCOPE = 'https://www.googleapis.com/auth/cloud-platform'
 const TOKEN_TIMEOUT_MS_MAX = 30_000
+/** How often the store's refusal may make us ask for a new token. */
+const RENEW_INTERVAL_MS_MIN = 1_000
 
 const signAsync = promisify(signWithKey)
 
@@ -29,13 +33,31 @@ const signAsync = promisify(signWithKey)
 export async function openCredentials(config: GcsConfig): Promise<Credentials> {
   const timeoutMs = Math.min(config.timeoutMs, TOKEN_TIMEOUT_MS_MAX)
   const auth = await bounded(timeoutMs, () => defaultAuth(config))
-  if (!auth) return { headers: async () => ({}) }
-  const client = await bounded(timeoutMs, () => auth.getClient())
+  if (!auth) return { headers: async () => ({}), renew: async () => false }
+  let client = await bounded(timeoutMs, () => auth.getClient())
+  let renewing: Promise<void> | undefined
+  let renewedAt = Number.NEGATIVE_INFINITY
+  const headers = async (url: string) => {
+    if (config.emulated) return {}
+    const given = await bounded(timeoutMs, () => client.getRequestHeaders(url))
+    return Object.fromEntries(given.entries())
+  }
+  // The library has no way to drop the token of every kind of credentials; another client has none yet.
+  const reopen = async () => {
+    renewedAt = performance.now()
+    client = await bounded(timeoutMs, async () => ((await defaultAuth(config)) ?? auth).getClient())
+  }
   return {
-    async headers(url) {
-      if (config.emulated) return {}
-      const headers = await bounded(timeoutMs, () => client.getRequestHeaders(url))
-      return Object.fromEntries(headers.entries())
+    headers,
+    async renew(url, refused) {
+      if (!renewing && (await headers(url)).authorization === refused.authorization) {
+        if (config.emulated || performance.now() - renewedAt < RENEW_INTERVAL_MS_MIN) return false
+        renewing ??= reopen().finally(() => {
+          renewing = undefined
+        })
+      }
+      await renewing
+      return true
     },
     signer: await findSigner(auth, timeoutMs),
   }

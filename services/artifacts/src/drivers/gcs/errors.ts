@@ -33,6 +33,9 @@ export const timedOut = (): Error => Object.assign(new Error('the store was sile
 
 export const isMissing = (error: unknown): boolean => error instanceof GcsFailure && error.status === 404
 
+/** A token may end before its time is over. */
+export const isRefusedToken = (error: unknown): boolean => error instanceof GcsFailure && error.status === 401
+
 /** Statuses after which Cloud Storage says to try again. */
 const BUSY = new Set([408, 429, 500, 502, 503, 504])
 const LOST = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'])

@@ -1,0 +1,41 @@
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+
+const LIFE_SECONDS = 3_600
+
+/** Gives out bearer tokens as OAuth's token endpoints do, and knows which of them are good. */
+export interface TokenService extends AsyncDisposable {
+  readonly url: string
+  /** Tokens that were given out. */
+  given(): number
+  /** From now on none of them is good. */
+  endAll(): void
+  /** @param authorization a request's header. */
+  isGood(authorization: string | undefined): boolean
+}
+
+export async function startTokenService(make: () => string = () => randomBytes(16).toString('hex')): Promise<TokenService> {
+  let given = 0
+  const good = new Set<string>()
+  const server = createServer((request, response) => {
+    const token = make()
+    given++
+    good.add(`Bearer ${token}`)
+    request.resume()
+    const body = { access_token: token, token_type: 'Bearer', issued_token_type: 'access_token', expires_in: LIFE_SECONDS }
+    response.setHeader('Content-Type', 'application/json').end(JSON.stringify(body))
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    given: () => given,
+    endAll: () => good.clear(),
+    isGood: authorization => good.has(authorization ?? ''),
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      server.close()
+    },
+  }
+}
