@@ -6,6 +6,7 @@ import { describeWithServer } from '../services/backends.ts'
 import { type HttpClient, httpClient } from '../services/http.ts'
 import { type Millrace, startMillrace } from '../services/millrace.ts'
 import { type TempFolder, tempFolder } from '../services/process.ts'
+import { openAzureSessions } from './sessions/azure.ts'
 import { openGcsSessions } from './sessions/gcs.ts'
 import type { SessionSite } from './sessions/session-site.ts'
 
@@ -98,3 +99,4 @@ async function testSessions(name: string, open: () => Promise<SessionSite>): Pro
 }
 
 await testSessions('Google Cloud Storage', openGcsSessions)
+await testSessions('Azure', openAzureSessions)

@@ -1,6 +1,9 @@
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
+import { createServer as createSecureServer, request as requestSecurely } from 'node:https'
 import { pipeline } from 'node:stream'
+import type { Certificates } from './tls.ts'
 
 /** What is answered in the place of the server. */
 export interface Canned {
@@ -26,6 +29,8 @@ export interface AnsweringProxy extends AsyncDisposable {
 interface Target {
   host?: string
   port: number
+  /** Of both sides, which speak TLS then. */
+  certificates?: Certificates
 }
 
 /**
@@ -43,13 +48,16 @@ export async function startAnsweringProxy(
     left--
     return rule.answer
   }
-  const server = createServer({ keepAliveTimeout: 0, requestTimeout: 0 }, (message, response) => {
+  const secrets = target.certificates && (await readAll(target.certificates))
+  const options = { keepAliveTimeout: 0, requestTimeout: 0 }
+  const serve = (message: IncomingMessage, response: ServerResponse) => {
     const answer = refuse(message) ?? canned(message)
-    if (!answer) return pass(target, message, response)
+    if (!answer) return pass(target, secrets?.ca, message, response)
     message.resume()
     response.writeHead(answer.status, answer.headers)
     response.end(answer.body)
-  })
+  }
+  const server = secrets ? createSecureServer({ ...options, ...secrets }, serve) : createServer(options, serve)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const address = server.address()
@@ -68,10 +76,16 @@ export async function startAnsweringProxy(
   }
 }
 
+async function readAll({ certFile, keyFile, caFile }: Certificates) {
+  const [cert, key, ca] = await Promise.all([certFile, keyFile, caFile].map(file => readFile(file, 'utf8')))
+  return { cert, key, ca }
+}
+
 /** One side's broken connection breaks the other's. */
-function pass({ host = '127.0.0.1', port }: Target, message: IncomingMessage, response: ServerResponse): void {
+function pass({ host = '127.0.0.1', port }: Target, ca: string | undefined, message: IncomingMessage, response: ServerResponse): void {
   const { expect: _, ...headers } = message.headers
-  const sent = request({ host, port, method: message.method, path: message.url, headers, agent: false })
+  const options = { host, port, method: message.method, path: message.url, headers, agent: false as const }
+  const sent = ca === undefined ? request(options) : requestSecurely({ ...options, ca })
   sent.once('response', answer => {
     response.writeHead(answer.statusCode ?? 500, answer.rawHeaders)
     pipeline(answer, response, () => {})

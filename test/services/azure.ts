@@ -1,4 +1,4 @@
-import { createHmac, randomBytes } from 'node:crypto'
+import { createHmac, randomBytes, randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, readFile } from 'node:fs/promises'
 import { type IncomingMessage, request as requestHttp } from 'node:http'
@@ -99,6 +99,18 @@ export async function startAzurite(certificates?: Certificates): Promise<AzureSe
     await folder[Symbol.asyncDispose]()
     throw error
   }
+}
+
+/** A bearer token that is signed by nobody, which is all that Azurite asks for. Each is another one. */
+export function bearer(seconds: number): string {
+  const now = Math.floor(Date.now() / 1000)
+  const times = { iat: now - 60, nbf: now - 60, exp: now + seconds }
+  const claims = { aud: 'https://storage.azure.com', iss: 'https://sts.windows.net/tenant/', jti: randomUUID(), ...times }
+  const parts = [
+    { alg: 'none', typ: 'JWT' },
+    { ...claims, oid: 'object', tid: 'tenant' },
+  ]
+  return `${parts.map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')}.c2VjcmV0`
 }
 
 /** Under .cache on first use: it is bigger than everything that the service itself needs. */

@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { expect, test } from 'vitest'
-import { type AzureServer, createContainer, startAzurite } from '../../../test/services/azure.ts'
+import { type AzureServer, bearer, createContainer, startAzurite } from '../../../test/services/azure.ts'
 import { describeWithServer } from '../../../test/services/backends.ts'
 import { runOk, tempFolder } from '../../../test/services/process.ts'
 import { type Certificates, makeCertificates } from '../../../test/services/tls.ts'
@@ -16,23 +16,6 @@ import { bodyOf, generated, text } from '../src/conformance/bodies.ts'
 import { openAzureScheme } from '../src/drivers/azure/scheme.ts'
 import { openStores } from '../src/stores.ts'
 import { azureConfig } from './azure-server.ts'
-
-/** Signed by nobody, which is all that Azurite asks for. */
-function bearer(seconds: number): string {
-  const now = Math.floor(Date.now() / 1000)
-  const claims = {
-    aud: 'https://storage.azure.com',
-    iss: 'https://sts.windows.net/tenant/',
-    iat: now - 60,
-    nbf: now - 60,
-    exp: now + seconds,
-  }
-  const parts = [
-    { alg: 'none', typ: 'JWT' },
-    { ...claims, oid: 'object', tid: 'tenant' },
-  ]
-  return `${parts.map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')}.c2VjcmV0`
-}
 
 interface Issuer extends AsyncDisposable {
   url: string

@@ -37,16 +37,21 @@ export class BlobClient {
    */
   async send(call: BlobCall): Promise<IncomingMessage> {
     const replayable = call.body === undefined || Buffer.isBuffer(call.body)
+    const { credential } = this.account
+    const tokens = credential.kind === 'token' ? credential.source : undefined
     let renewed = false
     for (let attempt = 1; ; attempt++) {
+      let token: string | undefined
       try {
-        return await this.#attempt(call)
+        token = await tokens?.token(call.signal)
+        return await this.#attempt(call, token)
       } catch (error) {
-        const { credential } = this.account
+        const refused = isTokenRefusal(error) ? token : undefined
+        // Also when this call can't be sent again: the next one has another token.
+        if (refused !== undefined) tokens?.forget(refused)
         if (!replayable || call.signal?.aborted) throw error
-        if (credential.kind === 'token' && isTokenRefusal(error) && !renewed) {
+        if (refused !== undefined && !renewed) {
           renewed = true
-          credential.source.forget()
           continue
         }
         if (!isPassing(error) || attempt >= ATTEMPTS_MAX) throw error
@@ -69,7 +74,7 @@ export class BlobClient {
     return answer.headers
   }
 
-  async #attempt({ method, path, query = {}, headers = {}, body, signal }: BlobCall): Promise<IncomingMessage> {
+  async #attempt({ method, path, query = {}, headers = {}, body, signal }: BlobCall, token?: string): Promise<IncomingMessage> {
     const given = Object.entries(query).flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const]))
     const all: Record<string, string> = { 'x-ms-version': API_VERSION, 'x-ms-date': new Date().toUTCString() }
     for (const [name, value] of Object.entries(headers)) if (value !== undefined) all[name] = value
@@ -78,7 +83,7 @@ export class BlobClient {
     const { credential, endpoint } = this.account
     if (credential.kind === 'sas') written.push(credential.query)
     const target = blobUrl(endpoint, path)
-    if (credential.kind === 'token') all.authorization = `Bearer ${await credential.source.token(signal)}`
+    if (token !== undefined) all.authorization = `Bearer ${token}`
     if (credential.kind === 'key') {
       const text = stringToSign(method, all, `/${this.account.name}${pathOf(target)}`, given)
       all.authorization = `SharedKey ${this.account.name}:${hmac(credential.key, text)}`

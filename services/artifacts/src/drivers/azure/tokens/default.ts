@@ -51,8 +51,8 @@ export function cachedTokens(providers: readonly TokenProvider[]): TokenSource {
       }
       return current.token
     },
-    forget() {
-      current = undefined
+    forget(refused) {
+      if (current?.token === refused) current = undefined
     },
   }
 }

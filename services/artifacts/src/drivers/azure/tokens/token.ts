@@ -14,8 +14,8 @@ export interface TokenProvider {
 /** A token that is renewed in time. */
 export interface TokenSource {
   token(signal?: AbortSignal): Promise<string>
-  /** The token was refused, so the next one is a new one. */
-  forget(): void
+  /** That token was refused, so the next one is another one. */
+  forget(refused: string): void
 }
 
 /** For all of Azure's storage accounts. */
