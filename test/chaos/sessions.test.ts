@@ -8,6 +8,7 @@ import { type Millrace, startMillrace } from '../services/millrace.ts'
 import { type TempFolder, tempFolder } from '../services/process.ts'
 import { openAzureSessions } from './sessions/azure.ts'
 import { openGcsSessions } from './sessions/gcs.ts'
+import { openS3Sessions } from './sessions/s3.ts'
 import type { SessionSite } from './sessions/session-site.ts'
 
 const base = '/api/2.0/mlflow-artifacts/artifacts'
@@ -100,3 +101,4 @@ async function testSessions(name: string, open: () => Promise<SessionSite>): Pro
 
 await testSessions('Google Cloud Storage', openGcsSessions)
 await testSessions('Azure', openAzureSessions)
+await testSessions('S3', openS3Sessions)

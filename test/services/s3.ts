@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { weedVenv } from './install.ts'
@@ -31,6 +32,41 @@ const OWNER: S3Identity = {
   accessKey: 'millrace',
   secretKey: 'millrace-secret',
   actions: ['Admin', 'Read', 'Write', 'List', 'Tagging'],
+}
+
+interface BucketRole {
+  name: string
+  bucket: string
+  /** Whose web identities may assume it. */
+  provider?: { name: string; config: object }
+}
+
+/** A role that may do everything in one bucket, which everybody may assume: `iam` of the options. */
+export function bucketRole({ name, bucket, provider }: BucketRole): unknown {
+  const version = '2012-10-17'
+  const allow = (principal: object, action: string) => ({ Effect: 'Allow', Principal: principal, Action: [action] })
+  const trust = [allow({ AWS: '*' }, 'sts:AssumeRole')]
+  if (provider) trust.push(allow({ Federated: provider.name }, 'sts:AssumeRoleWithWebIdentity'))
+  const resources = [`arn:aws:s3:::${bucket}`, `arn:aws:s3:::${bucket}/*`]
+  return {
+    sts: {
+      tokenDuration: '1h',
+      maxSessionLength: '12h',
+      issuer: 'test',
+      signingKey: randomBytes(32).toString('base64'),
+      providers: provider ? [{ ...provider, type: 'oidc', enabled: true }] : [],
+    },
+    policy: { defaultEffect: 'Deny', storeType: 'memory' },
+    roles: [
+      {
+        roleName: name,
+        roleArn: `arn:aws:iam::000000000000:role/${name}`,
+        trustPolicy: { Version: version, Statement: trust },
+        attachedPolicies: ['Bucket'],
+      },
+    ],
+    policies: [{ name: 'Bucket', document: { Version: version, Statement: [{ Effect: 'Allow', Action: 's3:*', Resource: resources }] } }],
+  }
 }
 
 /** SeaweedFS with its S3 gateway: checks signatures, knows multipart uploads and presigned URLs. The first identity's keys are shown. */

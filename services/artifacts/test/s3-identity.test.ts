@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { describeWith } from '../../../test/services/backends.ts'
 import { type Issuer, startIssuer } from '../../../test/services/oidc.ts'
 import { type TempFolder, tempFolder } from '../../../test/services/process.ts'
-import { type S3Server, startS3 } from '../../../test/services/s3.ts'
+import { bucketRole, type S3Server, startS3 } from '../../../test/services/s3.ts'
 import { bodyOf, text } from '../src/conformance/bodies.ts'
 import { createS3Client } from '../src/drivers/s3/client.ts'
 import { checkS3Config, readS3Config } from '../src/drivers/s3/config.ts'
@@ -42,28 +42,8 @@ describeWith(['s3'], 'roles and profiles on a real S3 and STS', () => {
   beforeAll(async () => {
     folder = await tempFolder('identity')
     issuer = await startIssuer()
-    const allow = (principal: object, action: string) => ({ Effect: 'Allow', Principal: principal, Action: [action] })
-    const trust = [allow({ Federated: 'idp' }, 'sts:AssumeRoleWithWebIdentity'), allow({ AWS: '*' }, 'sts:AssumeRole')]
-    const resources = [`arn:aws:s3:::${BUCKET}`, `arn:aws:s3:::${BUCKET}/*`]
-    const config = { issuer: issuer.url, clientId: 'millrace', jwksUri: `${issuer.url}/jwks` }
-    const version = '2012-10-17'
-    s3 = await startS3({
-      identities: [OWNER, CALLER],
-      iam: {
-        sts: {
-          tokenDuration: '1h',
-          maxSessionLength: '12h',
-          issuer: 'test',
-          signingKey: randomBytes(32).toString('base64'),
-          providers: [{ name: 'idp', type: 'oidc', enabled: true, config }],
-        },
-        policy: { defaultEffect: 'Deny', storeType: 'memory' },
-        roles: [{ roleName: 'Store', roleArn: ROLE, trustPolicy: { Version: version, Statement: trust }, attachedPolicies: ['Bucket'] }],
-        policies: [
-          { name: 'Bucket', document: { Version: version, Statement: [{ Effect: 'Allow', Action: 's3:*', Resource: resources }] } },
-        ],
-      },
-    })
+    const provider = { name: 'idp', config: { issuer: issuer.url, clientId: 'millrace', jwksUri: `${issuer.url}/jwks` } }
+    s3 = await startS3({ identities: [OWNER, CALLER], iam: bucketRole({ name: 'Store', bucket: BUCKET, provider }) })
     place = { MLFLOW_S3_ENDPOINT_URL: s3.endpoint, AWS_ENDPOINT_URL_STS: s3.endpoint }
     const keys = { AWS_ACCESS_KEY_ID: OWNER.accessKey, AWS_SECRET_ACCESS_KEY: OWNER.secretKey }
     const owner = createS3Client(checkS3Config(readS3Config({ ...place, ...keys })))

@@ -4,7 +4,7 @@ export interface SessionSite extends AsyncDisposable {
   readonly env: Record<string, string>
   /** Ends every session or token that the server has. It gets another one when it asks. */
   end(): Promise<void>
-  /** Sessions and tokens that were given out. */
+  /** Sessions and tokens that were given out and used. */
   given(): number
   /** Everything that the store itself knows to be there. */
   contents(): Promise<string[]>

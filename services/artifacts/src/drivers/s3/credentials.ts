@@ -33,7 +33,7 @@ type Provider = () => Promise<Keys>
 /** Keys that end sooner are replaced while they still work. */
 const RENEW_BEFORE_MS = 5 * 60_000
 /** How often the store's refusal may make us ask for new keys, and how often files are looked at. */
-const RENEW_INTERVAL_MS_MIN = 5_000
+const RENEW_INTERVAL_MS_MIN = 1_000
 const FILES_INTERVAL_MS = 1_000
 const PROFILES_MAX = 10
 
