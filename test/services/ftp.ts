@@ -21,11 +21,17 @@ export interface FtpServer extends AsyncDisposable {
   endSessions(): Promise<void>
 }
 
+export interface FtpOptions {
+  passivePorts?: { first: number; last: number }
+  /** Sessions beyond these are refused with 421; no bound when absent. */
+  clientsMax?: number
+}
+
 const USER = 'artifacts'
 const PASSWORD = 'p@ss/w:rd %25é'
 
 /** vsftpd, as root. Its one user is known to nobody but PAM, which has a database of its own for it, and becomes `ftp` of the system. */
-export async function startVsftpd({ passivePorts }: { passivePorts?: { first: number; last: number } } = {}): Promise<FtpServer> {
+export async function startVsftpd({ passivePorts, clientsMax = 0 }: FtpOptions = {}): Promise<FtpServer> {
   if (process.getuid?.() !== 0) throw new Error('vsftpd: only root can start it')
   await ensurePackages(['vsftpd', 'db5.3-util'], () => which('vsftpd', '/usr/sbin') !== undefined && which('db5.3_load') !== undefined)
   await using stack = new AsyncDisposableStack()
@@ -61,6 +67,7 @@ export async function startVsftpd({ passivePorts }: { passivePorts?: { first: nu
     utf8_filesystem: 'YES',
     delay_failed_login: 0,
     max_per_ip: 0,
+    max_clients: clientsMax,
     pasv_address: '127.0.0.1',
     pasv_min_port: passivePorts?.first ?? 0,
     pasv_max_port: passivePorts?.last ?? 0,

@@ -15,7 +15,7 @@ export interface Site extends AsyncDisposable {
   readonly keepsHidden?: boolean
   /** Settings with which the store refuses the server. */
   readonly refusals: readonly Refusal[]
-  /** Of stores with an API over HTTP. */
+  /** Of stores whose protocol tells what they can't do now. */
   readonly api?: Api
 }
 

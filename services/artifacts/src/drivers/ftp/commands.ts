@@ -4,7 +4,7 @@ import type { Client } from 'basic-ftp'
 import type { Entry, Stat } from '../../driver.ts'
 import { fileInTheWay } from '../../errors.ts'
 import { byCodePoint } from '../../keys.ts'
-import { isAbsent, replyOf } from './errors.ts'
+import { isAbsent, isBusy, replyOf } from './errors.ts'
 
 /** Bytes of a file; undefined for a folder and for nothing. */
 export async function sizeOf(client: Client, path: string): Promise<number | undefined> {
@@ -102,7 +102,12 @@ export async function makeFolder(client: Client, path: string, key: string, made
 }
 
 async function make(client: Client, path: string, made: string[]): Promise<boolean> {
-  const { code } = await client.sendIgnoringError(`MKD ${path}`)
-  if (code < 300) made.push(path)
-  return code < 300
+  try {
+    await client.send(`MKD ${path}`)
+    made.push(path)
+    return true
+  } catch (error) {
+    if (replyOf(error) === undefined || isBusy(error)) throw error
+    return false
+  }
 }

@@ -8,6 +8,7 @@ import { ReceivedMultipart } from '../../received-multipart.ts'
 import { enter, listPath, modifiedOf, removePath, sizeOf, statPath } from './commands.ts'
 import { ftpError, isAbsent, isGone } from './errors.ts'
 import { type FtpLocation, pathOf } from './location.ts'
+import { patiently } from './patience.ts'
 import type { FtpPool, Lease } from './pool.ts'
 import { openBody } from './read.ts'
 import { writePath } from './write.ts'
@@ -86,9 +87,10 @@ export class FtpDriver implements Driver {
       let lease: Lease | undefined
       const stop = () => lease?.client.close()
       try {
-        lease = await this.#pool.lease(signal, { isNew })
+        const held = await this.#pool.lease(signal, { isNew })
+        lease = held
         signal?.addEventListener('abort', stop, { once: true })
-        return await action(lease)
+        return await patiently(() => action(held), signal)
       } catch (error) {
         lease?.release()
         if (signal?.aborted) throw cancelled(`The transfer of artifact '${key}' was cut off`, { cause: error })

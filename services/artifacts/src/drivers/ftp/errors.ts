@@ -19,7 +19,20 @@ export function replyOf(error: unknown): number | undefined {
  */
 export function isAbsent(error: unknown): boolean {
   const code = replyOf(error)
-  return (code === 550 || code === 553 || code === 450) && !isDenied(error)
+  return (code === 550 || code === 553 || (code === 450 && saysAbsent(error))) && !isDenied(error)
+}
+
+const saysAbsent = (error: unknown) => error instanceof Error && /no such|not found|no files|not exist/i.test(error.message)
+
+/** Whether a command was refused that may succeed in a moment, by the same connection. */
+export function isBusy(error: unknown): boolean {
+  return replyOf(error) === 450 && !saysAbsent(error)
+}
+
+/** Whether a server that is being connected to has enough users. Some say so as if they refused the password. */
+export function isCrowded(error: unknown): boolean {
+  const code = replyOf(error)
+  return code === 421 || (code === 530 && error instanceof Error && /too many|maximum/i.test(error.message))
 }
 
 export function isDenied(error: unknown): boolean {

@@ -1,6 +1,7 @@
 import { cancelled, deadlineExceeded, temporarilyUnavailable } from '@millrace/kit/errors'
 import { Client } from 'basic-ftp'
 import type { FtpConfig } from './config.ts'
+import { isCrowded } from './errors.ts'
 import type { FtpLocation } from './location.ts'
 
 const CONNECT_TIMEOUT_MS = 10_000
@@ -9,6 +10,8 @@ const IDLE_MS_MAX = 60_000
 /** A session that was idle for longer is asked whether it still lives before it is used. */
 const UNPROVED_MS_MAX = 500
 const PROBE_TIMEOUT_MS = 5_000
+/** Until a server that takes no more connections is asked again. */
+const CROWDED_PAUSE_MS = 400
 const LISTING_BYTES_MAX = 64 * 1024 * 1024
 
 /** A control connection for one caller; it does one thing at a time. */
@@ -40,16 +43,30 @@ export class FtpPool implements Disposable {
     this.#config = config
   }
 
-  /** @throws TEMPORARILY_UNAVAILABLE when none gets free in time. */
+  /** @throws TEMPORARILY_UNAVAILABLE when none gets free in time, here or at a server that takes no more. */
   async lease(signal?: AbortSignal, options: { isNew?: boolean } = {}): Promise<Lease> {
+    const until = performance.now() + this.#config.timeoutMs
     for (;;) {
       if (signal?.aborted) throw cancelled('The transfer was cut off', { cause: signal.reason })
       const kept = options.isNew ? undefined : await this.#takeIdle()
       if (kept) return this.#leaseOf(kept, true)
-      if (this.#opened < this.#config.connectionsMax) return this.#leaseOf(await this.#open(signal), false)
+      let refusal: unknown
+      if (this.#opened < this.#config.connectionsMax) {
+        try {
+          return this.#leaseOf(await this.#open(signal), false)
+        } catch (error) {
+          if (!isCrowded(error)) throw error
+          refusal = error
+        }
+      }
       const idle = this.#idle.shift()
-      if (idle) this.#drop(idle.client)
-      else await this.#turn(signal)
+      if (idle) {
+        this.#drop(idle.client)
+        continue
+      }
+      const leftMs = until - performance.now()
+      if (leftMs <= 0) throw temporarilyUnavailable('All connections to the artifact store are busy', { cause: refusal })
+      await this.#turn(refusal ? Math.min(leftMs, CROWDED_PAUSE_MS * (1 + Math.random())) : leftMs, signal)
     }
   }
 
@@ -96,7 +113,7 @@ export class FtpPool implements Disposable {
       if (isSecure) await client.send('PROT P')
       return client
     } catch (error) {
-      this.#drop(client)
+      this.#drop(client, { makesRoom: !isCrowded(error) })
       if (signal?.aborted) throw cancelled('The transfer was cut off', { cause: error })
       throw limit.aborted ? deadlineExceeded('The artifact store took too long', { cause: error }) : error
     } finally {
@@ -105,16 +122,22 @@ export class FtpPool implements Disposable {
     }
   }
 
-  #turn(signal?: AbortSignal): Promise<void> {
+  /** Resolves when it is the caller's turn, or the time is over. */
+  #turn(waitMs: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      const leave = (reason: Error) => {
+      const leave = () => {
         const at = this.#waiting.indexOf(next)
         if (at >= 0) this.#waiting.splice(at, 1)
         settle()
-        reject(reason)
       }
-      const aborted = () => leave(cancelled('The transfer was cut off'))
-      const late = setTimeout(() => leave(temporarilyUnavailable('All connections to the artifact store are busy')), this.#config.timeoutMs)
+      const aborted = () => {
+        leave()
+        reject(cancelled('The transfer was cut off'))
+      }
+      const late = setTimeout(() => {
+        leave()
+        resolve()
+      }, waitMs)
       const settle = () => {
         clearTimeout(late)
         signal?.removeEventListener('abort', aborted)
@@ -128,11 +151,12 @@ export class FtpPool implements Disposable {
     })
   }
 
-  #drop(client: Client): void {
+  /** @param makesRoom false for a connection that the server had no room for: whoever waits would be refused as well. */
+  #drop(client: Client, { makesRoom } = { makesRoom: true }): void {
     client.close()
     if (!this.#clients.delete(client)) return
     this.#opened--
-    this.#waiting.shift()?.()
+    if (makesRoom) this.#waiting.shift()?.()
   }
 
   #reap(): void {

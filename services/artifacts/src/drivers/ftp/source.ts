@@ -9,6 +9,8 @@ export class Source extends Transform {
   /** Why the body failed. */
   failure: Error | undefined
   bytes = 0
+  /** Whether the server was ready for it. */
+  isBegun = false
   readonly #body: Readable
   readonly #timeoutMs: number
   #isPiped = false
@@ -29,6 +31,7 @@ export class Source extends Transform {
 
   /** Waits for the server to prove itself before anything is sent, which the library doesn't. */
   override pipe<T extends NodeJS.WritableStream>(destination: T, options?: { end?: boolean }): T {
+    this.isBegun = true
     const begin = () => {
       super.pipe(destination, options)
       this.#isPiped = true

@@ -6,11 +6,11 @@ import type { Client } from 'basic-ftp'
 import { folderInTheWay } from '../../errors.ts'
 import { TEMPORARY_PREFIX } from '../../keys.ts'
 import { enter, makeFolder, sizeOf } from './commands.ts'
-import { isAbsent, replyOf } from './errors.ts'
+import { isAbsent, isBusy, replyOf } from './errors.ts'
+import { BUSY_ATTEMPTS_MAX, patiently, pauseAfter } from './patience.ts'
 import type { FtpPool } from './pool.ts'
 import { Source } from './source.ts'
 
-const ATTEMPTS_MAX = 3
 /** For an upload that is thrown away to end as usual. */
 const ABORT_GRACE_MS = 5_000
 const CLEAN_UP_TIMEOUT_MS = 30_000
@@ -27,19 +27,22 @@ export async function writePath(pool: FtpPool, path: string, key: string, body: 
   signal?.addEventListener('abort', stop, { once: true })
   try {
     const source = new Source(body, lease.client.ftp.timeout, signal)
-    for (let attempt = 1; !(await send(lease.client, source, temporary, key, made)); attempt++) {
-      if (attempt === ATTEMPTS_MAX) throw internalError(`Other writers took the folder of artifact '${key}' away`)
+    for (let attempt = 1; ; attempt++) {
+      const refusal = await send(lease.client, source, temporary, key, made)
+      if (!refusal) break
+      if (attempt === BUSY_ATTEMPTS_MAX) throw refusal
+      if (isBusy(refusal)) await pauseAfter(attempt, signal)
       if (!lease.client.closed) continue
       lease.release()
       lease = await pool.lease(signal, { isNew: true })
     }
     const { client } = lease
     if (source.failure) throw cancelled(`The transfer of artifact '${key}' was cut off`, { cause: source.failure })
-    const arrived = await sizeOf(client, temporary)
+    const arrived = await patiently(() => sizeOf(client, temporary), signal)
     if (arrived !== source.bytes)
       throw internalError(`The artifact store kept ${arrived ?? 0} of ${source.bytes} bytes of artifact '${key}'`)
     signal?.throwIfAborted()
-    await client.rename(temporary, path).catch(async error => {
+    await patiently(() => client.rename(temporary, path), signal).catch(async error => {
       throw isAbsent(error) && (await enter(client, path)) ? folderInTheWay(key, error) : error
     })
   } catch (error) {
@@ -54,18 +57,22 @@ export async function writePath(pool: FtpPool, path: string, key: string, body: 
 
 /**
  * Makes the folder first, instead of when the server refuses the upload: with TLS it may answer that twice, once more for the data
- * connection that was not used. False when another writer that failed has taken the folder away with it.
+ * connection that was not used.
+ * @returns undefined when everything was sent; the refusal when nothing of the source is used up and it may go better the next time: the
+ * server is busy, or another writer that failed has taken the folder away with it.
  */
-async function send(client: Client, source: Source, temporary: string, key: string, made: string[]): Promise<boolean> {
+async function send(client: Client, source: Source, temporary: string, key: string, made: string[]): Promise<unknown> {
   const folder = posix.dirname(temporary)
-  if (!(await enter(client, folder))) await makeFolder(client, folder, key, made)
+  let isUploading = false
   try {
+    if (!(await enter(client, folder))) await makeFolder(client, folder, key, made)
+    isUploading = true
     await client.uploadFrom(source, temporary)
-    return true
+    return undefined
   } catch (error) {
-    if (client.ftp.hasTLS) client.close()
-    if (!isAbsent(error) || source.destroyed) throw error
-    return false
+    if (isUploading && client.ftp.hasTLS) client.close()
+    if (!source.isBegun && !source.destroyed && (isBusy(error) || (isUploading && isAbsent(error)))) return error
+    throw error
   }
 }
 
