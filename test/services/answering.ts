@@ -24,6 +24,8 @@ export interface AnsweringProxy extends AsyncDisposable {
   readonly port: number
   /** Answers requests as the rule says from now on; passes all of them on without one. */
   set(rule?: CannedRule): void
+  /** The next request that `is` finds doesn't reach the server, or its answer doesn't come back. Resolves when that has happened. */
+  lose(what: 'request' | 'answer', is: (message: IncomingMessage) => boolean): Promise<void>
 }
 
 interface Target {
@@ -43,6 +45,7 @@ export async function startAnsweringProxy(
 ): Promise<AnsweringProxy> {
   let rule: CannedRule | undefined
   let left = 0
+  let loss: { what: 'request' | 'answer'; is: (message: IncomingMessage) => boolean; happened: () => void } | undefined
   const canned = (message: IncomingMessage): Canned | undefined => {
     if (!rule || rule.except === message.method || left === 0) return undefined
     left--
@@ -51,6 +54,11 @@ export async function startAnsweringProxy(
   const secrets = target.certificates && (await readAll(target.certificates))
   const options = { keepAliveTimeout: 0, requestTimeout: 0 }
   const serve = (message: IncomingMessage, response: ServerResponse) => {
+    if (loss?.is(message)) {
+      const { what, happened } = loss
+      loss = undefined
+      return what === 'request' ? happened() : pass(target, secrets?.ca, message, response, happened)
+    }
     const answer = refuse(message) ?? canned(message)
     if (!answer) return pass(target, secrets?.ca, message, response)
     message.resume()
@@ -68,6 +76,10 @@ export async function startAnsweringProxy(
       rule = next
       left = next?.times ?? Number.POSITIVE_INFINITY
     },
+    lose: (what, is) =>
+      new Promise(happened => {
+        loss = { what, is, happened }
+      }),
     async [Symbol.asyncDispose]() {
       server.closeAllConnections()
       server.close()
@@ -81,12 +93,19 @@ async function readAll({ certFile, keyFile, caFile }: Certificates) {
   return { cert, key, ca }
 }
 
-/** One side's broken connection breaks the other's. */
-function pass({ host = '127.0.0.1', port }: Target, ca: string | undefined, message: IncomingMessage, response: ServerResponse): void {
+/** One side's broken connection breaks the other's. With `lost` no answer is passed on, and it is called when one has come. */
+function pass(
+  { host = '127.0.0.1', port }: Target,
+  ca: string | undefined,
+  message: IncomingMessage,
+  response: ServerResponse,
+  lost?: () => void,
+): void {
   const { expect: _, ...headers } = message.headers
   const options = { host, port, method: message.method, path: message.url, headers, agent: false as const }
   const sent = ca === undefined ? request(options) : requestSecurely({ ...options, ca })
   sent.once('response', answer => {
+    if (lost) return answer.resume().once('end', lost)
     response.writeHead(answer.statusCode ?? 500, answer.rawHeaders)
     pipeline(answer, response, () => {})
   })

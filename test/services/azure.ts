@@ -38,20 +38,23 @@ export interface AzureContainer extends AsyncDisposable {
   readonly uri: string
   /** Names of everything below a prefix, also what users can't see: blobs of nothing but uncommitted blocks, snapshots. */
   everything(prefix: string): Promise<string[]>
+  /** Names of blobs. */
+  names(): Promise<string[]>
 }
 
 /** An empty container of its own. */
 export async function createContainer(server: AzureServer): Promise<AzureContainer> {
   const name = `test-${randomBytes(6).toString('hex')}`
   await server.call('PUT', `${name}?restype=container`)
+  const list = async (query: string) => {
+    const { text } = await server.call('GET', `${name}?restype=container&comp=list${query}`)
+    return [...text.matchAll(/<Name>([^<]*)</g)].flatMap(([, found]) => found ?? [])
+  }
   return {
     name,
     uri: `wasbs://${name}@${server.account}.blob.core.windows.net`,
-    async everything(prefix) {
-      const query = `restype=container&comp=list&include=uncommittedblobs,snapshots&prefix=${encodeURIComponent(prefix)}`
-      const { text } = await server.call('GET', `${name}?${query}`)
-      return [...text.matchAll(/<Name>([^<]*)</g)].flatMap(([, found]) => found ?? [])
-    },
+    everything: prefix => list(`&include=uncommittedblobs,snapshots&prefix=${encodeURIComponent(prefix)}`),
+    names: () => list(''),
     async [Symbol.asyncDispose]() {
       await server.call('DELETE', `${name}?restype=container`)
     },

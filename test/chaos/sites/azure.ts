@@ -30,6 +30,12 @@ export async function openAzure(): Promise<Site> {
     env: connection(`AccountKey=${accountKey}`),
     network: proxy,
     api: { set: api.set, answers },
+    parts: {
+      endpoint,
+      env: { MILLRACE_AZURE_PUBLIC_ENDPOINT: endpoint },
+      objects: () => container.names(),
+      loseJoin: what => api.lose(what, ({ method, url }) => method === 'PUT' && /[?&]comp=blocklist\b/.test(url ?? '')),
+    },
     contents: () => container.everything(''),
     // Azurite refuses both with a 403.
     refusals: [

@@ -32,6 +32,12 @@ export async function openGcs(): Promise<Site> {
     env: { ...server.env, STORAGE_EMULATOR_HOST: reachedAt },
     network: proxy,
     api: { set: api.set, answers },
+    parts: {
+      endpoint: server.endpoint,
+      env: { MILLRACE_GCS_PUBLIC_ENDPOINT: server.endpoint },
+      objects: () => bucket.names(''),
+      loseJoin: what => api.lose(what, ({ url }) => /\/compose\b/.test(url ?? '')),
+    },
     resumesDownloads: true,
     contents: () => bucket.names(''),
     refusals: [],

@@ -19,7 +19,8 @@ const answers: ApiAnswer[] = [
 export async function openS3(): Promise<Site> {
   await using stack = new AsyncDisposableStack()
   const bucket = stack.use(await createBucket('faults'))
-  const { port, hostname } = new URL(readTestConfig().s3?.endpoint ?? '')
+  const endpoint = readTestConfig().s3?.endpoint ?? ''
+  const { port, hostname } = new URL(endpoint)
   const api = stack.use(await startAnsweringProxy({ host: hostname, port: Number(port) }))
   const proxy = stack.use(await startToxicProxy(api))
   const opened = stack.move()
@@ -30,6 +31,12 @@ export async function openS3(): Promise<Site> {
     env: { ...bucket.env, MLFLOW_S3_ENDPOINT_URL: `http://127.0.0.1:${proxy.port}` },
     network: proxy,
     api: { set: api.set, answers },
+    parts: {
+      endpoint,
+      env: { MILLRACE_S3_PUBLIC_ENDPOINT: endpoint },
+      objects: () => bucket.keys(),
+      loseJoin: what => api.lose(what, ({ method, url }) => method === 'POST' && /[?&]uploadId=/.test(url ?? '')),
+    },
     async contents() {
       const uploads = await bucket.openUploads()
       return [...(await bucket.keys()), ...Array.from({ length: uploads }, () => '(open multipart upload)')]

@@ -17,6 +17,19 @@ export interface Site extends AsyncDisposable {
   readonly refusals: readonly Refusal[]
   /** Of stores whose protocol tells what they can't do now. */
   readonly api?: Api
+  /** Of stores that clients send parts to. */
+  readonly parts?: StoreParts
+}
+
+export interface StoreParts {
+  /** Where clients reach the store, past the network. */
+  readonly endpoint: string
+  /** With which a server sends them there. */
+  readonly env: Record<string, string>
+  /** Names of what the store shows. */
+  objects(): Promise<string[]>
+  /** The next request to make an object of its parts gets lost, or the answer to it. Resolves when that has happened. */
+  loseJoin(what: 'request' | 'answer'): Promise<void>
 }
 
 export interface Network {
