@@ -8,6 +8,10 @@ export interface Cluster extends AsyncDisposable {
   readonly metadata: readonly [Millrace, Millrace]
   readonly artifacts: readonly [Millrace, Millrace]
   readonly gcWorker: Millrace
+  /** Ends both artifacts services without a word to anybody. */
+  killArtifacts(): Promise<void>
+  /** Puts others in their place, at the same ports. */
+  startArtifacts(): Promise<void>
 }
 
 export interface ClusterOptions {
@@ -25,11 +29,14 @@ export interface ClusterOptions {
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const { cwd, env } = options
   await using stack = new AsyncDisposableStack()
-  const target = async (name: string, args: string[]) => stack.use(await startTarget(name, { cwd, env, args }))
+  let processes: AsyncDisposableStack = stack
+  const target = async (name: string, args: string[], port?: number) => processes.use(await startTarget(name, { cwd, env, args, port }))
   const database = ['--backend-store-uri', options.postgresUrl]
   const store = ['--artifacts-destination', options.artifactsDestination]
   const metadata = [await target('metadata', database), await target('metadata', database)] as const
-  const artifacts = await Promise.all([target('artifacts', store), target('artifacts', store)] as const)
+  const startBoth = (ports: readonly [number?, number?]) =>
+    Promise.all([target('artifacts', store, ports[0]), target('artifacts', store, ports[1])] as const)
+  let artifacts = await startBoth([])
   const urls = [
     ...metadata.flatMap(service => ['--metadata-url', service.url]),
     ...artifacts.flatMap(service => ['--artifacts-url', service.url]),
@@ -39,7 +46,23 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const gateway = await target('gateway', [...urls, '--jobs-url', gcWorker.url])
   await eventually('the gateway is ready', async () => ((await answersOk(`${gateway.url}/ready`)) ? true : undefined))
   const opened = stack.move()
-  return { url: gateway.url, gateway, metadata, artifacts, gcWorker, [Symbol.asyncDispose]: () => opened.disposeAsync() }
+  processes = opened
+  return {
+    url: gateway.url,
+    gateway,
+    metadata,
+    get artifacts() {
+      return artifacts
+    },
+    gcWorker,
+    async killArtifacts() {
+      await Promise.all(artifacts.map(({ process }) => process.end('SIGKILL')))
+    },
+    async startArtifacts() {
+      artifacts = await startBoth([artifacts[0].port, artifacts[1].port])
+    },
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  }
 }
 
 async function answersOk(url: string): Promise<boolean> {
