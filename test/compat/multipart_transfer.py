@@ -1,6 +1,7 @@
-"""A file above the multipart limits goes up in parts and comes down by presigned ranges, straight to and from S3.
+"""A file above the multipart limits goes up in parts and comes down by presigned ranges, straight to and from the store.
 
-The environment sets MLflow's multipart switches and sizes; S3_ENDPOINT names the store. Prints what was sent where.
+The environment sets MLflow's multipart switches and sizes; S3_ENDPOINT names the store, TRANSFER_BYTES the file's size.
+Prints what was sent where, and how long both took.
 """
 
 import collections
@@ -8,6 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 import urllib.parse
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import requests
 from mlflow import MlflowClient
 
 store = urllib.parse.urlparse(os.environ["S3_ENDPOINT"]).netloc
+size = int(os.environ.get("TRANSFER_BYTES", 17 * 1024 * 1024 + 5))
 calls = collections.Counter()
 send = requests.Session.send
 
@@ -26,22 +29,32 @@ def counted(self, request, **kwargs):
     return send(self, request, **kwargs)
 
 
+def sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 requests.Session.send = counted
 client = MlflowClient()
 experiment_id = client.create_experiment("multipart-" + os.urandom(4).hex())
 run_id = client.create_run(experiment_id).info.run_id
-content = os.urandom(17 * 1024 * 1024 + 5)
 with tempfile.TemporaryDirectory() as folder:
     big = Path(folder) / "big ü.bin"
-    big.write_bytes(content)
+    with open(big, "wb") as file:
+        for start in range(0, size, 1 << 24):
+            file.write(os.urandom(min(1 << 24, size - start)))
+    started = time.monotonic()
     client.log_artifact(run_id, str(big), "models")
+    up_seconds = time.monotonic() - started
     up = dict(calls)
     calls.clear()
+    started = time.monotonic()
     down = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="models/big ü.bin", dst_path=folder + "/down")
-    assert hashlib.sha256(Path(down).read_bytes()).digest() == hashlib.sha256(content).digest()
-    assert [f.file_size for f in client.list_artifacts(run_id, "models")] == [len(content)]
+    down_seconds = time.monotonic() - started
+    assert sha256(down) == sha256(big)
+    assert [f.file_size for f in client.list_artifacts(run_id, "models")] == [size]
     small = Path(folder) / "small.txt"
     small.write_text("through the proxy")
     client.log_artifact(run_id, str(small))
     assert mlflow.artifacts.load_text(f"runs:/{run_id}/small.txt") == "through the proxy"
-print(json.dumps({"up": up, "down": dict(calls)}))
+print(json.dumps({"up": up, "down": dict(calls), "up_seconds": up_seconds, "down_seconds": down_seconds}))

@@ -10,10 +10,11 @@ const here = dirname(fileURLToPath(import.meta.url))
 export async function python(
   script: string,
   trackingUri: string,
-  options: { args?: string[]; env?: Record<string, string>; cwd: string },
+  options: { args?: string[]; env?: Record<string, string>; cwd: string; timeoutMs?: number },
 ): Promise<string> {
   const bin = await mlflowVenv()
   const env = { ...pythonEnv, MLFLOW_TRACKING_URI: trackingUri, PYTHONDONTWRITEBYTECODE: '1', ...options.env }
-  const stdout = await runOk(join(bin, 'python'), [join(here, script), ...(options.args ?? [])], { cwd: options.cwd, env })
+  const { cwd, timeoutMs } = options
+  const stdout = await runOk(join(bin, 'python'), [join(here, script), ...(options.args ?? [])], { cwd, env, timeoutMs })
   return stdout.trimEnd().split('\n').at(-1) ?? ''
 }

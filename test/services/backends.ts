@@ -45,7 +45,8 @@ export interface Database extends AsyncDisposable {
 
 /** An empty PostgreSQL database of its own. */
 export async function createDatabase(area: string): Promise<Database> {
-  const server = config.postgresUrl ?? ''
+  const server = config.postgresUrl
+  if (!server) throw new Error('postgres is absent')
   const name = `${area}_${randomBytes(5).toString('hex')}`
   await query(`${server}/postgres`, `create database ${name}`)
   return {

@@ -20,6 +20,8 @@ export interface TestConfig {
   postgresUrl: string | undefined
   redisUrl: string | undefined
   s3: { endpoint: string; accessKey: string; secretKey: string } | undefined
+  /** Size of the artifacts of test/chaos/large-uploads.test.ts, when it is to be other than small. */
+  uploadBytes: number | undefined
 }
 
 export function readTestConfig(env: NodeJS.ProcessEnv = process.env): TestConfig {
@@ -30,5 +32,6 @@ export function readTestConfig(env: NodeJS.ProcessEnv = process.env): TestConfig
     postgresUrl: env.TEST_POSTGRES_URL,
     redisUrl: env.TEST_REDIS_URL,
     s3: endpoint && accessKey && secretKey ? { endpoint, accessKey, secretKey } : undefined,
+    uploadBytes: env.MILLRACE_TEST_UPLOAD_BYTES ? Number(env.MILLRACE_TEST_UPLOAD_BYTES) : undefined,
   }
 }
