@@ -8,6 +8,7 @@ import { startVsftpd } from '../services/ftp.ts'
 import { type HttpClient, httpClient } from '../services/http.ts'
 import { type MillraceOptions, startMillrace } from '../services/millrace.ts'
 import { tempFolder } from '../services/process.ts'
+import { type SftpServer, startSshd } from '../services/sftp.ts'
 
 const base = '/api/2.0/mlflow-artifacts/artifacts'
 const TIMEOUT_SECONDS = 4
@@ -88,5 +89,39 @@ await describeWithServer(
       withStore(store, client => expectAllServed(client, contents)))
 
     test('others hold all of them: calls wait, and are told in time', () => expectTold(store, () => connectTo(port, CLIENTS_MAX), contents))
+  },
+)
+
+const sftpStore = (server: SftpServer): Store => ({
+  artifactsDestination: `${server.keyUrl}${server.data}/root`,
+  env: { MILLRACE_SFTP_KNOWN_HOSTS: server.knownHostsFile, MILLRACE_SFTP_PRIVATE_KEY: server.privateKeyFile },
+})
+
+await describeWithServer(
+  'SFTP with one connection at its start (MaxStartups)',
+  () => startSshd({ startupsMax: 1 }),
+  server => {
+    const contents = () => filesBelow(server.data)
+
+    test('callers share what there is, and none hears of a dropped connection', () =>
+      withStore(sftpStore(server), client => expectAllServed(client, contents)))
+
+    test('somebody else is always at the start: calls wait, and are told in time', () =>
+      expectTold(sftpStore(server), () => connectTo(server.port, 1), contents))
+  },
+)
+
+await describeWithServer(
+  'SFTP without sessions (MaxSessions)',
+  () => startSshd({ refusesSessions: true }),
+  server => {
+    test('a server that gives connections no session is told, and used as soon as it does', () =>
+      withStore(sftpStore(server), async client => {
+        const refused = await client.send('PUT', `${base}/f/a.bin`, BODY)
+        expect([refused.status, refused.json()]).toEqual([503, expect.objectContaining({ error_code: 'TEMPORARILY_UNAVAILABLE' })])
+        await server.takeSessions()
+        expect((await client.send('PUT', `${base}/f/a.bin`, BODY)).status).toBe(200)
+        expect((await client.send('GET', `${base}/f/a.bin`)).body.equals(BODY)).toBe(true)
+      }))
   },
 )

@@ -28,6 +28,8 @@ export interface SftpServer extends AsyncDisposable {
   sessions(): Promise<number[]>
   /** Kills the processes of every open session. */
   killSessions(): Promise<void>
+  /** Restarts the server with sessions for everybody. */
+  takeSessions(): Promise<void>
   stop(): Promise<void>
   restart(): Promise<void>
 }
@@ -35,12 +37,17 @@ export interface SftpServer extends AsyncDisposable {
 export interface SftpServerOptions {
   /** Requests that the server refuses and doesn't offer: `posix-rename`, `fsync`, … */
   without?: string[]
+  /** Connections at their start beyond which more are dropped. */
+  startupsMax?: number
+  /** Whether a connection gets no session: MaxSessions 0, until `takeSessions`. */
+  refusesSessions?: boolean
 }
 
 const ACCOUNT_DAYS = 1
+const SESSIONS_MAX = 10
 
 /** OpenSSH's server on a port of its own, with keys and an account of its own. */
-export async function startSshd({ without = [] }: SftpServerOptions = {}): Promise<SftpServer> {
+export async function startSshd({ without = [], startupsMax = 50, refusesSessions }: SftpServerOptions = {}): Promise<SftpServer> {
   if (process.getuid?.() !== 0) throw new Error('sshd: only root can start it')
   await ensurePackages(['openssh-server'], () => which('sshd', '/usr/sbin') !== undefined)
   await using stack = new AsyncDisposableStack()
@@ -68,9 +75,10 @@ export async function startSshd({ without = [] }: SftpServerOptions = {}): Promi
   const hostKey = `${type} ${key?.trim()}`
   await writeFile(path('known_hosts'), `[127.0.0.1]:${port} ${hostKey}\n`)
   const internal = ['internal-sftp', ...(without.length > 0 ? ['-P', without.join(',')] : [])].join(' ')
-  await writeFile(
-    path('sshd_config'),
-    `Port ${port}
+  const configure = (sessionsMax: number) =>
+    writeFile(
+      path('sshd_config'),
+      `Port ${port}
 ListenAddress 127.0.0.1
 HostKey ${path('host_key')}
 PidFile ${path('pid')}
@@ -81,11 +89,13 @@ UseDNS no
 PasswordAuthentication yes
 KbdInteractiveAuthentication no
 AllowUsers ${user}
-MaxStartups 50
+MaxStartups ${startupsMax}
+MaxSessions ${sessionsMax}
 Subsystem sftp ${internal}
 ForceCommand ${internal}
 `,
-  )
+    )
+  await configure(refusesSessions ? 0 : SESSIONS_MAX)
   const args = ['-D', '-f', path('sshd_config'), '-E', path('sshd.log')]
   const begin = () => start({ command: '/usr/sbin/sshd', args, cwd: folder, ready: () => greets(port) })
   let server = await begin()
@@ -111,6 +121,11 @@ ForceCommand ${internal}
     keyUrl: `sftp://${user}@127.0.0.1:${port}`,
     sessions,
     killSessions,
+    async takeSessions() {
+      await configure(SESSIONS_MAX)
+      await server.end('SIGTERM')
+      server = await begin()
+    },
     async stop() {
       await server.end('SIGTERM')
       await killSessions()

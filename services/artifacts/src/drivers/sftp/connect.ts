@@ -3,7 +3,7 @@ import type { MlflowError } from '@millrace/kit/errors'
 import ssh2, { type AnyAuthMethod, type ConnectConfig, type ServerHostKeyAlgorithm, type SFTPWrapper } from 'ssh2'
 import type { SftpConfig } from './config.ts'
 import { authMethods, type KeyRing } from './credentials.ts'
-import { connectionError, refusedHostKey, tooSlow, unauthenticated, unreachable } from './errors.ts'
+import { codeOf, connectionError, refusedHostKey, tooSlow, unauthenticated, unreachable, wasDropped } from './errors.ts'
 import { checkHostKey, type KnownHost, linesOf } from './known-hosts.ts'
 import type { Endpoint } from './location.ts'
 import { Session } from './session.ts'
@@ -13,22 +13,30 @@ const CONNECT_TIMEOUT_MS = 20_000
 const KEEPALIVE_INTERVAL_MS = 15_000
 const KEEPALIVES_MISSED_MAX = 3
 
-/** OpenSSH drops connections at random while many are at their start (MaxStartups). */
 const ATTEMPTS_MAX = 3
 const ATTEMPT_PAUSE_MS = 300
+/** OpenSSH drops connections at random while many are at their start (MaxStartups), and once it has enough of them. */
+const DROPPED_PAUSE_MS_MAX = 1_000
 
 /** An SFTP session with the server whose key is known, by the first credentials that it takes. */
 export async function connect(endpoint: Endpoint, config: SftpConfig, keys: KeyRing): Promise<Session> {
+  const until = performance.now() + Math.min(config.timeoutMs, CONNECT_TIMEOUT_MS)
   for (let attempt = 1; ; attempt++) {
+    let pauseMs: number
     try {
       const target = await resolveTarget(endpoint, config)
       return await connectTo(target, await authMethods(target, config, keys), config)
     } catch (error) {
       const failure = connectionError(error)
-      const refused = (error as NodeJS.ErrnoException).code === 'ECONNREFUSED'
-      if (failure.errorCode !== 'TEMPORARILY_UNAVAILABLE' || refused || attempt === ATTEMPTS_MAX) throw failure
-      await sleep(ATTEMPT_PAUSE_MS * attempt)
+      if (failure.errorCode !== 'TEMPORARILY_UNAVAILABLE' || codeOf(error) === 'ECONNREFUSED') throw failure
+      // Not all at the same time: whoever was dropped beside this one tries again as well.
+      const spread = 0.5 + Math.random()
+      pauseMs = wasDropped(error)
+        ? Math.min(ATTEMPT_PAUSE_MS * 2 ** (attempt - 1), DROPPED_PAUSE_MS_MAX) * spread
+        : ATTEMPT_PAUSE_MS * attempt
+      if (wasDropped(error) ? performance.now() + pauseMs > until : attempt === ATTEMPTS_MAX) throw failure
     }
+    await sleep(pauseMs)
   }
 }
 

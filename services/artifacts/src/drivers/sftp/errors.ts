@@ -78,9 +78,24 @@ export function isMissing(error: unknown): boolean {
   return status === STATUS.noSuchFile || status === STATUS.noSuchPath || status === STATUS.notAFolder
 }
 
+export const codeOf = (error: unknown): unknown => (error instanceof Error && 'code' in error ? error.code : undefined)
+
+/** Whether the server took a connection and let go of it before it was of use, as one does that has enough of them. */
+export function wasDropped(error: unknown): boolean {
+  if (error instanceof MlflowError) return error.errorCode === 'TEMPORARILY_UNAVAILABLE'
+  const { level } = (error ?? {}) as { level?: unknown }
+  return level === 'protocol' || codeOf(error) === 'ECONNRESET' || isCrowded(error)
+}
+
+/** A connection that may have no channel, or no further one (MaxSessions). Source: RFC 4254 section 5.1. */
+function isCrowded(error: unknown): boolean {
+  return error instanceof Error && 'reason' in error && typeof error.reason === 'number'
+}
+
 /** What ended a connection, or kept it from being made. */
 export function connectionError(error: unknown): MlflowError {
   if (error instanceof MlflowError) return error
+  if (isCrowded(error)) return temporarilyUnavailable('The artifact store takes no more sessions', { cause: error })
   const { level, code } = (error ?? {}) as { level?: unknown; code?: unknown }
   if (level === 'client-authentication') return unauthenticated("The artifact store refused the server's credentials", error)
   if (level === 'client-timeout' || code === 'ETIMEDOUT') return tooSlow(error)
