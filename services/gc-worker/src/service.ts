@@ -52,7 +52,8 @@ export async function openGcWorker(
     'multipart-completion': multipartCompletion(uploads, clients.artifacts, timings, log),
     'multipart-abort': multipartAbort(uploads, clients.artifacts, timings, log),
   }
-  const engine = new Engine({ jobs, handlers, notifier, timings, log })
+  const ringAt = (jobId: string, at: number) => supervisor.ringAt(jobId, at)
+  const engine = new Engine({ jobs, handlers, notifier, ringAt, timings, log })
   const supervisor = new Supervisor({ config, control, jobs, uploads, engine, timings, log })
   supervisor.start()
   return {

@@ -70,6 +70,15 @@ describe.each(['sqlite', 'postgresql'] as const)('multipart uploads, control dat
     expect(await open.uploads.completeUpload({ ...upload, parts, waitMs: 9_000 })).toMatchObject({ state: UploadState.COMPLETED })
   })
 
+  test('what is to be tried again waits for no sweep', async () => {
+    let failures = 2
+    world.beforeComplete = () => {
+      if (failures-- > 0) throw temporarilyUnavailable('away')
+    }
+    await using open = await openWorker(world, configFor(database.target), { sweepMs: 3_600_000 })
+    expect(await open.uploads.completeUpload({ ...upload, parts, waitMs: 9_000 })).toMatchObject({ state: UploadState.COMPLETED })
+  })
+
   test('aborting is safe to repeat, works for uploads never recorded, and ends the upload', async () => {
     await using open = await openWorker(world, configFor(database.target))
     await open.uploads.abortUpload(upload)

@@ -20,6 +20,8 @@ export interface EngineOptions {
   readonly jobs: JobStore
   readonly handlers: Readonly<Record<JobKind, JobHandler>>
   readonly notifier: Notifier
+  /** Called when a job was given back, to be run again at a time in milliseconds since the epoch. */
+  readonly ringAt: (jobId: string, at: number) => void
   readonly timings: Timings
   readonly log: Logger
 }
@@ -67,7 +69,7 @@ export class Engine implements AsyncDisposable {
   }
 
   async #run(jobId: string): Promise<void> {
-    const { jobs, handlers, timings, log } = this.#options
+    const { jobs, handlers, ringAt, timings, log } = this.#options
     const owner = randomUUID()
     const job = await jobs.claim(jobId, owner, timings.leaseMs)
     if (!job) return
@@ -94,6 +96,7 @@ export class Engine implements AsyncDisposable {
     }
     await jobs.release(jobId, owner, outcome)
     if ('ended' in outcome) log.info('job ended', { jobId, kind: job.kind, state: outcome.ended })
+    else ringAt(jobId, outcome.againAt)
   }
 
   /** Lets the running jobs finish the items in hand and give back their leases; those that take too long lose them by and by. */

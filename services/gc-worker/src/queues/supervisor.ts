@@ -25,6 +25,8 @@ interface Awake {
 }
 
 const PEEK_EVERY_MS = 60_000
+/** Timers may come a little before their time by the clock. */
+const CLOCK_MS = 5
 
 /**
  * Keeps the runner and the sweeper. With Redis both run from the start. Without, the worker sleeps until the first job comes or a look
@@ -35,6 +37,7 @@ export class Supervisor implements AsyncDisposable {
   #awake: Promise<Awake> | undefined
   #peekTimer: NodeJS.Timeout | undefined
   #closed = false
+  readonly #rings = new Set<NodeJS.Timeout>()
 
   constructor(options: SupervisorOptions) {
     this.#options = options
@@ -51,6 +54,20 @@ export class Supervisor implements AsyncDisposable {
     } catch (error) {
       this.#options.log.error('jobs cannot be started', { error })
     }
+  }
+
+  /** Earlier than the sweeper would; what this process forgets when it ends, the sweeper finds. */
+  ringAt(jobId: string, at: number): void {
+    if (this.#closed) return
+    const timer = setTimeout(
+      () => {
+        this.#rings.delete(timer)
+        void this.ring(jobId)
+      },
+      Math.ceil(at - Date.now()) + CLOCK_MS,
+    )
+    timer.unref()
+    this.#rings.add(timer)
   }
 
   async ready(): Promise<void> {
@@ -108,6 +125,7 @@ export class Supervisor implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true
     clearTimeout(this.#peekTimer)
+    for (const timer of this.#rings) clearTimeout(timer)
     const awake = await this.#awake?.catch(() => undefined)
     await awake?.sweeper[Symbol.asyncDispose]()
     await this.#options.engine[Symbol.asyncDispose]()
