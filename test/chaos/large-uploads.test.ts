@@ -33,6 +33,8 @@ const sizes = {
   MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE: String(PART_BYTES),
   MLFLOW_MULTIPART_DOWNLOAD_MINIMUM_FILE_SIZE: String(PART_BYTES),
   MLFLOW_MULTIPART_DOWNLOAD_CHUNK_SIZE: String(PART_BYTES),
+  MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR: '1',
+  MLFLOW_HTTP_REQUEST_BACKOFF_JITTER: '0',
 }
 
 type LargeSite = Pick<Site, 'destination' | 'env' | 'contents' | 'parts'> & AsyncDisposable
