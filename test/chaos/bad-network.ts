@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { get } from 'node:http'
+import { get, request } from 'node:http'
 import { connect } from 'node:net'
+import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { describeWithServer } from '../services/backends.ts'
@@ -49,6 +50,35 @@ async function endlessUpload(port: number, path: string): Promise<number> {
   const sent = socket.bytesWritten - socket.writableLength
   socket.resetAndDestroy()
   return sent
+}
+
+interface PausedUpload {
+  isHalfSent: Promise<void>
+  /** Sends the other half, as far as it is taken. */
+  finish(): Promise<Answer>
+}
+
+function pausedUpload(port: number, path: string, lengthBytes: number): PausedUpload {
+  const half = Buffer.alloc(lengthBytes / 2, 7)
+  const sent = request({ port, host: '127.0.0.1', method: 'PUT', path, headers: { 'Content-Length': lengthBytes } })
+  const answer = new Promise<Answer>((resolve, reject) => {
+    sent.once('error', reject)
+    sent.once('response', response => {
+      const { statusCode: status = 0, headers } = response
+      buffer(response).then(body => {
+        const text = body.toString()
+        resolve({ status, headers, body, text, json: () => JSON.parse(text) })
+      }, reject)
+    })
+  })
+  answer.catch(() => undefined)
+  return {
+    isHalfSent: new Promise(resolve => sent.write(half, () => resolve())),
+    finish() {
+      sent.end(half)
+      return answer
+    },
+  }
 }
 
 /** Calls `onBytes` with what came so far; rejects when the body ends before its announced length. */
@@ -207,6 +237,20 @@ export async function testBadNetwork(name: string, open: () => Promise<Site>): P
       const begun = performance.now()
       expect([503, 504]).toContain((await answer).status)
       expect(performance.now() - begun).toBeLessThan(GIVEN_UP_MS_MAX)
+      await expectRecovered()
+    })
+
+    test('a store that is killed in the middle of an upload: told, nothing half is there, and used again once it is back', async () => {
+      await site.server.settle?.()
+      const [fresh, replacing] = ['new.txt', 'big.bin'].map(path => pausedUpload(server.port, `${base}/f/${path}`, BIG.length))
+      await Promise.all([fresh?.isHalfSent, replacing?.isHalfSent])
+      await site.server.kill()
+      for (const answer of await Promise.all([fresh?.finish(), replacing?.finish()])) {
+        expect(answer?.status).toBe(503)
+        expect(failureOf(answer as Answer)).toEqual(BUSY)
+      }
+      for (const [call, answer] of Object.entries(everyCall())) expect(failureOf(await answer), call).toEqual(BUSY)
+      await site.server.begin()
       await expectRecovered()
     })
 

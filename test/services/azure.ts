@@ -5,15 +5,18 @@ import { type IncomingMessage, request as requestHttp } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import { connect } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { cacheFolder } from './config.ts'
-import { answers, freePort, runOk, start, tempFolder } from './process.ts'
+import { answers, freePort, type Killable, runOk, startKillable, tempFolder } from './process.ts'
 import type { Certificates } from './tls.ts'
 
 const AZURITE = 'azurite@3.37.0'
 const INSTALL_TIMEOUT_MS = 600_000
+/** Azurite saves its tables every five seconds. */
+const SAVING_MS = 6_000
 const DAY_MS = 86_400_000
 
-export interface AzureServer extends AsyncDisposable {
+export interface AzureServer extends AsyncDisposable, Killable {
   /** Of the account's Blob service, path-style. */
   readonly endpoint: string
   readonly account: string
@@ -76,7 +79,7 @@ export async function startAzurite(certificates?: Certificates): Promise<AzureSe
   const sasUntil = (expiry: Date) => accountSas(account, accountKey, expiry)
   const sasToken = sasUntil(new Date(Date.now() + DAY_MS))
   try {
-    const server = await start({
+    const server = await startKillable({
       command: process.execPath,
       args: [main, '--blobHost', '127.0.0.1', '--blobPort', String(port), '--location', '.', '--silent', '--skipApiVersionCheck']
         .concat('--disableTelemetry')
@@ -93,8 +96,11 @@ export async function startAzurite(certificates?: Certificates): Promise<AzureSe
       sasUntil,
       call: caller(endpoint, sasToken, certificates && (await readFile(certificates.caFile, 'utf8'))),
       connectionString: `AccountName=${account};AccountKey=${accountKey};BlobEndpoint=${endpoint}`,
+      kill: server.kill,
+      begin: server.begin,
+      settle: () => sleep(SAVING_MS),
       async [Symbol.asyncDispose]() {
-        await server.end('SIGKILL')
+        await server.kill()
         await folder[Symbol.asyncDispose]()
       },
     }

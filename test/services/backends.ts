@@ -67,9 +67,9 @@ export interface Bucket extends AsyncDisposable {
   openUploads(): Promise<number>
 }
 
-export async function createBucket(area: string): Promise<Bucket> {
-  if (!config.s3) throw new Error('s3 is absent')
-  const { endpoint, accessKey, secretKey } = config.s3
+export async function createBucket(area: string, server = config.s3): Promise<Bucket> {
+  if (!server) throw new Error('s3 is absent')
+  const { endpoint, accessKey, secretKey } = server
   const Name = `${area}-${randomBytes(5).toString('hex')}`
   const client = new S3Client({
     endpoint,

@@ -4,10 +4,10 @@ import { createConnection } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ensurePackages, ftpVenv, which } from './install.ts'
-import { freePort, runOk, start, tempFolder } from './process.ts'
+import { freePort, type Killable, type Running, run, runOk, start, tempFolder } from './process.ts'
 import { makeCertificates } from './tls.ts'
 
-export interface FtpServer extends AsyncDisposable {
+export interface FtpServer extends AsyncDisposable, Killable {
   readonly port: number
   readonly user: string
   readonly password: string
@@ -103,17 +103,20 @@ export async function startTlsFtp(): Promise<FtpServer> {
 
 type About = Pick<FtpServer, 'port' | 'user' | 'password' | 'folder' | 'caFile'>
 
-async function serving(about: About, begin: () => ReturnType<typeof start>, stack: AsyncDisposableStack): Promise<FtpServer> {
+async function serving(about: About, begin: () => Promise<Running>, stack: AsyncDisposableStack): Promise<FtpServer> {
   try {
     let server = await begin()
-    stack.defer(async () => {
-      await server.end('SIGKILL')
-    })
+    const kill = () => killWithSessions(server)
+    stack.defer(kill)
     return {
       ...about,
       url: `ftp://${encodeURIComponent(about.user)}:${encodeURIComponent(about.password)}@127.0.0.1:${about.port}`,
+      kill,
+      async begin() {
+        server = await begin()
+      },
       async endSessions() {
-        await server.end('SIGKILL')
+        await kill()
         server = await begin()
       },
       [Symbol.asyncDispose]: () => stack.disposeAsync(),
@@ -122,6 +125,13 @@ async function serving(about: About, begin: () => ReturnType<typeof start>, stac
     await stack.disposeAsync()
     throw error
   }
+}
+
+/** vsftpd's sessions are process groups of their own, and outlive it. */
+async function killWithSessions(server: Running): Promise<void> {
+  const { stdout } = await run('pgrep', ['-P', String(server.pid)])
+  await server.end('SIGKILL')
+  for (const pid of stdout.split('\n').flatMap(line => Number(line) || [])) await run('kill', ['-KILL', '--', `-${pid}`])
 }
 
 /** Whether the server says that it is ready for a user. */

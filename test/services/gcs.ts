@@ -3,9 +3,9 @@ import { globSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { gcsVenv } from './install.ts'
-import { answers, freePort, start, tempFolder } from './process.ts'
+import { answers, freePort, type Killable, startKillable, tempFolder } from './process.ts'
 
-export interface GcsServer extends AsyncDisposable {
+export interface GcsServer extends AsyncDisposable, Killable {
   readonly endpoint: string
   /** A service account's key, with which URLs are signed; fake-gcs-server checks no signature. */
   readonly credentialsFile: string
@@ -40,7 +40,7 @@ export async function startGcs(options: { port?: number; reachedAt?: string } = 
     await writeFile(credentialsFile, serviceAccountKey())
     const addresses = ['-host', '127.0.0.1', '-port', String(port), '-public-host', `127.0.0.1:${port}`]
     const storage = ['-external-url', options.reachedAt ?? endpoint, '-filesystem-root', join(folder.path, 'data')]
-    const server = await start({
+    const server = await startKillable({
       command,
       args: ['-scheme', 'http', ...addresses, ...storage, '-log-level', 'warn'],
       cwd: folder.path,
@@ -50,8 +50,10 @@ export async function startGcs(options: { port?: number; reachedAt?: string } = 
       endpoint,
       credentialsFile,
       env: { STORAGE_EMULATOR_HOST: endpoint, GOOGLE_APPLICATION_CREDENTIALS: credentialsFile },
+      kill: server.kill,
+      begin: server.begin,
       async [Symbol.asyncDispose]() {
-        await server.end('SIGKILL')
+        await server.kill()
         await folder[Symbol.asyncDispose]()
       },
     }

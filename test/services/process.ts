@@ -50,6 +50,29 @@ export interface Running extends AsyncDisposable {
   readonly exited: Promise<number | string>
 }
 
+/** A server that can be killed without a word, and begun again where it was. */
+export interface Killable {
+  kill(): Promise<void>
+  begin(): Promise<void>
+  /** Waits until everything that the server has acknowledged outlives it; absent where that is always so. */
+  settle?(): Promise<void>
+}
+
+/** A process that can be killed and begun again with the same options. */
+export async function startKillable(options: ProcessOptions): Promise<Killable & AsyncDisposable> {
+  let running = await start(options)
+  const kill = async () => {
+    await running.end('SIGKILL')
+  }
+  return {
+    kill,
+    async begin() {
+      running = await start(options)
+    },
+    [Symbol.asyncDispose]: kill,
+  }
+}
+
 /** Starts a plain child process in its own process group, with its output in a file in `cwd`. */
 export async function start({ command, args, cwd, env, ready }: ProcessOptions): Promise<Running> {
   const logFile = join(cwd, `output-${process.hrtime.bigint()}.log`)

@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { weedVenv } from './install.ts'
-import { answers, freePort, start, tempFolder } from './process.ts'
+import { answers, freePort, type Killable, startKillable, tempFolder } from './process.ts'
 
-export interface S3Server extends AsyncDisposable {
+export interface S3Server extends AsyncDisposable, Killable {
   readonly endpoint: string
   readonly accessKey: string
   readonly secretKey: string
@@ -99,7 +99,7 @@ export async function startS3({ identities: known = [OWNER], tls, iam }: S3Optio
       ...(tls ? [`-s3.port.https=${tls.port}`, `-s3.cert.file=${tls.certFile}`, `-s3.key.file=${tls.keyFile}`] : []),
     ]
     const alone = ['-s3.port.iceberg=0', '-s3.port.lance=0', '-filer.localSocket=filer.sock', '-s3.localSocket=s3.sock']
-    const server = await start({
+    const server = await startKillable({
       command: join(bin, 'weed'),
       args: [
         'server',
@@ -120,8 +120,10 @@ export async function startS3({ identities: known = [OWNER], tls, iam }: S3Optio
       endpoint: `http://127.0.0.1:${s3}`,
       accessKey,
       secretKey,
+      kill: server.kill,
+      begin: server.begin,
       async [Symbol.asyncDispose]() {
-        await server.end('SIGKILL')
+        await server.kill()
         await folder[Symbol.asyncDispose]()
       },
     }

@@ -3,9 +3,9 @@ import { chown, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { createConnection } from 'node:net'
 import { join } from 'node:path'
 import { ensurePackages, which } from './install.ts'
-import { eventually, freePort, run, runOk, start, tempFolder } from './process.ts'
+import { eventually, freePort, type Killable, run, runOk, start, tempFolder } from './process.ts'
 
-export interface SftpServer extends AsyncDisposable {
+export interface SftpServer extends AsyncDisposable, Killable {
   readonly port: number
   /** An account of the system, made for this server and removed with it. */
   readonly user: string
@@ -124,6 +124,13 @@ ForceCommand ${internal}
     async takeSessions() {
       await configure(SESSIONS_MAX)
       await server.end('SIGTERM')
+      server = await begin()
+    },
+    async kill() {
+      await server.end('SIGKILL')
+      await killSessions()
+    },
+    async begin() {
       server = await begin()
     },
     async stop() {

@@ -29,6 +29,7 @@ export async function openAzure(): Promise<Site> {
     destination: `${container.uri}/root`,
     env: connection(`AccountKey=${accountKey}`),
     network: proxy,
+    server,
     api: { set: api.set, answers },
     parts: {
       endpoint,

@@ -35,6 +35,7 @@ export async function openFtp(): Promise<Site> {
   return {
     destination: uri(server.user, server.password),
     env: {},
+    server,
     network: {
       async set(toxics: Toxics) {
         await Promise.all(proxies.map(proxy => proxy.set(toxics)))

@@ -31,6 +31,7 @@ export async function openGcs(): Promise<Site> {
     destination: `${bucket.uri}/root`,
     env: { ...server.env, STORAGE_EMULATOR_HOST: reachedAt },
     network: proxy,
+    server,
     api: { set: api.set, answers },
     parts: {
       endpoint: server.endpoint,

@@ -1,6 +1,6 @@
 import { startAnsweringProxy } from '../../services/answering.ts'
 import { createBucket } from '../../services/backends.ts'
-import { readTestConfig } from '../../services/config.ts'
+import { startS3 } from '../../services/s3.ts'
 import { startToxicProxy } from '../../services/toxic.ts'
 import { type ApiAnswer, BUSY, DENIED, type Site, UNAUTHENTICATED } from './site.ts'
 
@@ -18,8 +18,10 @@ const answers: ApiAnswer[] = [
 
 export async function openS3(): Promise<Site> {
   await using stack = new AsyncDisposableStack()
-  const bucket = stack.use(await createBucket('faults'))
-  const endpoint = readTestConfig().s3?.endpoint ?? ''
+  // Others use the one that all tests share.
+  const server = stack.use(await startS3())
+  const bucket = stack.use(await createBucket('faults', server))
+  const { endpoint } = server
   const { port, hostname } = new URL(endpoint)
   const api = stack.use(await startAnsweringProxy({ host: hostname, port: Number(port) }))
   const proxy = stack.use(await startToxicProxy(api))
@@ -30,6 +32,7 @@ export async function openS3(): Promise<Site> {
     destination: `${bucket.uri}/root`,
     env: { ...bucket.env, MLFLOW_S3_ENDPOINT_URL: `http://127.0.0.1:${proxy.port}` },
     network: proxy,
+    server,
     api: { set: api.set, answers },
     parts: {
       endpoint,

@@ -18,6 +18,7 @@ export async function openSftp(): Promise<Site> {
     destination: uri(server.user),
     env: { MILLRACE_SFTP_KNOWN_HOSTS: knownHosts, MILLRACE_SFTP_PRIVATE_KEY: server.privateKeyFile },
     network: proxy,
+    server,
     keepsHidden: true,
     contents: () => filesBelow(server.data),
     refusals: [

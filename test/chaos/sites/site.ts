@@ -1,4 +1,5 @@
 import type { Canned, CannedRule } from '../../services/answering.ts'
+import type { Killable } from '../../services/process.ts'
 import type { Toxics } from '../../services/toxic.ts'
 
 /** A store on a real server behind a network that can be made bad. */
@@ -7,6 +8,8 @@ export interface Site extends AsyncDisposable {
   readonly destination: string
   readonly env: Record<string, string>
   readonly network: Network
+  /** The server itself. */
+  readonly server: Killable
   /** Everything that the store itself knows to be there, past the network: names of objects, and of uploads in progress. */
   contents(): Promise<string[]>
   /** Whether a download that lost its connection goes on where it was. */
