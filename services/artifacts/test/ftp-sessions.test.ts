@@ -1,4 +1,4 @@
-import { readdir, symlink, writeFile } from 'node:fs/promises'
+import { readdir, symlink, utimes, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -135,6 +135,18 @@ await describeWithServer('vsftpd', startVsftpd, server => {
       await driver.remove('gone')
       expect(await driver.stat('gone')).toBeUndefined()
       expect(await text((await driver.read('kept/x')).body)).toBe('1')
+      await driver.remove('')
+    }))
+
+  test('what an upload could not take back is removed from its folder after a day', () =>
+    withStore(`${url}/stale`, {}, async driver => {
+      await driver.write('f/kept', bodyOf('1'))
+      const [old, recent] = ['old', 'recent'].map(name => join(folder, `stale/f/.artifact.uploading.${name}`)) as [string, string]
+      for (const file of [old, recent]) await writeFile(file, 'half')
+      const before = new Date(Date.now() - 25 * 3_600_000)
+      await utimes(old, before, before)
+      expect(await Array.fromAsync(driver.list('f'))).toEqual([{ name: 'kept', isDir: false, sizeBytes: 1 }])
+      expect((await readdir(join(folder, 'stale/f'))).sort()).toEqual(['.artifact.uploading.recent', 'kept'])
       await driver.remove('')
     }))
 

@@ -3,8 +3,11 @@ import { permissionDenied } from '@millrace/kit/errors'
 import type { Client } from 'basic-ftp'
 import type { Entry, Stat } from '../../driver.ts'
 import { fileInTheWay } from '../../errors.ts'
-import { byCodePoint } from '../../keys.ts'
+import { byCodePoint, TEMPORARY_PREFIX } from '../../keys.ts'
 import { isAbsent, isBusy, replyOf } from './errors.ts'
+
+/** An upload that wrote nothing for so long has lost its process, or its server. */
+const STALE_UPLOAD_MS = 24 * 60 * 60 * 1000
 
 /** Bytes of a file; undefined for a folder and for nothing. */
 export async function sizeOf(client: Client, path: string): Promise<number | undefined> {
@@ -44,14 +47,18 @@ export async function modifiedOf(client: Client, path: string): Promise<Date | u
   }
 }
 
-/** What is directly in a folder: by MLSD, else by LIST from within, since servers read more into a path after LIST than its name. */
+/**
+ * What is directly in a folder: by MLSD, else by LIST from within, since servers read more into a path after LIST than its name. Files in
+ * progress are left out, and removed once they are stale.
+ */
 export async function listPath(client: Client, path: string): Promise<Entry[]> {
   if (!(await enter(client, path))) return []
   const entries: Entry[] = []
   for (const info of await client.list()) {
     const { name } = info
     if (name === '.' || name === '..' || name.includes('/')) continue
-    if (info.isSymbolicLink) {
+    if (info.isFile && name.startsWith(TEMPORARY_PREFIX)) await removeStale(client, posix.join(path, name))
+    else if (info.isSymbolicLink) {
       const found = await statPath(client, posix.join(path, name))
       if (found) entries.push({ name, ...found })
     } else if (info.isDirectory || info.isFile) {
@@ -59,6 +66,12 @@ export async function listPath(client: Client, path: string): Promise<Entry[]> {
     }
   }
   return entries.sort((a, b) => byCodePoint(a.name, b.name))
+}
+
+/** What is finished meanwhile, or somebody else's to remove, stays. */
+async function removeStale(client: Client, path: string): Promise<void> {
+  const modified = await modifiedOf(client, path)
+  if (modified && Date.now() - modified.getTime() > STALE_UPLOAD_MS) await client.sendIgnoringError(`DELE ${path}`)
 }
 
 /**
