@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
-import { checkInteger, type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { checkTimeoutSeconds, readCertificates } from '../settings.ts'
 import { type AzureIdentityConfig, checkIdentityConfig, type RawIdentityConfig, readIdentityConfig } from './identity-config.ts'
 
 export interface AzureConnection {
@@ -40,7 +40,6 @@ export interface RawAzureConfig {
 
 /** MLflow's for Azure. */
 const TIMEOUT_SECONDS = 600
-const TIMEOUT_SECONDS_MAX = 86_400
 const CONNECTION_FORM =
   'AccountName=NAME with AccountKey=KEY or SharedAccessSignature=TOKEN, and DefaultEndpointsProtocol, EndpointSuffix or BlobEndpoint; ' +
   'without key and token the endpoint must be https'
@@ -67,7 +66,7 @@ export function checkAzureConfig(raw: RawAzureConfig): AzureConfig {
     identity: checkIdentityConfig(raw.identity),
     publicEndpoint: publicEndpoint && checkEndpoint(publicEndpoint, publicEndpoint.value),
     caBundle: caBundle && readCertificates(caBundle),
-    timeoutMs: checkTimeout(raw.timeoutSeconds) * 1000,
+    timeoutMs: checkTimeoutSeconds(raw.timeoutSeconds, TIMEOUT_SECONDS) * 1000,
   }
 }
 
@@ -121,16 +120,3 @@ function checkKey(raw: Raw, value: string): string {
 
 /** The value would show a key. */
 const hidden = (raw: Raw, allowed: string) => refused({ ...raw, value: '…' }, allowed)
-
-/** -1 stands for the longest, since a call without a limit could hang for ever. */
-function checkTimeout(raw: Raw | undefined): number {
-  return raw?.value.trim() === '-1' ? TIMEOUT_SECONDS_MAX : checkInteger(raw, TIMEOUT_SECONDS, 1, TIMEOUT_SECONDS_MAX)
-}
-
-function readCertificates(raw: Raw): string {
-  try {
-    return readFileSync(raw.value, 'utf8')
-  } catch (error) {
-    throw refused(raw, 'a readable file of certificates in PEM', error)
-  }
-}

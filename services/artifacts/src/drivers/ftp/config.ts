@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
 import { checkBoolean, checkInteger, type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { checkTimeoutSeconds } from '../settings.ts'
 
 export interface FtpConfig {
   /** For URIs without a user, at hosts that the operator named. */
@@ -27,7 +28,6 @@ export interface RawFtpConfig {
 const CONNECTIONS = 16
 const CONNECTIONS_MAX = 1_024
 const TIMEOUT_SECONDS = 60
-const TIMEOUT_SECONDS_MAX = 86_400
 
 export function readFtpConfig(env: Env): RawFtpConfig {
   const variable = (...names: string[]) => read(env, {}, undefined, ...names)
@@ -51,13 +51,8 @@ export function checkFtpConfig(raw: RawFtpConfig): FtpConfig {
     isSecure: checkBoolean(raw.tls, false),
     certificates: caFile && readCertificates(caFile),
     connectionsMax: checkInteger(raw.connectionsMax, CONNECTIONS, 1, CONNECTIONS_MAX),
-    timeoutMs: checkTimeout(raw.timeoutSeconds) * 1000,
+    timeoutMs: checkTimeoutSeconds(raw.timeoutSeconds, TIMEOUT_SECONDS) * 1000,
   }
-}
-
-/** -1 stands for the longest, since a call without a limit could hang for ever. */
-function checkTimeout(raw: Raw | undefined): number {
-  return raw?.value.trim() === '-1' ? TIMEOUT_SECONDS_MAX : checkInteger(raw, TIMEOUT_SECONDS, 1, TIMEOUT_SECONDS_MAX)
 }
 
 function readCertificates(raw: Raw): string {

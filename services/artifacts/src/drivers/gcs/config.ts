@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { checkInteger, checkOneOf, type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { checkOneOf, type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { checkTimeoutSeconds, readCertificates } from '../settings.ts'
 
 export interface GcsConfig {
   /** URL without a slash at its end. */
@@ -40,7 +41,6 @@ export interface RawGcsConfig {
 
 const ENDPOINT = 'https://storage.googleapis.com'
 const TIMEOUT_SECONDS = 60
-const TIMEOUT_SECONDS_MAX = 86_400
 /** Source: Cloud Storage, resumable uploads: every chunk but the last. */
 const CHUNK_UNIT_BYTES = 256 * 1024
 const CHUNK_BYTES_MAX = 1024 * 1024 * 1024
@@ -86,7 +86,7 @@ export function checkGcsConfig(raw: RawGcsConfig): GcsConfig {
     gcloudFile: gcloudFolder && join(gcloudFolder, 'application_default_credentials.json'),
     metadataServer: checkOneOf(raw.metadataDetection, 'ping-only', DETECTIONS) !== 'none',
     caBundle: raw.caBundle && readCertificates(raw.caBundle),
-    timeoutMs: checkTimeout(raw.timeoutSeconds) * 1000,
+    timeoutMs: checkTimeoutSeconds(raw.timeoutSeconds, TIMEOUT_SECONDS) * 1000,
     uploadChunkBytes: checkChunk(raw.uploadChunkBytes) ?? UPLOAD_CHUNK_BYTES,
     downloadChunkBytes: checkChunk(raw.downloadChunkBytes),
   }
@@ -125,17 +125,4 @@ function checkChunk(raw: Raw | undefined): number | undefined {
   const bytes = /^\d+$/.test(raw.value.trim()) ? Number(raw.value) : 0
   if (bytes < CHUNK_UNIT_BYTES || bytes > CHUNK_BYTES_MAX || bytes % CHUNK_UNIT_BYTES !== 0) throw refused(raw, allowed)
   return bytes
-}
-
-/** -1 stands for the longest, since a call without a limit could hang for ever. */
-function checkTimeout(raw: Raw | undefined): number {
-  return raw?.value.trim() === '-1' ? TIMEOUT_SECONDS_MAX : checkInteger(raw, TIMEOUT_SECONDS, 1, TIMEOUT_SECONDS_MAX)
-}
-
-function readCertificates(raw: Raw): string {
-  try {
-    return readFileSync(raw.value, 'utf8')
-  } catch (error) {
-    throw refused(raw, 'a readable file of certificates in PEM', error)
-  }
 }

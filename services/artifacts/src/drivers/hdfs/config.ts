@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
-import { checkInteger, checkList, checkUrls, type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { checkList, checkUrls, type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { checkTimeoutSeconds, readCertificates } from '../settings.ts'
 import { type HadoopProperties, readHadoopFolder, substituted } from './hadoop-conf.ts'
 
 export interface HdfsConfig {
@@ -39,7 +39,6 @@ export interface RawHdfsConfig {
 }
 
 const TIMEOUT_SECONDS = 60
-const TIMEOUT_SECONDS_MAX = 86_400
 
 export function readHdfsConfig(env: Env): RawHdfsConfig {
   const variable = (...names: string[]) => read(env, {}, undefined, ...names)
@@ -72,7 +71,7 @@ export function checkHdfsConfig(raw: RawHdfsConfig): HdfsConfig {
           }
         : undefined,
     caBundle: raw.caBundle && readCertificates(raw.caBundle),
-    timeoutMs: checkTimeout(raw.timeoutSeconds) * 1000,
+    timeoutMs: checkTimeoutSeconds(raw.timeoutSeconds, TIMEOUT_SECONDS) * 1000,
   }
 }
 
@@ -100,18 +99,5 @@ function processUser(): string | undefined {
     return userInfo().username
   } catch {
     return undefined
-  }
-}
-
-/** -1 stands for the longest, since a call without a limit could hang for ever. */
-function checkTimeout(raw: Raw | undefined): number {
-  return raw?.value.trim() === '-1' ? TIMEOUT_SECONDS_MAX : checkInteger(raw, TIMEOUT_SECONDS, 1, TIMEOUT_SECONDS_MAX)
-}
-
-function readCertificates(raw: Raw): string {
-  try {
-    return readFileSync(raw.value, 'utf8')
-  } catch (error) {
-    throw refused(raw, 'a readable file of certificates in PEM', error)
   }
 }

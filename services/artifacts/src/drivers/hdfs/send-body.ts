@@ -1,6 +1,6 @@
 import type { ClientRequest } from 'node:http'
 import { addAbortSignal, type Readable } from 'node:stream'
-import { cancelled, MlflowError } from '@millrace/kit/errors'
+import { failingAsCancelled } from '../../body-parts.ts'
 import { isUnreachable, SilentStore } from './errors.ts'
 import { answerTo, type Wire } from './exchange.ts'
 import { type Redirection, UnusedDataNode } from './name-nodes.ts'
@@ -66,14 +66,5 @@ async function withinLimit<T>(request: ClientRequest, timeoutMs: number, waiting
     return await waiting
   } finally {
     clearTimeout(limit)
-  }
-}
-
-/** The client's broken connection looks like the store's, so it is told apart where it happens. */
-async function* failingAsCancelled(body: Readable): AsyncGenerator<Buffer> {
-  try {
-    yield* body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
-  } catch (error) {
-    throw error instanceof MlflowError ? error : cancelled('The upload was cut off', { cause: error })
   }
 }

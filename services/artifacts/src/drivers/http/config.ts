@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
-import { checkBoolean, checkInteger, type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { checkBoolean, type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { checkTimeoutSeconds } from '../settings.ts'
 
 /** How another tracking server is spoken to, by the variables that MLflow's clients have. */
 export interface HttpConfig {
@@ -29,7 +30,6 @@ export interface RawHttpConfig {
 }
 
 const TIMEOUT_SECONDS = 120
-const TIMEOUT_SECONDS_MAX = 86_400
 
 export function readHttpConfig(env: Env): RawHttpConfig {
   const variable = (...names: string[]) => read(env, {}, undefined, ...names)
@@ -56,7 +56,7 @@ export function checkHttpConfig(raw: RawHttpConfig): HttpConfig {
       raw.clientCertPath &&
       readPem(raw.clientCertPath, 'a readable file with a certificate and its key in PEM', pem => ({ cert: pem, key: pem })),
     tracking: trackingOf(raw.trackingUri),
-    timeoutMs: checkTimeout(raw.timeoutSeconds) * 1000,
+    timeoutMs: checkTimeoutSeconds(raw.timeoutSeconds, TIMEOUT_SECONDS) * 1000,
   }
 }
 
@@ -69,11 +69,6 @@ function authorizationOf({ username, password, token }: RawHttpConfig): string |
 }
 
 export const basic = (username: string, password: string) => `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`
-
-/** -1 stands for the longest, since a call without a limit could hang for ever. */
-function checkTimeout(raw: Raw | undefined): number {
-  return raw?.value.trim() === '-1' ? TIMEOUT_SECONDS_MAX : checkInteger(raw, TIMEOUT_SECONDS, 1, TIMEOUT_SECONDS_MAX)
-}
 
 /** Without the cause of a refusal, which may quote a key. */
 function readPem(raw: Raw, form: string, use: (pem: string) => Parameters<typeof createSecureContext>[0]): string {

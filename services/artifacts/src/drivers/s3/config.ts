@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
-import { checkBoolean, checkInteger, checkOneOf, type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { checkBoolean, checkOneOf, type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { checkTimeoutSeconds, readCertificates } from '../settings.ts'
 import { extraArgNames } from './extra-args.ts'
 import { type AwsIdentity, checkAwsIdentity, checkEndpoint, type RawAwsIdentity, readAwsIdentity } from './identity-config.ts'
 
@@ -53,7 +53,6 @@ export interface RawS3Config {
 }
 
 const TIMEOUT_SECONDS = 60
-const TIMEOUT_SECONDS_MAX = 86_400
 
 export function readS3Config(env: Env): RawS3Config {
   const variable = (...names: string[]) => read(env, {}, undefined, ...names)
@@ -102,20 +101,7 @@ export function checkS3Config(raw: RawS3Config): S3Config {
     caBundle: caBundle && readCertificates(caBundle),
     expectedBucketOwner: raw.expectedBucketOwner?.value,
     uploadExtraArgs: checkExtraArgs(raw.uploadExtraArgs),
-    timeoutMs: checkTimeout(raw.timeoutSeconds) * 1000,
-  }
-}
-
-/** -1 stands for the longest, since a call without a limit could hang for ever. */
-function checkTimeout(raw: Raw | undefined): number {
-  return raw?.value.trim() === '-1' ? TIMEOUT_SECONDS_MAX : checkInteger(raw, TIMEOUT_SECONDS, 1, TIMEOUT_SECONDS_MAX)
-}
-
-function readCertificates(raw: Raw): string {
-  try {
-    return readFileSync(raw.value, 'utf8')
-  } catch (error) {
-    throw refused(raw, 'a readable file of certificates in PEM', error)
+    timeoutMs: checkTimeoutSeconds(raw.timeoutSeconds, TIMEOUT_SECONDS) * 1000,
   }
 }
 

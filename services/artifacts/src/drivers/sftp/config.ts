@@ -1,6 +1,7 @@
 import { accessSync, constants } from 'node:fs'
 import { userInfo } from 'node:os'
 import { checkInteger, type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { checkTimeoutSeconds } from '../settings.ts'
 
 export interface SftpConfig {
   /** For `~` and the usual files below `~/.ssh`. Absent: they are not looked at. */
@@ -37,7 +38,6 @@ export interface RawSftpConfig {
 const CONNECTIONS = 4
 const CONNECTIONS_MAX = 64
 const TIMEOUT_SECONDS = 60
-const TIMEOUT_SECONDS_MAX = 86_400
 
 export function readSftpConfig(env: Env): RawSftpConfig {
   const variable = (name: string) => read(env, {}, undefined, name)
@@ -65,13 +65,8 @@ export function checkSftpConfig(raw: RawSftpConfig): SftpConfig {
     passphrase: raw.passphrase?.value,
     agentSocket: raw.agentSocket?.value,
     connectionsMax: checkInteger(raw.connectionsMax, CONNECTIONS, 1, CONNECTIONS_MAX),
-    timeoutMs: checkTimeout(raw.timeoutSeconds) * 1000,
+    timeoutMs: checkTimeoutSeconds(raw.timeoutSeconds, TIMEOUT_SECONDS) * 1000,
   }
-}
-
-/** -1 stands for the longest, since a call without a limit could hang for ever. */
-function checkTimeout(raw: Raw | undefined): number {
-  return raw?.value.trim() === '-1' ? TIMEOUT_SECONDS_MAX : checkInteger(raw, TIMEOUT_SECONDS, 1, TIMEOUT_SECONDS_MAX)
 }
 
 function checkReadable(raw: Raw | undefined, allowed: string): string | undefined {
