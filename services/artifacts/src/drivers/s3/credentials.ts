@@ -86,6 +86,7 @@ export function createCredentials(options: CredentialOptions): CredentialSource 
     }
   }
   const renew = async (refused: Keys) => {
+    if (asking) return asking
     if (held && held !== refused) return held
     const now = performance.now()
     if (now - renewedAt < RENEW_INTERVAL_MS_MIN) return refused
