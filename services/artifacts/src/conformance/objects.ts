@@ -4,7 +4,8 @@ import { bodyOf, cutOff, digest, generated, text } from './bodies.ts'
 import type { Suite } from './suite.ts'
 
 const BIG_BYTES = 192 * 1024 * 1024
-const RSS_GROWTH_BYTES_MAX = 110 * 1024 * 1024
+/** A body that is held whole takes all of it; the collector of a busy machine has been seen to lag by 124 MiB. */
+const RSS_GROWTH_BYTES_MAX = 150 * 1024 * 1024
 
 const ODD_KEYS = [
   'plain.txt',
