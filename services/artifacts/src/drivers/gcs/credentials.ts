@@ -50,9 +50,12 @@ export async function openCredentials(config: GcsConfig): Promise<Credentials> {
   return {
     headers,
     async renew(url, refused) {
-      if (!renewing && (await headers(url)).authorization === refused.authorization) {
+      const asked = client
+      const { authorization } = await headers(url)
+      if (authorization !== refused.authorization || asked !== client) return true
+      if (!renewing) {
         if (config.emulated || performance.now() - renewedAt < RENEW_INTERVAL_MS_MIN) return false
-        renewing ??= reopen().finally(() => {
+        renewing = reopen().finally(() => {
           renewing = undefined
         })
       }
