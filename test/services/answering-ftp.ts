@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
+import { listenOnLoopback } from './process.ts'
 
 export interface FtpRule {
   /** Code and words of the reply. 421 also ends the session, and meets who connects. */
@@ -51,12 +52,9 @@ export async function startAnsweringFtp(target: { port: number }): Promise<Answe
       for (const line of lines) if (client.writable) take(line)
     })
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('no port')
+  const port = await listenOnLoopback(server)
   return {
-    port: address.port,
+    port,
     set(next) {
       rule = next
       left = next?.times ?? Number.POSITIVE_INFINITY

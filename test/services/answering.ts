@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { createServer as createSecureServer, request as requestSecurely } from 'node:https'
 import { pipeline } from 'node:stream'
+import { listenOnLoopback } from './process.ts'
 import type { Certificates } from './tls.ts'
 
 /** What is answered in the place of the server. */
@@ -66,12 +67,9 @@ export async function startAnsweringProxy(
     response.end(answer.body)
   }
   const server = secrets ? createSecureServer({ ...options, ...secrets }, serve) : createServer(options, serve)
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('no port')
+  const port = await listenOnLoopback(server)
   return {
-    port: address.port,
+    port,
     set(next) {
       rule = next
       left = next?.times ?? Number.POSITIVE_INFINITY

@@ -1,7 +1,6 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
-import { once } from 'node:events'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { listenOnLoopback } from './process.ts'
 
 /** Issues web identity tokens, and publishes the key that they are checked with. */
 export interface Issuer extends AsyncDisposable {
@@ -16,9 +15,8 @@ export async function startIssuer(): Promise<Issuer> {
   const server = createServer((request, response) => {
     const about = request.url === '/jwks' ? jwks : { issuer: url, jwks_uri: `${url}/jwks` }
     response.setHeader('Content-Type', 'application/json').end(JSON.stringify(about))
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  })
+  const url = `http://127.0.0.1:${await listenOnLoopback(server)}`
   const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
   return {
     url,

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { listenOnLoopback } from './process.ts'
 
 const LIFE_SECONDS = 3_600
 
@@ -26,10 +25,10 @@ export async function startTokenService(make: () => string = () => randomBytes(1
     request.resume()
     const body = { access_token: token, token_type: 'Bearer', issued_token_type: 'access_token', expires_in: LIFE_SECONDS }
     response.setHeader('Content-Type', 'application/json').end(JSON.stringify(body))
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
+  })
+  const port = await listenOnLoopback(server)
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `http://127.0.0.1:${port}`,
     given: () => given,
     endAll: () => good.clear(),
     isGood: authorization => good.has(authorization ?? ''),

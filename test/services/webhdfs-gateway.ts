@@ -1,7 +1,7 @@
 import { type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
 import { pipeline } from 'node:stream/promises'
+import { listenOnLoopback } from './process.ts'
 
 export interface Gateway extends AsyncDisposable {
   /** `swebhdfs://localhost:port` */
@@ -16,11 +16,9 @@ export async function startWebHdfsGateway(nameNode: string, tls: { key: string; 
   const server = createServer(tls, (incoming, outgoing) => {
     answer(nameNode, incoming, outgoing).catch(() => outgoing.destroy())
   })
-  await new Promise<void>(resolve => {
-    server.listen(0, '127.0.0.1', resolve)
-  })
+  const port = await listenOnLoopback(server)
   return {
-    url: `swebhdfs://localhost:${(server.address() as AddressInfo).port}`,
+    url: `swebhdfs://localhost:${port}`,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections()
       server.close()
