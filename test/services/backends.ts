@@ -1,5 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { CreateBucketCommand, ListMultipartUploadsCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3'
+import {
+  CreateBucketCommand,
+  DeleteObjectCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+} from '@aws-sdk/client-s3'
 import { afterAll, describe, test } from 'vitest'
 import { readTestConfig } from './config.ts'
 import { query } from './postgres.ts'
@@ -78,6 +85,9 @@ export async function createBucket(area: string, server = config.s3): Promise<Bu
     credentials: { accessKeyId: accessKey, secretAccessKey: secretKey },
   })
   await client.send(new CreateBucketCommand({ Bucket: Name }))
+  // SeaweedFS makes a bucket's volumes at its first write, which can take seconds.
+  await client.send(new PutObjectCommand({ Bucket: Name, Key: 'first', Body: 'first' }))
+  await client.send(new DeleteObjectCommand({ Bucket: Name, Key: 'first' }))
   return {
     uri: `s3://${Name}`,
     client,
