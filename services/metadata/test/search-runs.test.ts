@@ -181,4 +181,20 @@ onEachDatabase('search of runs', create => {
       expect(await refusal(world.runs.getRun({ runId: 'nope' }))).toBe('RESOURCE_DOES_NOT_EXIST: Run with id=nope not found')
     })
   })
+
+  test('whoever searches sees what was acknowledged before, however many ask for the same', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const { experimentId } = await world.newRun()
+    const logAndSearch = async (name: string) => {
+      for (let i = 0; i < 10; i++) {
+        const { run } = await world.runs.createRun({ experimentId })
+        const runId = run?.info?.runId ?? ''
+        await world.runs.logBatch({ runId, params: [{ key: 'of', value: `${name} ${i}` }] })
+        const { runs } = await world.runs.searchRuns({ experimentIds: [experimentId], maxResults: 1000 })
+        expect(runs.find(found => found.info?.runId === runId)?.data?.params.map(p => p.value)).toEqual([`${name} ${i}`])
+      }
+    }
+    await Promise.all(Array.from({ length: 8 }, (_, i) => logAndSearch(`client ${i}`)))
+  })
 })
