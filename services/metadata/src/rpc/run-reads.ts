@@ -8,6 +8,7 @@ import type {
   Run,
   RunService,
   SearchRunsRequest,
+  SearchRunsResponse,
 } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 import { parseRunOrder } from '../search/order-by.ts'
 import { createPageToken, parsePageToken } from '../search/page-token.ts'
@@ -22,6 +23,7 @@ import { checkDatasetInput, checkRunId } from './input-checks.ts'
 import { modelSummary } from './model-json.ts'
 import { checkMaxResults } from './paging.ts'
 import { runMessage } from './run-messages.ts'
+import { SharedReads } from './shared-reads.ts'
 import { stagesOf } from './view-type.ts'
 
 type Methods = 'getRun' | 'searchRuns' | 'logInputs' | 'logOutputs' | 'logModel'
@@ -31,6 +33,7 @@ const MAX_RESULTS_DEFAULT = 1000
 export function runReads({ db, reads }: ReadContext): Pick<ServiceImpl<typeof RunService>, Methods> {
   const reader = new RunReader(reads)
   const inputs = new Inputs(db)
+  const searches = new SharedReads<SearchRunsResponse>()
   return {
     async getRun(request: GetRunRequest) {
       const runId = request.runId || request.runUuid || ''
@@ -48,11 +51,13 @@ export function runReads({ db, reads }: ReadContext): Pick<ServiceImpl<typeof Ru
       const ids = request.experimentIds.map(comparableExperimentId)
       const cursor = order.length === 0 ? cursorOf(after) : undefined
       const search = { experimentIds: ids, stages: stagesOf(request.runViewType), conditions, order, offset, after: cursor }
-      const page = await reader.search(search, pageSize)
-      const runs: Run[] = []
-      for await (const slice of page.slices()) for (const run of slice) runs.push(runMessage(run, false))
-      const nextPageToken = page.more ? createPageToken(offset + pageSize, order.length === 0 ? page.last : undefined) : undefined
-      return { $typeName: 'millrace.tracking.v1.SearchRunsResponse' as const, runs, nextPageToken }
+      return searches.read(keyOf(request), async () => {
+        const page = await reader.search(search, pageSize)
+        const runs: Run[] = []
+        for await (const slice of page.slices()) for (const run of slice) runs.push(runMessage(run, false))
+        const nextPageToken = page.more ? createPageToken(offset + pageSize, order.length === 0 ? page.last : undefined) : undefined
+        return { $typeName: 'millrace.tracking.v1.SearchRunsResponse', runs, nextPageToken }
+      })
     },
 
     async logInputs(request: LogInputsRequest) {
@@ -79,6 +84,9 @@ export function runReads({ db, reads }: ReadContext): Pick<ServiceImpl<typeof Ru
     },
   }
 }
+
+const keyOf = ({ experimentIds, filter, runViewType, maxResults, orderBy, pageToken }: SearchRunsRequest) =>
+  JSON.stringify([experimentIds, filter, runViewType, maxResults, orderBy, pageToken])
 
 /** The place that one of our own tokens names; MLflow's tokens name an offset only. */
 function cursorOf(after: unknown): RunCursor | undefined {

@@ -1,7 +1,6 @@
 import type { AnyDatabase } from './db.ts'
 import { ReadPool } from './read-pool.ts'
 import { type Fragment, POSTGRESQL, type SearchDialect, SQLITE, SQLITE_FILE } from './search-dialect.ts'
-import { SharedReads } from './shared-reads.ts'
 import { type PageJob, type PageRead, type Slices, type Statement, slice } from './slices.ts'
 
 /** How stores read. Long reads never run on the thread that serves requests. */
@@ -12,7 +11,6 @@ export interface Reads extends AsyncDisposable {
   texts(statement: Statement): Promise<string[]>
   /** The column `json` of a read that may be long. */
   rows(statement: Statement): Promise<Slices>
-  /** Equal jobs may share one answer, read after all of them were asked for. */
   page(job: PageJob): Promise<PageRead>
 }
 
@@ -25,22 +23,16 @@ export function openReads(db: AnyDatabase): Reads {
   const pool = db.dialect === 'sqlite' && db.path ? new ReadPool({ path: db.path }) : undefined
   const texts = async (statement: Statement) => (await db.all<JsonRow>(statement)).map(row => row.json)
   const rows = async (statement: Statement) => slice(await texts(statement))
-  const pages = new SharedReads<PageRead>()
   return {
     dialect: db.dialect === 'postgresql' ? POSTGRESQL : pool ? SQLITE_FILE : SQLITE,
     compile: fragment => fragment.compile(db.kysely),
     texts,
     rows: statement => pool?.rows(statement) ?? rows(statement),
-    page: job => pages.read(keyOf(job), () => pool?.page(job) ?? readPage(db, job, rows)),
+    page: job => pool?.page(job) ?? readPage(db, job, rows),
     async [Symbol.asyncDispose]() {
       await pool?.[Symbol.asyncDispose]()
     },
   }
-}
-
-function keyOf({ ids, pageSize, follow }: PageJob): string {
-  const statements = [ids.sql, ...follow.map(({ name, sql }) => name ?? sql)]
-  return JSON.stringify([pageSize, statements, ids.parameters], (_, value) => (typeof value === 'bigint' ? [`${value}`] : value))
 }
 
 async function readPage(db: AnyDatabase, { ids, pageSize, follow }: PageJob, rows: (s: Statement) => Promise<Slices>): Promise<PageRead> {
