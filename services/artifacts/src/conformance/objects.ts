@@ -123,6 +123,23 @@ export function objectCases({ harness, withDriver }: Suite): void {
         expect(await driver.stat('big')).toBeUndefined()
       }))
 
+    test('a failed upload leaves the folders that were there', () =>
+      withDriver(['had'], async driver => {
+        await driver.write('had/nothing/x', bodyOf('1'))
+        await driver.remove('had/nothing/x')
+        const before = await harness().leftovers(driver)
+        for (const key of ['had/nothing/y', 'had/nothing/new/deep/y']) {
+          await expect(driver.write(key, cutOff(100_000))).rejects.toMatchObject({ errorCode: 'CANCELLED' })
+        }
+        expect((await harness().leftovers(driver)).toSorted()).toEqual(before.toSorted())
+      }))
+
+    test('uploads that fail together leave none of their folders', () =>
+      withDriver([], async driver => {
+        const failing = Array.from({ length: 12 }, (_, i) => driver.write(`new/deep/${i % 3}/${i}`, cutOff(100_000 * (i + 1))))
+        for (const { status } of await Promise.allSettled(failing)) expect(status).toBe('rejected')
+      }))
+
     test('an aborted write leaves nothing and ends its body', () =>
       withDriver(['aborted'], async driver => {
         const stop = new AbortController()

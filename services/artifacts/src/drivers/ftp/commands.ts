@@ -4,6 +4,7 @@ import type { Client } from 'basic-ftp'
 import type { Entry, Stat } from '../../driver.ts'
 import { fileInTheWay } from '../../errors.ts'
 import { byCodePoint, TEMPORARY_PREFIX } from '../../keys.ts'
+import type { UploadFolders } from '../made-folders.ts'
 import { isAbsent, isBusy, replyOf } from './errors.ts'
 
 /** An upload that wrote nothing for so long has lost its process, or its server. */
@@ -105,19 +106,19 @@ async function removeChildren(client: Client, path: string): Promise<void> {
   for (const name of names) await removePath(client, posix.join(path, name))
 }
 
-/** Makes a folder and those around it, adding the paths of new ones to `made`, the outermost first. */
-export async function makeFolder(client: Client, path: string, key: string, made: string[]): Promise<void> {
-  if (path === '/' || (await make(client, path, made)) || (await enter(client, path))) return
-  await makeFolder(client, posix.dirname(path), key, made)
-  if ((await make(client, path, made)) || (await enter(client, path))) return
+/** Makes a folder and those around it, as far as they are missing. */
+export async function makeFolder(client: Client, path: string, key: string, folders: UploadFolders): Promise<void> {
+  if (path === '/' || (await make(client, path, folders)) || (await enter(client, path))) return
+  await makeFolder(client, posix.dirname(path), key, folders)
+  if ((await make(client, path, folders)) || (await enter(client, path))) return
   if ((await sizeOf(client, path)) !== undefined) throw fileInTheWay(key)
   throw permissionDenied(`The artifact store makes no folder for artifact '${key}'`)
 }
 
-async function make(client: Client, path: string, made: string[]): Promise<boolean> {
+async function make(client: Client, path: string, folders: UploadFolders): Promise<boolean> {
   try {
     await client.send(`MKD ${path}`)
-    made.push(path)
+    folders.made(path)
     return true
   } catch (error) {
     if (replyOf(error) === undefined || isBusy(error)) throw error

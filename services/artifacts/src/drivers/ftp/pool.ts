@@ -1,5 +1,6 @@
 import { cancelled, deadlineExceeded, temporarilyUnavailable } from '@millrace/kit/errors'
 import { Client } from 'basic-ftp'
+import { MadeFolders } from '../made-folders.ts'
 import type { FtpConfig } from './config.ts'
 import { isCrowded } from './errors.ts'
 import type { FtpLocation } from './location.ts'
@@ -30,6 +31,7 @@ interface Idle {
 
 /** Control connections to one server as one user, of which there are never more than configured; callers wait their turn. */
 export class FtpPool implements Disposable {
+  readonly madeFolders = new MadeFolders()
   readonly #location: FtpLocation
   readonly #config: FtpConfig
   readonly #idle: Idle[] = []

@@ -5,6 +5,7 @@ import { cancelled, internalError } from '@millrace/kit/errors'
 import type { Client } from 'basic-ftp'
 import { folderInTheWay } from '../../errors.ts'
 import { TEMPORARY_PREFIX } from '../../keys.ts'
+import type { UploadFolders } from '../made-folders.ts'
 import { enter, makeFolder, sizeOf } from './commands.ts'
 import { isAbsent, isBusy, replyOf } from './errors.ts'
 import { BUSY_ATTEMPTS_MAX, patiently, pauseAfter } from './patience.ts'
@@ -18,7 +19,7 @@ const CLEAN_UP_TIMEOUT_MS = 30_000
 /** Writes `body` beside `path` under a hidden name and renames it, which replaces the file that was there at once. */
 export async function writePath(pool: FtpPool, path: string, key: string, body: Readable, signal?: AbortSignal): Promise<void> {
   const temporary = posix.join(posix.dirname(path), TEMPORARY_PREFIX + randomUUID())
-  const made: string[] = []
+  using folders = pool.madeFolders.enter(posix.dirname(path))
   let lease = await pool.lease(signal)
   let grace: NodeJS.Timeout | undefined
   const stop = () => {
@@ -28,7 +29,7 @@ export async function writePath(pool: FtpPool, path: string, key: string, body: 
   try {
     const source = new Source(body, lease.client.ftp.timeout, signal)
     for (let attempt = 1; ; attempt++) {
-      const refusal = await send(lease.client, source, temporary, key, made)
+      const refusal = await send(lease.client, source, temporary, key, folders)
       if (!refusal) break
       if (attempt === BUSY_ATTEMPTS_MAX) throw refusal
       if (isBusy(refusal)) await pauseAfter(attempt, signal)
@@ -45,8 +46,9 @@ export async function writePath(pool: FtpPool, path: string, key: string, body: 
     await patiently(() => client.rename(temporary, path), signal).catch(async error => {
       throw isAbsent(error) && (await enter(client, path)) ? folderInTheWay(key, error) : error
     })
+    folders.keep()
   } catch (error) {
-    await cleanUp(lease.client, pool, temporary, made)
+    await cleanUp(lease.client, pool, temporary, folders)
     throw signal?.aborted ? cancelled(`The transfer of artifact '${key}' was cut off`, { cause: error }) : error
   } finally {
     clearTimeout(grace)
@@ -61,11 +63,11 @@ export async function writePath(pool: FtpPool, path: string, key: string, body: 
  * @returns undefined when everything was sent; the refusal when nothing of the source is used up and it may go better the next time: the
  * server is busy, or another writer that failed has taken the folder away with it.
  */
-async function send(client: Client, source: Source, temporary: string, key: string, made: string[]): Promise<unknown> {
+async function send(client: Client, source: Source, temporary: string, key: string, folders: UploadFolders): Promise<unknown> {
   const folder = posix.dirname(temporary)
   let isUploading = false
   try {
-    if (!(await enter(client, folder))) await makeFolder(client, folder, key, made)
+    if (!(await enter(client, folder))) await makeFolder(client, folder, key, folders)
     isUploading = true
     await client.uploadFrom(source, temporary)
     return undefined
@@ -77,10 +79,10 @@ async function send(client: Client, source: Source, temporary: string, key: stri
 }
 
 /** Removes what an upload left, by another connection when its own is lost. What can't be removed stays hidden. */
-async function cleanUp(client: Client, pool: FtpPool, temporary: string, made: string[]): Promise<void> {
+async function cleanUp(client: Client, pool: FtpPool, temporary: string, folders: UploadFolders): Promise<void> {
   const clean = async (session: Client) => {
     await session.sendIgnoringError(`DELE ${temporary}`)
-    for (const folder of made.toReversed()) await session.sendIgnoringError(`RMD ${folder}`)
+    for (const folder of folders.own) await session.sendIgnoringError(`RMD ${folder}`)
   }
   try {
     if (!client.closed) return await clean(client)

@@ -1,3 +1,4 @@
+import { MadeFolders } from '../made-folders.ts'
 import { isAbsent, RemoteFailure } from './errors.ts'
 import type { NameNodes } from './name-nodes.ts'
 
@@ -19,6 +20,7 @@ interface Page {
 /** What name nodes do by themselves, by absolute paths. */
 export class Files {
   readonly nodes: NameNodes
+  readonly madeFolders = new MadeFolders()
   #listsInPages = true
 
   constructor(nodes: NameNodes) {

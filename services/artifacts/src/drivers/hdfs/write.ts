@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { internalError } from '@millrace/kit/errors'
 import { folderInTheWay } from '../../errors.ts'
 import { TEMPORARY_PREFIX } from '../../keys.ts'
+import type { UploadFolders } from '../made-folders.ts'
 import { isAbsent, isUnreachable, RemoteFailure, SilentStore } from './errors.ts'
 import type { Files } from './files.ts'
 import { joinPath, parentOf } from './location.ts'
@@ -26,21 +27,25 @@ export interface WriteTarget {
 export async function writeFile(files: Files, body: Readable, target: WriteTarget): Promise<void> {
   const { path, key, signal } = target
   const { nodes } = files
-  const temporary = joinPath(parentOf(path), TEMPORARY_PREFIX + randomUUID())
-  const [found, kept] = await Promise.all([files.find(path, signal), existingFolder(files, parentOf(path), signal)])
+  const folder = parentOf(path)
+  const temporary = joinPath(folder, TEMPORARY_PREFIX + randomUUID())
+  using folders = files.madeFolders.enter(folder)
+  const [found, missing] = await Promise.all([files.find(path, signal), outermostMissing(files, folder, signal)])
   if (found?.type === 'DIRECTORY') throw folderInTheWay(key)
   let begun = false
   try {
     const call = { method: 'PUT', op: 'CREATE', path: temporary, query: { overwrite: false }, signal } as const
     const length = await nodes.throughDataNode(call, to => {
       begun = true
+      if (missing) folders.made(missing)
       return sendBody(nodes.wire, to, body, signal)
     })
     signal?.throwIfAborted()
     await putInPlace(files, temporary, target, length)
+    folders.keep()
   } catch (error) {
     const reason = begun && isUnreachable(error) && !signal?.aborted ? await askReason(files, temporary, error) : error
-    if (begun) await discard(files, temporary, kept)
+    if (begun) await discard(files, temporary, folders)
     throw reason
   }
 }
@@ -105,24 +110,22 @@ async function renameIfThere(files: Files, from: string, to: string): Promise<bo
   }
 }
 
-/** The deepest folder on the way to `folder` that is there. */
-async function existingFolder(files: Files, folder: string, signal?: AbortSignal): Promise<string> {
-  for (let current = folder; ; current = parentOf(current)) {
-    if (current === '/' || (await files.find(current, signal))) return current
-  }
+/** The outermost folder on the way to `folder` that isn't there. */
+async function outermostMissing(files: Files, folder: string, signal?: AbortSignal): Promise<string | undefined> {
+  let missing: string | undefined
+  for (let current = folder; current !== '/' && !(await files.find(current, signal)); current = parentOf(current)) missing = current
+  return missing
 }
 
 /** Leaves nothing of an upload, as far as the store can be reached: neither its file nor folders that were made for it. */
-async function discard(files: Files, temporary: string, kept: string): Promise<void> {
+async function discard(files: Files, temporary: string, folders: UploadFolders): Promise<void> {
   const signal = AbortSignal.timeout(CLEAN_UP_TIMEOUT_MS)
   try {
     for (const delay of CLEAN_UP_DELAYS_MS) {
       await sleep(delay)
       if (await files.remove(temporary, { recursive: false, signal })) break
     }
-    for (let folder = parentOf(temporary); folder !== kept; folder = parentOf(folder)) {
-      await files.remove(folder, { recursive: false, signal })
-    }
+    for (const folder of folders.own) await files.remove(folder, { recursive: false, signal })
   } catch {
     // What can't be removed stays hidden, and a folder with something in it stays.
   }

@@ -5,11 +5,12 @@ import type { ReadResult } from '@millrace/kit/bytes'
 import type { Driver, DriverWriteOptions, Entry, ReadOptions, Stat } from '../../driver.ts'
 import { isDirectory, noSuchArtifact, resolveRange } from '../../errors.ts'
 import { ReceivedMultipart } from '../../received-multipart.ts'
+import { MadeFolders } from '../made-folders.ts'
 import { isAbsent, localError } from './errors.ts'
 import { FolderSync } from './folder-sync.ts'
 import { listFolder } from './list.ts'
 import { checkContained, joinKey } from './paths.ts'
-import { writeFile } from './write.ts'
+import { type Folders, writeFile } from './write.ts'
 
 const READ_BUFFER_BYTES = 512 * 1024
 
@@ -20,9 +21,9 @@ const SMALL_FILE_BYTES_MAX = 64 * 1024
 export class LocalDriver implements Driver {
   readonly multipart = new ReceivedMultipart(this)
   readonly #root: string
-  readonly #folders: FolderSync
+  readonly #folders: Folders
 
-  constructor(root: string, folders = new FolderSync()) {
+  constructor(root: string, folders: Folders = { made: new MadeFolders(), sync: new FolderSync() }) {
     this.#root = root
     this.#folders = folders
   }

@@ -1,4 +1,4 @@
-import { mkdir, realpath, rmdir } from 'node:fs/promises'
+import { realpath } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { invalidParameter } from '@millrace/kit/errors'
 import { isAbsent } from './errors.ts'
@@ -21,40 +21,6 @@ async function resolvePath(path: string): Promise<string> {
       if (!isAbsent(error) || current === dirname(current)) throw error
     }
   }
-}
-
-/** A folder that exists, and those above it that were made for it. */
-export interface MadeFolder {
-  path: string
-  /** Topmost folder that was made; undefined when all were there. */
-  firstMade?: string
-}
-
-export async function makeFolder(path: string): Promise<MadeFolder> {
-  return { path, firstMade: await mkdir(path, { recursive: true }) }
-}
-
-/** Removes a folder and those above it, below `root`, as far as they are empty: one whose only upload failed never was. */
-export async function removeEmpty(root: string, path: string): Promise<void> {
-  for (let current = path; current.startsWith(`${root}/`); current = dirname(current)) {
-    try {
-      await rmdir(current)
-    } catch {
-      return
-    }
-  }
-}
-
-/** Folders whose entries changed when `folder` was made and got a file: itself and the parents of all that were made. */
-export function changedFolders({ path, firstMade }: MadeFolder): string[] {
-  const folders = [path]
-  if (firstMade === undefined) return folders
-  const top = dirname(firstMade)
-  for (let current = path; current !== top && current !== dirname(current); ) {
-    current = dirname(current)
-    folders.push(current)
-  }
-  return folders
 }
 
 export const joinKey = (root: string, key: string): string => (key === '' ? root : join(root, key))

@@ -1,12 +1,13 @@
 import { isAbsolute, resolve } from 'node:path'
 import { invalidParameter } from '@millrace/kit/errors'
 import type { Scheme } from '../../driver.ts'
+import { MadeFolders } from '../made-folders.ts'
 import { LocalDriver } from './driver.ts'
 import { FolderSync } from './folder-sync.ts'
 
 /** Absolute paths, and `file:` URIs, whose paths are percent-decoded as Python's url2pathname does. */
 export function openLocalScheme(): Scheme {
-  const folders = new FolderSync()
+  const folders = { made: new MadeFolders(), sync: new FolderSync() }
   return {
     open: root => new LocalDriver(localPath(root), folders),
     async [Symbol.asyncDispose]() {},

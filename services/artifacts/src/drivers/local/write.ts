@@ -5,28 +5,37 @@ import { addAbortSignal, finished, type Readable } from 'node:stream'
 import type { DriverWriteOptions } from '../../driver.ts'
 import { folderInTheWay } from '../../errors.ts'
 import { TEMPORARY_PREFIX } from '../../keys.ts'
+import type { MadeFolders, UploadFolders } from '../made-folders.ts'
 import { codeOf, isAbsent } from './errors.ts'
 import { FileSink } from './file-sink.ts'
 import type { FolderSync } from './folder-sync.ts'
-import { changedFolders, checkContained, type MadeFolder, makeFolder, removeEmpty } from './paths.ts'
+import { checkContained } from './paths.ts'
 import { pump } from './pump.ts'
 
 /** Bodies up to this size are taken whole before anything is made on the disk. */
 const SMALL_BODY_BYTES_MAX = 64 * 1024
+
+/** What the writers of a process know together. */
+export interface Folders {
+  readonly made: MadeFolders
+  readonly sync: FolderSync
+}
 
 /** Writes `body` beside `path` under a hidden name, makes it durable and renames it. */
 export async function writeFile(
   { root, path, key }: { root: string; path: string; key: string },
   body: Readable,
   options: DriverWriteOptions,
-  folders: FolderSync,
+  { made, sync }: Folders,
 ): Promise<void> {
   const { length, signal } = options
   await checkContained(root, dirname(path))
   await checkTarget(root, path, key)
   const small = length !== undefined && length <= SMALL_BODY_BYTES_MAX ? await takeBody(body, signal) : undefined
-  const { folder, file, temporary } = await openTemporary(dirname(path))
+  const temporary = join(dirname(path), TEMPORARY_PREFIX + randomUUID())
+  using folders = made.enter(dirname(path))
   try {
+    const file = await openTemporary(temporary, folders)
     try {
       if (small) {
         await file.writeFile(small)
@@ -41,10 +50,12 @@ export async function writeFile(
     await fs.rename(temporary, path)
   } catch (error) {
     await fs.rm(temporary, { force: true })
-    await removeEmpty(root, folder.path)
+    for (const folder of folders.own) await fs.rmdir(folder).catch(() => undefined)
     throw error
   }
-  for (const changed of changedFolders(folder)) await folders.sync(changed)
+  // Where entries are new: that of the file, and those of folders which nobody has made durable yet.
+  for (const folder of [dirname(path), ...folders.own.map(own => dirname(own))]) await sync.sync(folder)
+  folders.keep()
 }
 
 /** Fails before the body is read when the target can't be replaced. */
@@ -71,15 +82,14 @@ function takeBody(body: Readable, signal?: AbortSignal): Promise<Buffer> {
 }
 
 /** Tries again when the folder went away in between: another writer that failed may remove the folders it made. */
-async function openTemporary(path: string): Promise<{ folder: MadeFolder; file: fs.FileHandle; temporary: string }> {
-  const temporary = join(path, TEMPORARY_PREFIX + randomUUID())
-  let folder: MadeFolder = { path }
+async function openTemporary(temporary: string, folders: UploadFolders): Promise<fs.FileHandle> {
   for (let attempt = 0; ; attempt++) {
     try {
-      return { folder, file: await fs.open(temporary, 'wx', 0o666), temporary }
+      return await fs.open(temporary, 'wx', 0o666)
     } catch (error) {
       if (!isAbsent(error) || attempt === 3) throw error
-      folder = await makeFolder(path)
+      const outermost = await fs.mkdir(dirname(temporary), { recursive: true })
+      if (outermost !== undefined) folders.made(outermost)
     }
   }
 }

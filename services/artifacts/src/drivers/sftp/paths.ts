@@ -1,6 +1,7 @@
 import { posix } from 'node:path'
 import { invalidParameter } from '@millrace/kit/errors'
 import { fileInTheWay } from '../../errors.ts'
+import type { UploadFolders } from '../made-folders.ts'
 import { isMissing, LostSession, STATUS, statusOf } from './errors.ts'
 import type { Session } from './session.ts'
 
@@ -30,15 +31,21 @@ async function resolvePath(session: Session, path: string): Promise<string> {
 }
 
 /** Makes a folder and those above it; success when they are there. */
-export async function makeFolder(session: Session, path: string, key: string): Promise<void> {
+export async function makeFolder(session: Session, path: string, key: string, folders: UploadFolders): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await session.mkdir(path)
+      await session.mkdir(path)
+      folders.made(path)
+      return
     } catch (error) {
-      if (error instanceof LostSession) throw error
+      if (error instanceof LostSession) {
+        // It may be the answer that was lost.
+        folders.made(path)
+        throw error
+      }
       if (isMissing(error) && path !== '/') {
         if (attempt === ATTEMPTS_MAX) throw error
-        await makeFolder(session, dirname(path), key)
+        await makeFolder(session, dirname(path), key, folders)
         continue
       }
       // OpenSSH's server has one status for all failures, so it is asked what is there.
@@ -46,18 +53,6 @@ export async function makeFolder(session: Session, path: string, key: string): P
       if (found?.isDirectory()) return
       if (found) throw fileInTheWay(key, error)
       if (statusOf(error) !== STATUS.failure || attempt === ATTEMPTS_MAX) throw error
-    }
-  }
-}
-
-/** Removes a folder and those above it, below `root`, as far as they are empty: one whose only upload failed never was. */
-export async function removeEmpty(session: Session, root: string, path: string): Promise<void> {
-  for (let current = path; current !== root && current.startsWith(root); current = dirname(current)) {
-    try {
-      await session.rmdir(current)
-    } catch (error) {
-      if (error instanceof LostSession) throw error
-      return
     }
   }
 }

@@ -1,3 +1,4 @@
+import { MadeFolders } from '../made-folders.ts'
 import { LostSession, tooManyCalls, unreachable } from './errors.ts'
 import type { Session } from './session.ts'
 
@@ -44,6 +45,7 @@ export interface PoolOptions {
 
 /** Connections of one user to one host: opened as they are needed, shared, closed when they are idle, left out when they are lost. */
 export class SessionPool implements AsyncDisposable {
+  readonly madeFolders = new MadeFolders()
   readonly #options: PoolOptions
   readonly #slots = new Set<Slot>()
   readonly #waiting = new Set<Waiting>()

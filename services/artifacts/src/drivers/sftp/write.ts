@@ -6,8 +6,9 @@ import { failingAsCancelled } from '../../body-parts.ts'
 import type { DriverWriteOptions } from '../../driver.ts'
 import { folderInTheWay } from '../../errors.ts'
 import { TEMPORARY_PREFIX } from '../../keys.ts'
+import type { UploadFolders } from '../made-folders.ts'
 import { full, isMissing, LostSession, STATUS, statusOf } from './errors.ts'
-import { checkContained, makeFolder, removeEmpty } from './paths.ts'
+import { checkContained, makeFolder } from './paths.ts'
 import { Pipeline } from './pipeline.ts'
 import type { SessionPool } from './pool.ts'
 import type { Session } from './session.ts'
@@ -37,12 +38,13 @@ export async function writeFile(pool: SessionPool, target: WriteTarget, body: Re
   const { root, path, key } = target
   const folder = posix.dirname(path)
   const temporary = posix.join(folder, TEMPORARY_PREFIX + randomUUID())
+  using folders = pool.madeFolders.enter(folder)
   let opened = false
   try {
     const { value: handle, lease } = await pool.hold(signal, async session => {
       await Promise.all([checkContained(session, root, folder), checkTarget(session, target)])
       opened = true
-      return openTemporary(session, temporary, key)
+      return openTemporary(session, temporary, key, folders)
     })
     try {
       await sendBody(lease.session, handle, body, signal)
@@ -57,21 +59,25 @@ export async function writeFile(pool: SessionPool, target: WriteTarget, body: Re
     await lease.session.closeFile(handle).finally(lease.release)
     signal?.throwIfAborted()
     await putInPlace(pool, temporary, target)
+    folders.keep()
   } catch (error) {
-    throw opened ? await discard(pool, root, temporary, error) : error
+    throw opened ? await discard(pool, temporary, folders, error) : error
   }
 }
 
 /** Leaves nothing of an upload, as far as the server can be reached. Resolves to why it failed. */
-async function discard(pool: SessionPool, root: string, temporary: string, error: unknown): Promise<unknown> {
-  const folder = posix.dirname(temporary)
+async function discard(pool: SessionPool, temporary: string, folders: UploadFolders, error: unknown): Promise<unknown> {
   let failure = error
   const clean = async (session: Session) => {
-    if (statusOf(error) === STATUS.failure && (await isFull(session, folder))) failure = full(error)
+    if (statusOf(error) === STATUS.failure && (await isFull(session, posix.dirname(temporary)))) failure = full(error)
     await session.unlink(temporary).catch((missing: unknown) => {
       if (!isMissing(missing)) throw missing
     })
-    await removeEmpty(session, root, folder)
+    for (const folder of folders.own) {
+      await session.rmdir(folder).catch((refusal: unknown) => {
+        if (refusal instanceof LostSession) throw refusal
+      })
+    }
   }
   await pool.run(AbortSignal.timeout(CLEANUP_TIMEOUT_MS), clean).catch(() => undefined)
   return failure
@@ -84,13 +90,13 @@ async function checkTarget(session: Session, { root, path, key }: WriteTarget): 
   if (found?.isSymbolicLink()) await checkContained(session, root, path)
 }
 
-async function openTemporary(session: Session, temporary: string, key: string): Promise<Buffer> {
+async function openTemporary(session: Session, temporary: string, key: string, folders: UploadFolders): Promise<Buffer> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await session.open(temporary, 'w')
     } catch (error) {
       if (!isMissing(error) || attempt === OPEN_ATTEMPTS_MAX) throw error
-      await makeFolder(session, posix.dirname(temporary), key)
+      await makeFolder(session, posix.dirname(temporary), key, folders)
     }
   }
 }
