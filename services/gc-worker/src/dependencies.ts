@@ -1,11 +1,13 @@
 import { type CallOptions, type Client, createClient, type Transport } from '@connectrpc/connect'
 import type { Logger } from '@millrace/kit/logger'
+import { createDirectTransport } from '@millrace/kit/rpc'
 import { ArtifactStoreService } from '@millrace/proto/millrace/artifacts/v1/store_pb'
 import { MaintenanceService } from '@millrace/proto/millrace/tracking/v1/maintenance_pb'
 import { RunService } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 
 export interface GcWorkerDependencies {
-  readonly metadata: Transport
+  /** Absent where there is no tracking database: uploads are looked after, nothing is collected. */
+  readonly metadata?: Transport
   readonly artifacts: Transport
   readonly log?: Logger
 }
@@ -17,7 +19,7 @@ export interface Clients {
   readonly artifacts: Client<typeof ArtifactStoreService>
 }
 
-export function createClients({ metadata, artifacts }: GcWorkerDependencies): Clients {
+export function createClients({ metadata = createDirectTransport([]), artifacts }: GcWorkerDependencies): Clients {
   return {
     maintenance: createClient(MaintenanceService, metadata),
     runs: createClient(RunService, metadata),

@@ -4,5 +4,10 @@ import { garbageCollectionRoutes } from './rpc/garbage-collection.ts'
 import { multipartUploadRoutes } from './rpc/multipart-uploads.ts'
 
 export function createRoutes(context: Context): Route[] {
-  return [...garbageCollectionRoutes(context), ...multipartUploadRoutes(context)]
+  return [...garbageCollectionRoutes(context), ...createUploadRoutes(context)]
+}
+
+/** What needs no metadata service. */
+export function createUploadRoutes(context: Context): Route[] {
+  return multipartUploadRoutes(context)
 }

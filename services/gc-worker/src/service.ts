@@ -6,12 +6,12 @@ import { garbageCollection } from './jobs/garbage-collection.ts'
 import { multipartAbort } from './jobs/multipart-abort.ts'
 import { multipartCompletion } from './jobs/multipart-completion.ts'
 import { Notifier } from './notifier.ts'
-import { Engine } from './queues/engine.ts'
+import { Engine, type JobHandlers } from './queues/engine.ts'
 import { Supervisor } from './queues/supervisor.ts'
-import { createRoutes } from './routes.ts'
+import { createRoutes, createUploadRoutes } from './routes.ts'
 import { Control } from './store/control.ts'
 import { ItemStore } from './store/items.ts'
-import { JobStore } from './store/jobs.ts'
+import { type JobKind, JobStore } from './store/jobs.ts'
 import { UploadStore } from './store/uploads.ts'
 import { DEFAULT_TIMINGS, type Timings } from './timings.ts'
 
@@ -41,23 +41,25 @@ export async function openGcWorker(
   const timings = { ...DEFAULT_TIMINGS, ...overrides.timings }
   const log = (deps.log ?? createLogger()).child({ part: 'gc-worker' })
   const control = new Control(config.control)
-  const jobs = new JobStore(control)
   const items = new ItemStore(control)
   const uploads = new UploadStore(control)
   const notifier = new Notifier()
   const clients = createClients(deps)
   const { defaultArtifactRoot } = config
-  const handlers = {
-    'garbage-collection': garbageCollection({ items, clients, defaultArtifactRoot, notifier, timings, log }),
+  const collection = { 'garbage-collection': garbageCollection({ items, clients, defaultArtifactRoot, notifier, timings, log }) }
+  const handlers: JobHandlers = {
+    ...(deps.metadata ? collection : {}),
     'multipart-completion': multipartCompletion(uploads, clients.artifacts, timings, log),
     'multipart-abort': multipartAbort(uploads, clients.artifacts, timings, log),
   }
+  const jobs = new JobStore(control, Object.keys(handlers) as JobKind[])
   const ringAt = (jobId: string, at: number) => supervisor.ringAt(jobId, at)
   const engine = new Engine({ jobs, handlers, notifier, ringAt, timings, log })
   const supervisor = new Supervisor({ config, control, jobs, uploads, engine, timings, log })
   supervisor.start()
+  const context = { jobs, items, uploads, clients, notifier, ring: (jobId: string) => supervisor.ring(jobId) }
   return {
-    routes: createRoutes({ jobs, items, uploads, clients, notifier, ring: jobId => supervisor.ring(jobId) }),
+    routes: deps.metadata ? createRoutes(context) : createUploadRoutes(context),
     ready: () => supervisor.ready(),
     async [Symbol.asyncDispose]() {
       await supervisor[Symbol.asyncDispose]()

@@ -53,6 +53,15 @@ describe.each(['sqlite', 'postgresql'] as const)('the control database on %s', p
     await jobs.release('j', 'late', { ended: 'SUCCEEDED' })
     expect((await jobs.get('j'))?.state).toBe('SUCCEEDED')
   })
+
+  test('a job is due only for those who run its kind', async () => {
+    await using control = new Control(database.target)
+    await new JobStore(control).create('j', { kind: 'garbage-collection', state: 'PENDING' })
+    const others = new JobStore(control, ['multipart-abort', 'multipart-completion'])
+    expect(await others.due(10)).toEqual([])
+    expect(await others.claim('j', 'x', 5_000)).toBeUndefined()
+    expect(await new JobStore(control).claim('j', 'x', 5_000)).toMatchObject({ id: 'j' })
+  })
 })
 
 test('processes that open a PostgreSQL control database at the same moment make it once', async ({ skip }) => {

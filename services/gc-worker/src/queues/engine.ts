@@ -15,10 +15,12 @@ export interface Execution {
 
 export type Outcome = { readonly ended: 'SUCCEEDED' | 'FAILED' } | { readonly againAt: number }
 export type JobHandler = (execution: Execution) => Promise<Outcome>
+export type JobHandlers = Readonly<Partial<Record<JobKind, JobHandler>>>
 
 export interface EngineOptions {
   readonly jobs: JobStore
-  readonly handlers: Readonly<Record<JobKind, JobHandler>>
+  /** For every kind that `jobs` offers. */
+  readonly handlers: JobHandlers
   readonly notifier: Notifier
   /** Called when a job was given back, to be run again at a time in milliseconds since the epoch. */
   readonly ringAt: (jobId: string, at: number) => void
@@ -87,7 +89,9 @@ export class Engine implements AsyncDisposable {
     }, timings.leaseMs / 3)
     let outcome: Outcome
     try {
-      outcome = await handlers[job.kind]({ job, owner, signal: AbortSignal.any([this.#stop.signal, lost.signal]) })
+      const handle = handlers[job.kind]
+      if (!handle) throw new Error(`jobs of the kind ${job.kind} are not run here`)
+      outcome = await handle({ job, owner, signal: AbortSignal.any([this.#stop.signal, lost.signal]) })
     } catch (error) {
       log.error('job broke off', { jobId, kind: job.kind, error })
       outcome = { againAt: Date.now() + backoffMs(timings.retryMs, job.attempts) }

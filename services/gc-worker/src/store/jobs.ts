@@ -1,6 +1,7 @@
 import type { Control } from './control.ts'
 
 export type JobKind = 'garbage-collection' | 'multipart-completion' | 'multipart-abort'
+const KINDS: readonly JobKind[] = ['garbage-collection', 'multipart-completion', 'multipart-abort']
 export type JobState = 'SELECTING' | 'PENDING' | 'RUNNING' | 'SUCCEEDED' | 'FAILED'
 
 export interface Job {
@@ -37,9 +38,12 @@ const FIELDS = {
 /** The rows of jobs, and the leases by which at most one worker runs a job at a time. */
 export class JobStore {
   readonly #control: Control
+  readonly #kinds: readonly JobKind[]
 
-  constructor(control: Control) {
+  /** @param kinds jobs of other kinds are due for others: they are neither offered nor leased here. */
+  constructor(control: Control, kinds = KINDS) {
     this.#control = control
+    this.#kinds = kinds
   }
 
   async create(id: string, job: NewJob): Promise<void> {
@@ -81,7 +85,7 @@ export class JobStore {
   /** Ids of jobs that may start now: due, and leased to nobody or to somebody who stopped renewing. */
   async due(limit: number): Promise<string[]> {
     const rows = await this.#control.use(db =>
-      db.job.findMany({ where: runnable(), orderBy: { dueTime: 'asc' }, take: limit, select: { id: true } }),
+      db.job.findMany({ where: this.#runnable(), orderBy: { dueTime: 'asc' }, take: limit, select: { id: true } }),
     )
     return rows.map(row => row.id)
   }
@@ -90,7 +94,7 @@ export class JobStore {
   async claim(id: string, owner: string, leaseMs: number): Promise<Job | undefined> {
     const leaseUntil = BigInt(Date.now() + leaseMs)
     const data = { state: 'RUNNING', leaseOwner: owner, leaseUntil, attempts: { increment: 1 } }
-    const { count } = await this.#control.use(db => db.job.updateMany({ where: { id, ...runnable() }, data }))
+    const { count } = await this.#control.use(db => db.job.updateMany({ where: { id, ...this.#runnable() }, data }))
     return count === 1 ? this.get(id) : undefined
   }
 
@@ -117,9 +121,10 @@ export class JobStore {
       db.job.deleteMany({ where: { OR: [{ endedTime: { lt: before } }, { state: 'SELECTING', createdTime: { lt: before } }] } }),
     )
   }
-}
 
-function runnable() {
-  const now = BigInt(Date.now())
-  return { state: { in: UNFINISHED }, dueTime: { lte: now }, OR: [{ leaseUntil: null }, { leaseUntil: { lt: now } }] }
+  #runnable() {
+    const now = BigInt(Date.now())
+    const free = [{ leaseUntil: null }, { leaseUntil: { lt: now } }]
+    return { state: { in: UNFINISHED }, kind: { in: [...this.#kinds] }, dueTime: { lte: now }, OR: free }
+  }
 }
