@@ -11,25 +11,12 @@ import { type HttpClient, httpClient } from '../services/http.ts'
 import { type Millrace, startMillrace } from '../services/millrace.ts'
 import { eventually, freePort, type TempFolder, tempFolder } from '../services/process.ts'
 import { startRedis } from '../services/redis.ts'
+import { createUpload, type SentPart, sendPart, type Upload } from '../services/uploads.ts'
 
 const api = '/api/2.0/mlflow-artifacts'
 const PART_BYTES = 64 * 1024 * 1024
 const PARTS = 4
 const RECOVERY_TIMEOUT_MS = 90_000
-
-interface Upload {
-  upload_id: string
-  credentials: { url: string; part_number: number }[]
-}
-
-const create = (client: HttpClient, path: string, num_parts: number) =>
-  client.ok<Upload>('POST', `${api}/mpu/create/big`, { path, num_parts })
-
-async function send(client: HttpClient, url: string, content: Buffer, part_number: number) {
-  const { status, headers, text } = await client.send('PUT', new URL(url).pathname, content)
-  expect(status, text).toBe(200)
-  return { part_number, etag: String(headers.etag), url }
-}
 
 /** A client in the middle of a part, until the server goes away. */
 function halfPart(url: string): void {
@@ -63,14 +50,14 @@ test('an upload goes on after kill -9 in the middle of a part; one that nobody g
   const { start, parts } = await site(folder)
   const content = [randomBytes(1_000_000), randomBytes(1_000_000), randomBytes(7)]
   let upload: Upload
-  const sent: Awaited<ReturnType<typeof send>>[] = []
+  const sent: SentPart[] = []
   {
     await using server = await start()
     using client = httpClient(server.url)
-    upload = await create(client, 'resumed.bin', content.length)
-    const lost = await create(client, 'lost.bin', 2)
-    await send(client, lost.credentials[0]?.url ?? '', Buffer.from('never joined'), 1)
-    sent.push(await send(client, upload.credentials[0]?.url ?? '', content[0] as Buffer, 1))
+    upload = await createUpload(client, 'big', 'resumed.bin', content.length)
+    const lost = await createUpload(client, 'big', 'lost.bin', 2)
+    await sendPart(client, lost.credentials[0]?.url ?? '', Buffer.from('never joined'), 1)
+    sent.push(await sendPart(client, upload.credentials[0]?.url ?? '', content[0] as Buffer, 1))
     halfPart(upload.credentials[1]?.url ?? '')
     await eventually('a part is half there', async () =>
       (await parts()).some(name => /\.artifact\.uploading\.[^p]/.test(name)) ? true : undefined,
@@ -82,7 +69,7 @@ test('an upload goes on after kill -9 in the middle of a part; one that nobody g
     using client = httpClient(server.url)
     const complete = () => client.send('POST', `${api}/mpu/complete/big`, { path: 'resumed.bin', upload_id: upload.upload_id, parts: sent })
     expect(await client.ok('GET', `${api}/artifacts?path=`)).toEqual({})
-    for (const i of [1, 2]) sent.push(await send(client, upload.credentials[i]?.url ?? '', content[i] as Buffer, i + 1))
+    for (const i of [1, 2]) sent.push(await sendPart(client, upload.credentials[i]?.url ?? '', content[i] as Buffer, i + 1))
     expect((await complete()).status).toBe(200)
     expect((await complete()).status).toBe(200)
     expect(await sha256(client, 'big/resumed.bin')).toBe(createHash('sha256').update(Buffer.concat(content)).digest('hex'))
@@ -110,9 +97,9 @@ test('a completion ends by itself after kill -9 in the middle of it', { timeout:
   {
     await using server = await start()
     using client = httpClient(server.url)
-    const { upload_id, credentials } = await create(client, path, PARTS)
+    const { upload_id, credentials } = await createUpload(client, 'big', path, PARTS)
     const sent = []
-    for (const [i, { url }] of credentials.entries()) sent.push(await send(client, url, content[i] as Buffer, i + 1))
+    for (const [i, { url }] of credentials.entries()) sent.push(await sendPart(client, url, content[i] as Buffer, i + 1))
     request = { path, upload_id, parts: sent }
     const completing = client.send('POST', `${api}/mpu/complete/big`, request).catch(() => undefined)
     await eventually('the parts are being joined', async () => ((await filesBelow(join(store, 'big'))).length > 0 ? true : undefined))
@@ -147,9 +134,9 @@ describeWith(['postgres'], 'services as processes of their own', () => {
     await using cluster = await startCluster({ cwd: folder.path, ...urls, artifactsDestination: store, env: {} })
     using client = httpClient(cluster.url)
     const content = Array.from({ length: PARTS }, () => randomBytes(PART_BYTES))
-    const { upload_id, credentials } = await create(client, 'moved.bin', PARTS)
+    const { upload_id, credentials } = await createUpload(client, 'big', 'moved.bin', PARTS)
     const parts = []
-    for (const [i, { url }] of credentials.entries()) parts.push(await send(client, url, content[i] as Buffer, i + 1))
+    for (const [i, { url }] of credentials.entries()) parts.push(await sendPart(client, url, content[i] as Buffer, i + 1))
     const completing = client.send('POST', `${api}/mpu/complete/big`, { path: 'moved.bin', upload_id, parts })
     const joining = await eventually('a process joins the parts', async () => {
       for (const one of cluster.artifacts) if (await hasOpen(one, join(store, 'big/.artifact.uploading.'))) return one
@@ -173,7 +160,7 @@ describeWith(['s3'], 'S3', () => {
     {
       await using server = await startMillrace({ ...options, env })
       using client = httpClient(server.url)
-      await create(client, 'lost.bin', 2)
+      await createUpload(client, 'big', 'lost.bin', 2)
       expect(await bucket.openUploads()).toBe(1)
     }
     await sleep(2_000)
