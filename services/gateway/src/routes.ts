@@ -41,7 +41,7 @@ export function publicServices(ctx: GatewayContext): PublicService[] {
     forwarded(DatasetService, ctx.metadata),
     forwarded(LoggedModelService, ctx.metadata),
     forwarded(GarbageCollectionService, ctx.jobs),
-    forwarded(MultipartUploadService, ctx.jobs),
+    { service: MultipartUploadService, transport: ctx.jobs ?? absent, area: ctx.jobs ? undefined : 'tracking' },
     joined(serverInfo(ctx)),
     joined(route(ArtifactProxyService, artifactProxy(ctx)), 'artifacts'),
     joined(route(RunArtifactService, runArtifacts(ctx)), 'tracking'),

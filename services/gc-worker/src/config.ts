@@ -1,4 +1,6 @@
-import { ConfigError, checkInteger, type Env, type Flags, type Raw, read, refused } from '@millrace/kit/config'
+import { createHash } from 'node:crypto'
+import { resolve } from 'node:path'
+import { ConfigError, checkInteger, type Env, type Flags, type Raw, read, redact, refused } from '@millrace/kit/config'
 import { type ControlTarget, parseControlUri } from '../../../prisma/control/target.ts'
 import { parseAge } from './age.ts'
 
@@ -19,6 +21,7 @@ export interface GcWorkerConfig {
 export interface RawGcWorker {
   controlStoreUri?: Raw
   backendStoreUri?: Raw
+  artifactsDestination?: Raw
   redisUrl?: Raw
   redisPrefix?: Raw
   concurrency?: Raw
@@ -30,6 +33,7 @@ export function readGcWorker(env: Env, flags: Flags): RawGcWorker {
   return {
     controlStoreUri: read(env, flags, 'controlStoreUri', 'MILLRACE_CONTROL_STORE_URI'),
     backendStoreUri: read(env, flags, 'backendStoreUri', 'MLFLOW_BACKEND_STORE_URI'),
+    artifactsDestination: read(env, flags, 'artifactsDestination', 'MLFLOW_ARTIFACTS_DESTINATION'),
     redisUrl: read(env, flags, 'redisUrl', 'MILLRACE_REDIS_URL'),
     redisPrefix: read(env, flags, 'redisPrefix', 'MILLRACE_REDIS_PREFIX'),
     concurrency: read(env, flags, 'jobConcurrency', 'MILLRACE_JOB_CONCURRENCY'),
@@ -42,10 +46,13 @@ const CONCURRENCY_DEFAULT = 4
 const CONCURRENCY_MAX = 100
 const UPLOAD_EXPIRY = '7d'
 const DATABASE_NAME = 'millrace.db'
+const DESTINATION = './mlartifacts'
+const DIGEST_DIGITS = 8
 
-export function checkGcWorker(raw: RawGcWorker): GcWorkerConfig {
+/** @param artifactsOnly the process has no tracking database. */
+export function checkGcWorker(raw: RawGcWorker, artifactsOnly = false): GcWorkerConfig {
   return {
-    control: checkControl(raw.controlStoreUri, raw.backendStoreUri),
+    control: checkControl(raw, artifactsOnly),
     redisUrl: checkRedisUrl(raw.redisUrl),
     redisPrefix: checkPrefix(raw.redisPrefix),
     concurrency: checkInteger(raw.concurrency, CONCURRENCY_DEFAULT, 1, CONCURRENCY_MAX),
@@ -54,13 +61,15 @@ export function checkGcWorker(raw: RawGcWorker): GcWorkerConfig {
   }
 }
 
-/** The control database: as named, else beside a SQLite tracking database, else inside a PostgreSQL one. */
-function checkControl(control: Raw | undefined, backend: Raw | undefined): ControlTarget {
+/** The control database: as named, else beside a SQLite tracking database, else inside a PostgreSQL one, else one per destination. */
+function checkControl(raw: RawGcWorker, artifactsOnly: boolean): ControlTarget {
+  const { controlStoreUri: control, backendStoreUri: backend } = raw
   if (control) {
     const target = parseControlUri(control.value)
     if (!target) throw refused(control, 'sqlite:///PATH or postgresql://USER@HOST/DATABASE')
     return target
   }
+  if (artifactsOnly) return { provider: 'sqlite', path: databaseOf(raw.artifactsDestination?.value) }
   const backendTarget = backend && parseControlUri(backend.value)
   if (backendTarget?.provider === 'postgresql') return backendTarget
   if (backendTarget) return { provider: 'sqlite', path: backendTarget.path.replace(/[^/]*$/, DATABASE_NAME) }
@@ -71,6 +80,16 @@ function checkControl(control: Raw | undefined, backend: Raw | undefined): Contr
     )
   }
   return { provider: 'sqlite', path: DATABASE_NAME }
+}
+
+/**
+ * Records of uploads name objects below the destination: servers with other destinations, tracking servers included, that run in the same
+ * folder must not find them.
+ */
+function databaseOf(destination = DESTINATION): string {
+  const place = /^\w[\w+.-]*:/.test(destination) ? redact(destination) : resolve(destination)
+  const digest = createHash('sha256').update(place).digest('hex')
+  return `millrace-artifacts-${digest.slice(0, DIGEST_DIGITS)}.db`
 }
 
 function checkExpiry(raw: Raw | undefined): number {

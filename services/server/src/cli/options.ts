@@ -20,7 +20,7 @@ export const OPTIONS = {
   controlStoreUri: {
     flags: '--control-store-uri <uri>',
     env: ['MILLRACE_CONTROL_STORE_URI'],
-    help: 'database of jobs and uploads (default: millrace.db beside a SQLite tracking database, the schema millrace inside a PostgreSQL one)',
+    help: 'database of jobs and uploads (default: millrace.db beside a SQLite tracking database, the schema millrace inside a PostgreSQL one, millrace-artifacts-*.db here with --artifacts-only)',
   },
   defaultArtifactRoot: {
     flags: '--default-artifact-root <uri>',

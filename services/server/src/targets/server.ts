@@ -13,19 +13,24 @@ export async function openServer({ env, flags, log }: Setup): Promise<Opened> {
   const gatewayConfig = gateway.checkGateway(gateway.readGateway(env, flags))
   const artifactsConfig = artifacts.checkArtifacts(artifacts.readArtifacts(env, flags))
   const metadataConfig = metadata.checkMetadata(metadata.readMetadata(env, flags))
-  const jobsConfig = jobs.checkGcWorker(jobs.readGcWorker(env, { ...flags, redisUrl: undefined }))
+  const jobsConfig = jobs.checkGcWorker(jobs.readGcWorker(env, { ...flags, redisUrl: undefined }), gatewayConfig.artifactsOnly)
   await using stack = new AsyncDisposableStack()
   const theArtifacts = stack.use(await artifacts.openArtifacts(artifactsConfig))
   const toArtifacts = createDirectTransport(theArtifacts.routes)
   const ready: Record<string, () => Promise<void>> = { artifacts: () => theArtifacts.ready() }
-  const dependencies = { artifacts: toArtifacts, bytes: theArtifacts.bytes, metrics: theArtifacts.metrics, ready, log }
-  if (gatewayConfig.artifactsOnly) return closeWith(stack, await gateway.startGateway(gatewayConfig, dependencies))
-
-  const theMetadata = stack.use(await metadata.openMetadata(metadataConfig))
-  const toMetadata = createDirectTransport(theMetadata.routes)
+  const theMetadata = gatewayConfig.artifactsOnly ? undefined : stack.use(await metadata.openMetadata(metadataConfig))
+  if (theMetadata) ready.metadata = () => theMetadata.ready()
+  const toMetadata = theMetadata && createDirectTransport(theMetadata.routes)
   const theJobs = stack.use(await jobs.openGcWorker(jobsConfig, { metadata: toMetadata, artifacts: toArtifacts, log }))
-  ready.metadata = () => theMetadata.ready()
   ready.jobs = () => theJobs.ready()
-  const all = { ...dependencies, metadata: toMetadata, jobs: createDirectTransport(theJobs.routes) }
-  return closeWith(stack, await gateway.startGateway(gatewayConfig, all))
+  const port = await gateway.startGateway(gatewayConfig, {
+    metadata: toMetadata,
+    artifacts: toArtifacts,
+    bytes: theArtifacts.bytes,
+    jobs: createDirectTransport(theJobs.routes),
+    metrics: theArtifacts.metrics,
+    ready,
+    log,
+  })
+  return closeWith(stack, port)
 }
