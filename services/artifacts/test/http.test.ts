@@ -71,7 +71,10 @@ await describeWithServer(
   'MLflow’s server on a folder',
   () => onFolder(startMlflow),
   ({ url, data }) => {
-    testArtifactDriver('http', async () => harness(url, { multipart: false, presign: false }, folder => namesBelow(join(data, folder))))
+    testArtifactDriver('http', async () => ({
+      ...harness(url, { multipart: false, presign: false }, folder => namesBelow(join(data, folder))),
+      keepsFolders: true,
+    }))
   },
 )
 

@@ -14,6 +14,8 @@ export interface Harness extends AsyncDisposable {
   readonly partSizeBytesMin?: number
   /** Keys of the suite that the server itself can't hold, whatever the driver does. */
   readonly unfitKeys?: readonly string[]
+  /** Whether the server itself keeps folders that it made for an upload which failed. */
+  readonly keepsFolders?: boolean
   /** What the server leaves out of signed URLs, whatever the driver asks for: it lets every signature pass, or sends no disposition. */
   readonly unchecked?: readonly ('signatures' | 'dispositions')[]
 }
