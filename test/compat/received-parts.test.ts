@@ -1,9 +1,11 @@
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
 import { createDatabase, describeWith } from '../services/backends.ts'
 import { startCluster } from '../services/cluster.ts'
 import { mlflowVenv } from '../services/install.ts'
 import { startMillrace } from '../services/millrace.ts'
+import { startMlflow } from '../services/mlflow.ts'
 import { tempFolder } from '../services/process.ts'
 import { startRedis } from '../services/redis.ts'
 import { filesBelow } from './deletion.ts'
@@ -29,7 +31,7 @@ async function uploadInParts(url: string, cwd: string, store: string): Promise<v
     expect(up['PUT server']).toBe(4)
     expect(down['GET store']).toBeUndefined()
   }
-  expect((await filesBelow(store)).filter(name => name.includes('.artifact.uploading.'))).toEqual([])
+  expect((await filesBelow(store)).filter(name => /\.uploading\./.test(name))).toEqual([])
 }
 
 test.each([
@@ -43,6 +45,25 @@ test.each([
   await using server = await startMillrace({ cwd, backendStoreUri, artifactsDestination: store, args })
   await uploadInParts(server.url + prefix, cwd, store)
 })
+
+test.each([
+  ['MLflow', startMlflow],
+  ['Millrace', startMillrace],
+])(
+  'the Python client uploads in parts to an artifact store that %s’s server proxies',
+  { timeout: SESSION_TIMEOUT_MS },
+  async (_, start) => {
+    await using folder = await tempFolder('parts')
+    const cwd = folder.path
+    const store = join(cwd, 'store')
+    const theirs = join(cwd, 'theirs')
+    await mkdir(theirs)
+    await using other = await start({ cwd: theirs, backendStoreUri: `sqlite:///${theirs}/mlflow.db`, artifactsDestination: store })
+    const artifactsDestination = `${other.url}/api/2.0/mlflow-artifacts/artifacts`
+    await using server = await startMillrace({ cwd, backendStoreUri: `sqlite:///${cwd}/mlflow.db`, artifactsDestination })
+    await uploadInParts(server.url, cwd, store)
+  },
+)
 
 describeWith(['postgres'], 'services as processes of their own', () => {
   test('the Python client uploads in parts to a folder that two processes share', { timeout: SESSION_TIMEOUT_MS }, async () => {

@@ -92,6 +92,8 @@ export interface Multipart {
   complete(key: string, uploadId: string, parts: readonly SentPart[], signal?: AbortSignal): Promise<void>
   /** Forgets the upload and its parts. Absent is success. */
   abort(key: string, uploadId: string, signal?: AbortSignal): Promise<void>
+  /** Whether uploads that begin now have their parts received, where that changes; absent: whether `receive` is there. */
+  readonly isReceiving?: boolean
   /**
    * Takes a part through this process; one that was sent before is replaced. A part that is cut off leaves the one before. When the
    * part is refused, the body is left as it is.

@@ -58,7 +58,7 @@ export class ArtifactStore {
     const { multipart, presign } = this.#driver
     return {
       multipart: multipart !== undefined,
-      receivedParts: multipart?.receive !== undefined,
+      receivedParts: multipart?.isReceiving ?? multipart?.receive !== undefined,
       presignedDownload: presign !== undefined,
       presignedUpload: presign?.upload !== undefined,
     }

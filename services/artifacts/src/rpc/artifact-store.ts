@@ -36,7 +36,8 @@ export function artifactStore({ stores, presignedDownloadTtlSeconds }: Artifacts
       if (numParts < 0 || numParts > multipart.partsMax) {
         throw invalidParameter(`num_parts must be between 0 and ${multipart.partsMax} (got ${numParts}).`)
       }
-      return { ...(await multipart.start(key, numParts, signal)), received: multipart.receive !== undefined }
+      const { uploadId, parts } = await multipart.start(key, numParts, signal)
+      return { uploadId, parts, received: parts.every(({ url }) => url === '') }
     },
 
     async completeMultipart({ uri, uploadId, parts }, { signal }) {

@@ -6,12 +6,14 @@ import { cancelled, internalError, invalidParameter } from '@millrace/kit/errors
 import type { Driver, DriverWriteOptions, Entry, Multipart, Presign, ReadOptions, Stat } from '../../driver.ts'
 import { fileInTheWay, folderInTheWay, isDirectory, noSuchArtifact, rangeNotSatisfiable } from '../../errors.ts'
 import { byCodePoint } from '../../keys.ts'
+import { ReceivedMultipart } from '../../received-multipart.ts'
 import type { HttpClient } from './client.ts'
 import { HttpFailure, httpError, wentAway } from './errors.ts'
 import { artifactPath, type HttpLocation, isAddressable, ownName, requestPath, writablePath } from './location.ts'
 import { HttpMultipart } from './multipart.ts'
 import { HttpPresign } from './presign.ts'
 import { readResult } from './read.ts'
+import { RelayedMultipart } from './relayed-multipart.ts'
 import type { Remote } from './remote.ts'
 
 const FOLDER: Stat = { isDir: true, sizeBytes: 0 }
@@ -21,25 +23,22 @@ const SMALL_BODY_BYTES_MAX = 256 * 1024
 
 /**
  * Artifacts that another tracking server proxies. When they become visible and how durable they are is the other server's doing;
- * ranges work whether it knows them or not. Multipart and presigned downloads are there while it offers them.
+ * ranges work whether it knows them or not. Presigned downloads are there while it offers them; so is its multipart upload, in whose
+ * place parts are received otherwise.
  */
 export class HttpDriver implements Driver {
   readonly #client: HttpClient
   readonly #location: HttpLocation
   readonly #remote: Remote
-  readonly #multipart: Multipart
+  readonly multipart: Multipart
   readonly #presign: Presign
 
   constructor(client: HttpClient, location: HttpLocation, remote: Remote) {
     this.#client = client
     this.#location = location
     this.#remote = remote
-    this.#multipart = new HttpMultipart(client, location)
+    this.multipart = new HttpMultipart(remote, new RelayedMultipart(client, location), new ReceivedMultipart(this))
     this.#presign = new HttpPresign(client, location, key => this.#sizeOf(key))
-  }
-
-  get multipart(): Multipart | undefined {
-    return this.#remote.multipart ? this.#multipart : undefined
   }
 
   get presign(): Presign | undefined {

@@ -1,73 +1,44 @@
-import { posix } from 'node:path'
-import { doesNotExist, internalError, invalidParameter, type MlflowError } from '@millrace/kit/errors'
-import type { Multipart, PartTarget, SentPart } from '../../driver.ts'
-import type { HttpClient } from './client.ts'
-import { HttpFailure, httpError } from './errors.ts'
-import { type HttpLocation, requestPath, writablePath } from './location.ts'
+import type { Readable } from 'node:stream'
+import type { UploadPart } from '@millrace/kit/bytes'
+import type { Multipart, PartTarget, PartWriteOptions, SentPart } from '../../driver.ts'
+import type { ReceivedMultipart } from '../../received-multipart.ts'
+import { isRelayed, type RelayedMultipart } from './relayed-multipart.ts'
+import type { Remote } from './remote.ts'
 
-/** Stands for the id of an upload to a store that has none: Azure behind MLflow's server. */
-const WITHOUT_ID = '-'
-
-interface Created {
-  upload_id?: string | null
-  credentials?: { url: string; part_number: number; headers?: Record<string, string> }[]
-}
-
-/** The other server's uploads: clients send the parts where it says. */
+/** The other server's multipart upload while it offers one, else parts that are received. An upload ends the way it began. */
 export class HttpMultipart implements Multipart {
   readonly partsMax = 10_000
-  readonly #client: HttpClient
-  readonly #location: HttpLocation
+  readonly #remote: Remote
+  readonly #relayed: RelayedMultipart
+  readonly #received: ReceivedMultipart
 
-  constructor(client: HttpClient, location: HttpLocation) {
-    this.#client = client
-    this.#location = location
+  constructor(remote: Remote, relayed: RelayedMultipart, received: ReceivedMultipart) {
+    this.#remote = remote
+    this.#relayed = relayed
+    this.#received = received
   }
 
-  async start(key: string, partCount: number, signal?: AbortSignal): Promise<{ uploadId: string; parts: PartTarget[] }> {
-    const created = (await this.#post('create', key, { num_parts: partCount }, signal)) as Created
-    if (!Array.isArray(created.credentials)) throw internalError('The other tracking server started no multipart upload')
-    return {
-      uploadId: created.upload_id || WITHOUT_ID,
-      parts: created.credentials.map(({ url, part_number, headers }) => ({ partNumber: part_number, url, headers: headers ?? {} })),
-    }
+  get isReceiving(): boolean {
+    return !this.#remote.multipart
   }
 
-  async complete(key: string, uploadId: string, parts: readonly SentPart[], signal?: AbortSignal): Promise<void> {
-    const sent = parts.map(({ partNumber, etag, url }) => ({ part_number: partNumber, etag, url }))
-    await this.#post('complete', key, { upload_id: idOf(uploadId), parts: sent }, signal)
+  start(key: string, partCount: number, signal?: AbortSignal): Promise<{ uploadId: string; parts: PartTarget[] }> {
+    return (this.isReceiving ? this.#received : this.#relayed).start(key, partCount, signal)
   }
 
-  async abort(key: string, uploadId: string, signal?: AbortSignal): Promise<void> {
-    try {
-      await this.#post('abort', key, { upload_id: idOf(uploadId) }, signal)
-    } catch (error) {
-      if (!isMissing(error)) throw error
-    }
+  complete(key: string, uploadId: string, parts: readonly SentPart[], signal?: AbortSignal): Promise<void> {
+    return this.#of(uploadId).complete(key, uploadId, parts, signal)
   }
 
-  async #post(step: string, key: string, fields: Record<string, unknown>, signal: AbortSignal | undefined): Promise<unknown> {
-    const path = writablePath(this.#location, key)
-    const folder = posix.dirname(path)
-    // MLflow's clients end the path with a slash when there is no folder.
-    const target =
-      folder === '.' ? `${requestPath(this.#location, `mpu/${step}`, '')}/` : requestPath(this.#location, `mpu/${step}`, folder)
-    try {
-      const json = { path: posix.basename(path), ...fields }
-      return await this.#client.json(this.#location, { method: 'POST', path: target, json, signal })
-    } catch (error) {
-      throw uploadError(error, key)
-    }
+  abort(key: string, uploadId: string, signal?: AbortSignal): Promise<void> {
+    return this.#of(uploadId).abort(key, uploadId, signal)
   }
-}
 
-const idOf = (uploadId: string) => (uploadId === WITHOUT_ID ? null : uploadId)
+  receive(part: UploadPart, body: Readable, options?: PartWriteOptions): Promise<string> {
+    return this.#received.receive(part, body, options)
+  }
 
-const isMissing = (error: unknown) => error instanceof Error && 'errorCode' in error && error.errorCode === 'RESOURCE_DOES_NOT_EXIST'
-
-function uploadError(error: unknown, key: string): MlflowError {
-  if (!(error instanceof HttpFailure)) return httpError(error, key)
-  if (error.status === 404) return doesNotExist('No such multipart upload', { cause: error })
-  if (error.status === 400) return invalidParameter(`The other tracking server refused the parts of artifact '${key}'`, { cause: error })
-  return httpError(error, key)
+  #of(uploadId: string): Multipart {
+    return isRelayed(uploadId) ? this.#relayed : this.#received
+  }
 }
