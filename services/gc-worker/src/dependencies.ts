@@ -9,6 +9,8 @@ export interface GcWorkerDependencies {
   /** Absent where there is no tracking database: uploads are looked after, nothing is collected. */
   readonly metadata?: Transport
   readonly artifacts: Transport
+  /** False leaves the uploads of the control database to others: these artifacts may not be the ones that they are in. */
+  readonly uploads?: boolean
   readonly log?: Logger
 }
 

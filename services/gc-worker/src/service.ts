@@ -46,16 +46,18 @@ export async function openGcWorker(
   const notifier = new Notifier()
   const clients = createClients(deps)
   const { defaultArtifactRoot } = config
-  const collection = { 'garbage-collection': garbageCollection({ items, clients, defaultArtifactRoot, notifier, timings, log }) }
-  const handlers: JobHandlers = {
-    ...(deps.metadata ? collection : {}),
+  const collecting: JobHandlers = {
+    'garbage-collection': garbageCollection({ items, clients, defaultArtifactRoot, notifier, timings, log }),
+  }
+  const uploading: JobHandlers = {
     'multipart-completion': multipartCompletion(uploads, clients.artifacts, timings, log),
     'multipart-abort': multipartAbort(uploads, clients.artifacts, timings, log),
   }
+  const handlers = { ...(deps.metadata && collecting), ...(deps.uploads !== false && uploading) }
   const jobs = new JobStore(control, Object.keys(handlers) as JobKind[])
   const ringAt = (jobId: string, at: number) => supervisor.ringAt(jobId, at)
   const engine = new Engine({ jobs, handlers, notifier, ringAt, timings, log })
-  const supervisor = new Supervisor({ config, control, jobs, uploads, engine, timings, log })
+  const supervisor = new Supervisor({ config, control, jobs, uploads: deps.uploads === false ? undefined : uploads, engine, timings, log })
   supervisor.start()
   const context = { jobs, items, uploads, clients, notifier, ring: (jobId: string) => supervisor.ring(jobId) }
   return {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createClient, type Transport } from '@connectrpc/connect'
+import { createClient } from '@connectrpc/connect'
 import { createLogger } from '@millrace/kit/logger'
 import { createDirectTransport } from '@millrace/kit/rpc'
 import { type GarbageCollectionItem, GarbageCollectionService, ItemState } from '@millrace/proto/millrace/jobs/v1/garbage_collection_pb'
@@ -11,7 +11,7 @@ import pg from 'pg'
 import type { ControlTarget } from '../../../prisma/control/target.ts'
 import { readTestConfig } from '../../../test/services/config.ts'
 import type { GcWorkerConfig } from '../src/config.ts'
-import { openGcWorker } from '../src/service.ts'
+import { type GcWorkerDependencies, openGcWorker } from '../src/service.ts'
 import type { Timings } from '../src/timings.ts'
 import type { World } from './world.ts'
 
@@ -73,9 +73,9 @@ export async function openWorker(
   world: World,
   config: GcWorkerConfig,
   timings: Partial<Timings> = {},
-  artifacts: Transport = createDirectTransport(world.artifacts),
+  more: Partial<GcWorkerDependencies> = {},
 ) {
-  const deps = { metadata: createDirectTransport(world.metadata), artifacts, log: silent }
+  const deps = { metadata: createDirectTransport(world.metadata), artifacts: createDirectTransport(world.artifacts), log: silent, ...more }
   const worker = await openGcWorker(config, deps, { timings: { ...FAST, ...timings } })
   const transport = createDirectTransport(worker.routes)
   return {

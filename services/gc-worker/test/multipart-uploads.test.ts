@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { invalidParameter, temporarilyUnavailable } from '@millrace/kit/errors'
 import { UploadState } from '@millrace/proto/millrace/jobs/v1/multipart_uploads_pb'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { configFor, databases, has, openWorker, type TestDatabase, until } from './harness.ts'
+import { collect, configFor, databases, has, openWorker, type TestDatabase, until } from './harness.ts'
 import { World } from './world.ts'
 
 const uri = 'mlflow-artifacts:/1/r/artifacts/big.bin'
@@ -122,6 +122,25 @@ describe.each(['sqlite', 'postgresql'] as const)('multipart uploads, control dat
     await expect(open.uploads.completeUpload({ ...upload, parts, waitMs: 100 })).rejects.toMatchObject({
       errorCode: 'RESOURCE_DOES_NOT_EXIST',
     })
+  })
+
+  test('a worker of other artifacts leaves uploads alone', async () => {
+    const config = configFor(database.target, { uploadExpiryMs: 1_000 })
+    world.beforeComplete = () => {
+      throw temporarilyUnavailable('away')
+    }
+    {
+      await using open = await openWorker(world, { ...config, uploadExpiryMs: 3_600_000 })
+      await open.uploads.recordUpload({ ...upload, numParts: 2 })
+      await open.uploads.completeUpload({ uri: `${uri}2`, uploadId: 'u-2', parts, waitMs: 20 })
+    }
+    world.beforeComplete = () => undefined
+    await sleep(1_100)
+    await using open = await openWorker(world, config, {}, { uploads: false })
+    world.run('r')
+    expect((await collect(open.gc)).done).toEqual(['r'])
+    await sleep(500)
+    expect([world.aborted, world.completed]).toEqual([[], []])
   })
 
   test('an abandoned upload that could not be aborted is tried again', async () => {

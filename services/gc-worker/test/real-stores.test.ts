@@ -35,7 +35,7 @@ test('artifacts of deleted runs go from a local folder, with the folder of their
   }
   const database = stack.use(await sqliteDatabase())
   const artifacts = stack.use(await openArtifacts(checkArtifacts(readArtifacts({}, { artifactsDestination: folder }))))
-  const open = stack.use(await openWorker(world, configFor(database.target), {}, createDirectTransport(artifacts.routes)))
+  const open = stack.use(await openWorker(world, configFor(database.target), {}, { artifacts: createDirectTransport(artifacts.routes) }))
   expect((await collect(open.gc)).job.state).toBe(JobState.SUCCEEDED)
   const left = (await readdir(folder, { recursive: true })).sort()
   expect(left.filter(path => path.startsWith('1/kept'))).toEqual([
@@ -66,7 +66,7 @@ test('parts that a client sent to S3 are joined, a wrong ETag is refused and can
   const transport: Transport = createDirectTransport(artifacts.routes)
   const store = createClient(ArtifactStoreService, transport)
   const database = stack.use(await sqliteDatabase())
-  const { uploads } = stack.use(await openWorker(new World(), configFor(database.target), {}, transport))
+  const { uploads } = stack.use(await openWorker(new World(), configFor(database.target), {}, { artifacts: transport }))
 
   const uri = 'mlflow-artifacts:/1/r/artifacts/big.bin'
   const { uploadId, parts: targets } = await store.startMultipart({ uri, numParts: 2 })

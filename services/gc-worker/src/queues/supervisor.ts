@@ -13,7 +13,8 @@ export interface SupervisorOptions {
   readonly config: GcWorkerConfig
   readonly control: Control
   readonly jobs: JobStore
-  readonly uploads: UploadStore
+  /** Absent: abandoned ones are left to others. */
+  readonly uploads: UploadStore | undefined
   readonly engine: Engine
   readonly timings: Timings
   readonly log: Logger

@@ -8,7 +8,8 @@ import type { Runner } from './runner.ts'
 
 export interface SweeperOptions {
   readonly jobs: JobStore
-  readonly uploads: UploadStore
+  /** Absent: abandoned ones are left to others. */
+  readonly uploads: UploadStore | undefined
   readonly engine: Engine
   readonly runner: Runner
   readonly concurrency: number
@@ -76,6 +77,7 @@ export class Sweeper implements AsyncDisposable {
 
   async #expire(now: number): Promise<void> {
     const { uploads, uploadExpiryMs } = this.#options
+    if (!uploads) return
     const ids = await uploads.abandoned(now - uploadExpiryMs, EXPIRED_UPLOADS_MAX)
     for (const id of ids) await uploads.startAbort(id, randomUUID())
     if (ids.length < EXPIRED_UPLOADS_MAX) this.#lastExpired = now
@@ -83,7 +85,7 @@ export class Sweeper implements AsyncDisposable {
 
   async #forget(now: number): Promise<void> {
     this.#lastForgotten = now
-    await this.#options.uploads.forget(now - KEEP_MS)
+    await this.#options.uploads?.forget(now - KEEP_MS)
     await this.#options.jobs.forget(now - KEEP_MS)
   }
 

@@ -137,7 +137,8 @@ async function openHere(env: Env, flags: Flags, server: string | undefined, stac
   const routes =
     destination === undefined ? [servedArtifacts(createDirectTransport(theArtifacts.routes), server, env)] : theArtifacts.routes
   const toMetadata = createDirectTransport(theMetadata.routes)
-  const worker = stack.use(await jobs.openGcWorker(jobsConfig, { metadata: toMetadata, artifacts: createDirectTransport(routes), log }))
+  const toArtifacts = createDirectTransport(routes)
+  const worker = stack.use(await jobs.openGcWorker(jobsConfig, { metadata: toMetadata, artifacts: toArtifacts, uploads: false, log }))
   return createDirectTransport(worker.routes)
 }
 
