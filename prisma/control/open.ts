@@ -3,6 +3,7 @@ import { dirname } from 'node:path'
 import type { PrismaClient } from './gen/sqlite/client/client.ts'
 import { migratePostgresql, migrateSqlite } from './migrate.ts'
 import { CONNECT_TIMEOUT_MS, CONTROL_SCHEMA, type ControlTarget, STATEMENT_TIMEOUT_MS } from './target.ts'
+import { isBusy, openTurns } from './turns.ts'
 
 /** The Prisma client of either provider: they are made from the same models, and the calls in use are the same on both. */
 export type ControlClient = PrismaClient
@@ -10,8 +11,9 @@ export type ControlClient = PrismaClient
 /** The open control database, its tables up to date. */
 export interface ControlDatabase extends AsyncDisposable {
   /**
-   * Runs calls on the client. On SQLite they take turns: there is one connection, and a call made while a transaction is open on it
-   * would become part of that transaction. `work` must not call `use` again.
+   * Runs calls on the client. On SQLite they take turns, with those of other processes too: a call made while a transaction is open on
+   * the one connection would become part of it, and the adapter can lose writes when another process has the lock that it needs
+   * (prisma#29933). `work` must not call `use` again.
    */
   use<T>(work: (client: ControlClient) => Promise<T>): Promise<T>
 }
@@ -29,7 +31,11 @@ async function openSqlite(path: string): Promise<ControlDatabase> {
   const { default: Database } = await import('better-sqlite3')
   const { PrismaBetterSqlite3 } = await import('@prisma/adapter-better-sqlite3')
   const { PrismaClient } = await import('./gen/sqlite/client/client.ts')
-  const adapter = new PrismaBetterSqlite3({ url: `file:${path}`, timeout: LOCK_TIMEOUT_MS })
+  const turns = await openTurns(`${path}-turns`)
+  const take = <T>(work: () => Promise<T>) =>
+    turns.take(work).catch(reason => {
+      throw isBusy(reason) ? new Error(`The control database ${path} is in use by another process`, { cause: reason }) : reason
+    })
   const prepare = async () => {
     const db = new Database(path, { timeout: LOCK_TIMEOUT_MS })
     try {
@@ -40,17 +46,25 @@ async function openSqlite(path: string): Promise<ControlDatabase> {
       db.close()
     }
   }
-  try {
+  const connect = async () => {
     await prepare()
-    const client = new PrismaClient({ adapter })
-    // One process only (prisma#29933: a second writer can make the adapter lose writes): the lock stays until the connection closes.
-    for (const pragma of ['locking_mode = EXCLUSIVE', 'synchronous = FULL', 'foreign_keys = ON']) {
-      await client.$queryRawUnsafe(`PRAGMA ${pragma}`)
+    const client = new PrismaClient({ adapter: new PrismaBetterSqlite3({ url: `file:${path}`, timeout: LOCK_TIMEOUT_MS }) })
+    for (const pragma of ['synchronous = FULL', 'foreign_keys = ON']) await client.$queryRawUnsafe(`PRAGMA ${pragma}`)
+    return client
+  }
+  try {
+    const client = await take(connect)
+    return {
+      use: work => take(() => work(client)),
+      async [Symbol.asyncDispose]() {
+        const disconnect = () => client.$disconnect()
+        await take(disconnect).catch(disconnect)
+        turns[Symbol.dispose]()
+      },
     }
-    await client.$executeRawUnsafe('UPDATE "migrations" SET "name" = "name"')
-    return { use: inTurns(client), [Symbol.asyncDispose]: () => client.$disconnect() }
   } catch (reason) {
-    throw isBusy(reason) ? new Error(`The control database ${path} is in use by another process`, { cause: reason }) : reason
+    turns[Symbol.dispose]()
+    throw reason
   }
 }
 
@@ -70,20 +84,4 @@ async function openPostgresql(url: string): Promise<ControlDatabase> {
   const adapter = new PrismaPg({ ...connection, max: POOL_CONNECTIONS_MAX, query_timeout: STATEMENT_TIMEOUT_MS }, options)
   const client = new PrismaClient({ adapter }) as unknown as ControlClient
   return { use: work => work(client), [Symbol.asyncDispose]: () => client.$disconnect() }
-}
-
-function inTurns(client: ControlClient): ControlDatabase['use'] {
-  let last: Promise<unknown> = Promise.resolve()
-  return work => {
-    const turn = last.then(() => work(client))
-    last = turn.catch(() => undefined)
-    return turn
-  }
-}
-
-function isBusy(reason: unknown): boolean {
-  return (
-    reason instanceof Error &&
-    /SQLITE_BUSY|database is locked|SocketTimeout|timed out/i.test(`${Reflect.get(reason, 'code')} ${reason.message}`)
-  )
 }

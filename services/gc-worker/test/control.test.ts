@@ -1,11 +1,13 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
+import Database from 'better-sqlite3'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openControl } from '../../../prisma/control/open.ts'
 import { hasWork } from '../../../prisma/control/peek.ts'
 import { checkGcWorker, readGcWorker } from '../src/config.ts'
 import { Control } from '../src/store/control.ts'
 import { JobStore } from '../src/store/jobs.ts'
+import { UploadStore } from '../src/store/uploads.ts'
 import { databases, has, sqliteDatabase, type TestDatabase } from './harness.ts'
 
 describe.each(['sqlite', 'postgresql'] as const)('the control database on %s', provider => {
@@ -71,14 +73,65 @@ test('processes that open a PostgreSQL control database at the same moment make 
   await Promise.all(opened.map(one => one[Symbol.asyncDispose]()))
 })
 
-test('a SQLite control database is one process at a time, and says so', async () => {
-  await using database = await sqliteDatabase()
-  await using first = new Control(database.target)
-  await first.use(db => db.job.count())
-  await using second = new Control(database.target)
-  await expect(second.use(db => db.job.count())).rejects.toMatchObject({
-    errorCode: 'TEMPORARILY_UNAVAILABLE',
-    rawMessage: expect.stringMatching(/^The control database .* is in use by another process$/),
+describe('a SQLite control database', () => {
+  const COUNT = `
+    import { Control } from './src/store/control.ts'
+    import { JobStore } from './src/store/jobs.ts'
+    import { UploadStore } from './src/store/uploads.ts'
+    const [path, name] = process.argv.slice(1)
+    await using control = new Control({ provider: 'sqlite', path })
+    const uploads = new UploadStore(control)
+    for (let i = 0; i < 25; i++) {
+      const { id } = await uploads.record(name, String(i), 1)
+      await uploads.startCompletion(id, name + i, [{ partNumber: 1, etag: 'e', url: '' }])
+    }
+    const jobs = new JobStore(control)
+    const claims = await Promise.all(Array.from({ length: 100 }, (_, i) => jobs.claim('shared' + i, name, 60_000)))
+    process.stdout.write(String(claims.filter(Boolean).length))
+  `
+  const run = async (script: string, ...args: string[]) => {
+    const cwd = new URL('..', import.meta.url)
+    const options = { cwd, timeout: 60_000 }
+    return (await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script, ...args], options)).stdout
+  }
+
+  test('is written by several processes at once: nothing is lost, and a lease goes to one', { timeout: 90_000 }, async () => {
+    await using database = await sqliteDatabase()
+    const path = database.target.provider === 'sqlite' ? database.target.path : ''
+    {
+      await using control = new Control(database.target)
+      const jobs = new JobStore(control)
+      for (let i = 0; i < 100; i++) await jobs.create(`shared${i}`, { kind: 'multipart-abort', state: 'PENDING' })
+    }
+    const names = ['a', 'b', 'c']
+    const claims = await Promise.all(names.map(name => run(COUNT, path, name)))
+    expect(claims.reduce((sum, count) => sum + Number(count), 0)).toBe(100)
+    await using control = new Control(database.target)
+    const counted = await control.use(db =>
+      db.multipartUpload.groupBy({ by: ['uri', 'state'], _count: { _all: true }, orderBy: { uri: 'asc' } }),
+    )
+    expect(counted).toEqual(names.map(uri => ({ uri, state: 'COMPLETING', _count: { _all: 25 } })))
+    expect(await control.use(db => db.multipartUploadPart.count())).toBe(75)
+  })
+
+  test('that another process holds on to is refused by name, and used when it is free', async () => {
+    await using database = await sqliteDatabase()
+    const path = database.target.provider === 'sqlite' ? database.target.path : ''
+    await using control = new Control(database.target)
+    const jobs = new JobStore(control)
+    const uploads = new UploadStore(control)
+    const { id } = await uploads.record('u', '1', 1)
+    const refused = { errorCode: 'TEMPORARILY_UNAVAILABLE', rawMessage: `The control database ${path} is in use by another process` }
+    for (const file of [`${path}-turns`, path]) {
+      const other = new Database(file)
+      other.exec('BEGIN EXCLUSIVE')
+      await expect(uploads.startCompletion(id, 'lost', [])).rejects.toMatchObject(refused)
+      other.close()
+    }
+    expect(await uploads.startCompletion(id, 'kept', [])).toBe(true)
+    await using second = new Control(database.target)
+    expect(await new JobStore(second).due(10)).toEqual(['kept'])
+    expect(await jobs.due(10)).toEqual(['kept'])
   })
 })
 

@@ -113,7 +113,7 @@ export class Supervisor implements AsyncDisposable {
     const { config, control, log } = this.#options
     try {
       const { hasWork } = await import('../../../../prisma/control/peek.ts')
-      // An open SQLite database is locked against a second connection, and what opening it costs is paid already.
+      // What waking costs is paid already where the database is open.
       const isNeeded = () => hasWork(config.control, Date.now() - config.uploadExpiryMs)
       if (!this.#awake && !this.#closed && (control.opened || (await isNeeded()))) await this.#wake()
     } catch (error) {

@@ -31,8 +31,7 @@ export class Control implements ControlDatabase {
       .then(module => module.openControl(this.#target))
       .catch(reason => {
         this.#opening = undefined
-        const text = reason instanceof Error && reason.message.includes('in use by another process') ? reason.message : undefined
-        throw temporarilyUnavailable(text ?? 'The control database cannot be opened', { cause: reason })
+        throw inUse(reason) ?? temporarilyUnavailable('The control database cannot be opened', { cause: reason })
       })
     return this.#opening
   }
@@ -61,6 +60,13 @@ const AWAY = new Set([
 
 function translate(reason: unknown): unknown {
   if (reason instanceof MlflowError || !(reason instanceof Error)) return reason
+  const busy = inUse(reason)
+  if (busy) return busy
   const away = AWAY.has(String(Reflect.get(reason, 'code'))) || /connection terminated|closed the connection|timeout/i.test(reason.message)
   return away ? temporarilyUnavailable('The control database cannot be reached', { cause: reason }) : reason
+}
+
+function inUse(cause: unknown): MlflowError | undefined {
+  const says = cause instanceof Error && cause.message.endsWith('in use by another process')
+  return says ? temporarilyUnavailable(cause.message, { cause }) : undefined
 }
