@@ -14,6 +14,9 @@ import { type Encoder, encoderOf } from './codec/encode.ts'
 import { parseQuery } from './query.ts'
 import type { PathParams } from './router.ts'
 
+/** Node sends a string in one piece with its headers. */
+const STRING_BYTES_MAX = 8 * 1024
+
 /** An RPC as REST serves it: everything that can be worked out before a request comes. */
 export interface Endpoint {
   readonly rpc: DescMethodUnary
@@ -37,9 +40,21 @@ export function createEndpoint(rpc: DescMethodUnary, transport: Transport): Endp
     transport,
     checks: checksOf(rpc.input),
     decode: decoderOf(rpc.input),
-    encode: encoderOf(rpc.output, { plain }),
+    encode: once(encoderOf(rpc.output, { plain })),
     strict: plain,
     seesRequest: rpc === ArtifactProxyService.method.createMultipartUpload,
+  }
+}
+
+/** A service of this process may hand one answer to many callers: where its JSON is big it is written once. */
+function once(encode: Encoder): Encoder {
+  const written = new WeakMap<object, Buffer[]>()
+  return message => {
+    const known = written.get(message)
+    if (known) return known
+    const json = encode(message)
+    if (lengthOf(json) > STRING_BYTES_MAX) written.set(message, json)
+    return json
   }
 }
 
@@ -91,12 +106,9 @@ function setPathParam(desc: DescMessage, message: Record<string, unknown>, name:
   if (field) message[field.localName] = value
 }
 
-/** Node sends a string in one piece with its headers. */
-const STRING_BYTES_MAX = 8 * 1024
-
 /** Writes the answer of a call. @param headers flat list. */
 export function writeAnswer(res: ServerResponse, json: readonly Buffer[], headers: readonly string[]): void {
-  const length = json.reduce((sum, chunk) => sum + chunk.length, 0)
+  const length = lengthOf(json)
   res.writeHead(200, ['Content-Type', 'application/json', 'Content-Length', String(length), ...headers])
   const [only] = json
   if (only && length <= STRING_BYTES_MAX) {
@@ -106,3 +118,5 @@ export function writeAnswer(res: ServerResponse, json: readonly Buffer[], header
   for (const chunk of json) res.write(chunk)
   res.end()
 }
+
+const lengthOf = (chunks: readonly Buffer[]) => chunks.reduce((sum, chunk) => sum + chunk.length, 0)
