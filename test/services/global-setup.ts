@@ -1,4 +1,5 @@
 import { readTestConfig, serverVariables } from './config.ts'
+import { openGuard } from './guard.ts'
 import { startPostgres } from './postgres.ts'
 import { startRedis } from './redis.ts'
 import { startS3 } from './s3.ts'
@@ -7,6 +8,7 @@ import { startS3 } from './s3.ts'
 export default async function setup(): Promise<() => Promise<void>> {
   const config = readTestConfig()
   const stack = new AsyncDisposableStack()
+  stack.use(await openGuard())
   const absent: string[] = []
   const offer = async <T extends AsyncDisposable>(
     name: keyof typeof serverVariables,

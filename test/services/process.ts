@@ -6,6 +6,7 @@ import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { guarded } from './guard.ts'
 
 const READY_TIMEOUT_MS = 60_000
 const STOP_TIMEOUT_MS = 20_000
@@ -84,7 +85,8 @@ export async function start({ command, args, cwd, env, ready }: ProcessOptions):
   const fd = openSync(logFile, 'a')
   const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', fd, fd], detached: true })
   closeSync(fd)
-  const exited = exitOf(child)
+  const letGo = guarded(child.pid ?? -1)
+  const exited = exitOf(child).finally(letGo)
   exited.catch(() => {})
   const log = () => readFileSync(logFile, 'utf8')
   const end = async (signal: NodeJS.Signals) => {
