@@ -137,6 +137,40 @@ onEachDatabase('maintenance', create => {
     expect((await maintenance.listDeletedRuns({ deletedBefore: 5n })).runs).toEqual([])
   })
 
+  test('jobs that have ended are listed a page at a time and purged with their locks, others stay', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const maintenance = maintenanceOf(world)
+    await using db = await openDatabase({ uri: database.url, poolSize: 4 })
+    const write = (sql: string) => db.run({ sql, parameters: [] })
+    for (let status = 0; status <= 6; status++) {
+      for (const [id, time] of [
+        [`a-${status}`, 2_000],
+        [`b-${status}`, 1_000],
+      ])
+        await write(`INSERT INTO jobs (id, creation_time, job_name, params, status, retry_count, last_update_time)
+          VALUES ('${id}', ${time}, 'j', '{}', ${status}, 0, ${time})`)
+    }
+    for (const id of ['a-2', 'a-1']) await write(`INSERT INTO job_locks (lock_key, job_id, acquired_at) VALUES ('${id}', '${id}', 1)`)
+    const listed: string[][] = []
+    let pageToken = ''
+    do {
+      const page = await maintenance.listEndedJobs({ pageSize: 3, pageToken })
+      listed.push(page.jobIds)
+      pageToken = page.nextPageToken
+    } while (pageToken)
+    expect(listed).toEqual([
+      ['b-2', 'b-3', 'b-4'],
+      ['b-5', 'a-2', 'a-3'],
+      ['a-4', 'a-5'],
+    ])
+    expect((await maintenance.listEndedJobs({ createdBefore: 2_000n, jobIds: ['a-2', 'b-3', 'b-1', 'x'] })).jobIds).toEqual(['b-3'])
+    expect((await maintenance.purgeJobs({ jobIds: ['a-2', 'a-1', 'x'] })).purged).toBe(1)
+    expect((await maintenance.purgeJobs({ jobIds: ['a-2'] })).purged).toBe(0)
+    expect(await db.all({ sql: 'SELECT lock_key FROM job_locks', parameters: [] })).toEqual([{ lock_key: 'a-1' }])
+    expect((await db.get<{ n: number }>({ sql: 'SELECT count(*) AS n FROM jobs', parameters: [] }))?.n).toBe(13)
+  })
+
   test('writers get their turn while a long history is purged', async () => {
     await using database = await create()
     await using world = await openWorld(database.url)

@@ -30,6 +30,12 @@ export function maintenance({ db }: ReadContext): ServiceImpl<typeof Maintenance
       const last = found.length === limit ? found.at(-1) : undefined
       return { models: found.map(modelMessage), nextPageToken: last ? `${last.last_updated_timestamp_ms}:${last.model_id}` : '' }
     },
+    async listEndedJobs({ createdBefore: before, jobIds: ids, pageSize, pageToken }) {
+      const limit = pageRows(pageSize)
+      const found = await store.endedJobs({ before, ids }, limit, placeOf(pageToken))
+      const last = found.length === limit ? found.at(-1) : undefined
+      return { jobIds: found.map(job => job.id), nextPageToken: last ? `${last.creation_time}:${last.id}` : '' }
+    },
     async lookupRuns({ runIds }) {
       return { runs: (await store.runs(runIds)).map(runMessage) }
     },
@@ -44,6 +50,9 @@ export function maintenance({ db }: ReadContext): ServiceImpl<typeof Maintenance
     },
     async purgeModels({ modelIds }) {
       return { purged: await store.purgeModels(modelIds) }
+    },
+    async purgeJobs({ jobIds }) {
+      return { purged: await store.purgeJobs(jobIds) }
     },
   }
 }

@@ -28,6 +28,11 @@ export interface ModelLocation {
   last_updated_timestamp_ms: bigint
 }
 
+export interface EndedJob {
+  id: string
+  creation_time: bigint
+}
+
 /** A place in a list that is ordered by a time and an id. */
 export interface TimePlace {
   time: bigint
@@ -76,6 +81,15 @@ export class Maintenance {
       ORDER BY ${time}, model_id LIMIT ${limit}`)
   }
 
+  /** Jobs that have ended, oldest first. */
+  endedJobs(filter: { before?: bigint; ids: readonly string[] }, limit: number, after?: TimePlace): Promise<EndedJob[]> {
+    const { before, ids } = filter
+    return this.#all(sql`SELECT id, creation_time FROM jobs WHERE ${ENDED}
+      ${and(ids.length > 0 && this.#dialect.oneOf(sql`id`, ids))} ${and(before !== undefined && sql`creation_time < ${before}`)}
+      ${and(after && sql`(creation_time > ${after.time} OR (creation_time = ${after.time} AND id > ${after.id}))`)}
+      ORDER BY creation_time, id LIMIT ${limit}`)
+  }
+
   runs(runIds: readonly string[]): Promise<RunLocation[]> {
     return this.#all(sql`${RUNS} WHERE ${this.#dialect.oneOf(sql`run_uuid`, runIds)} ORDER BY run_uuid`)
   }
@@ -98,6 +112,11 @@ export class Maintenance {
       if (await this.#purge.run(id, sql`EXISTS (SELECT 1 FROM runs g WHERE g.run_uuid = ${id} AND g.lifecycle_stage = 'deleted')`)) purged++
     }
     return purged
+  }
+
+  /** Removes those of the jobs that have ended, with the locks that they hold. @returns how many. */
+  purgeJobs(ids: readonly string[]): Promise<number> {
+    return this.#db.transaction(tx => this.#purge.delete(tx, 'jobs', sql`${ENDED} AND ${this.#dialect.oneOf(sql`id`, ids)}`))
   }
 
   /** Like purgeRuns, for logged models. */
@@ -154,6 +173,9 @@ export class Maintenance {
 const RUNS = sql`SELECT run_uuid, CAST(experiment_id AS BIGINT) AS experiment_id, artifact_uri, lifecycle_stage, deleted_time FROM runs`
 const EXPERIMENTS = sql`SELECT CAST(experiment_id AS BIGINT) AS experiment_id, name, artifact_location, lifecycle_stage, last_update_time FROM experiments`
 const MODELS = sql`SELECT model_id, CAST(experiment_id AS BIGINT) AS experiment_id, artifact_location, lifecycle_stage, last_updated_timestamp_ms FROM logged_models`
+
+/** SUCCEEDED, FAILED, TIMEOUT and CANCELED as MLflow 3.17.2 numbers them (mlflow.entities.JobStatus). */
+const ENDED = sql`status IN (2, 3, 4, 5)`
 
 /** Tables that no foreign key ties to their experiment. */
 const ROLLUPS = [
