@@ -17,6 +17,8 @@ describe('a selection', () => {
     world.run('old', '1')
     world.model('m-active', '1', 'active')
     world.model('m-young', '1', 'deleted', young())
+    for (const id of ['j-1', 'j-2', 'j-3']) world.jobs.set(id, 1_000n)
+    world.jobs.set('j-young', young())
   })
 
   test.each([
@@ -71,6 +73,23 @@ describe('a selection', () => {
     const { job } = await open.gc.startGarbageCollection({ runIds: ['old', 'old'], dryRun: true })
     const { items } = await open.gc.getGarbageCollection({ jobId: job?.jobId })
     expect(items.map(item => item.id)).toEqual(['old', 'm-young', '2'])
+  })
+
+  const OTHERS = ['young', 'old', 'm-young', '2']
+
+  test.each([
+    [{}, OTHERS],
+    [{ jobs: true }, [...OTHERS, 'j-1', 'j-2', 'j-3', 'j-young']],
+    [{ jobs: true, olderThanMs: BigInt(DAY_MS) }, ['old', 'j-1', 'j-2', 'j-3']],
+    [{ jobIds: ['j-young', 'j-2', 'j-2', 'nope'] }, [...OTHERS, 'j-2', 'j-young']],
+    [{ jobIds: ['j-young', 'j-2'], olderThanMs: BigInt(DAY_MS) }, ['old', 'j-2']],
+    [{ jobIds: Array.from({ length: 1_200 }, (_, i) => `j-${i}`) }, [...OTHERS, 'j-1', 'j-2', 'j-3']],
+  ])('%o takes jobs of MLflow’s only when asked for, after everything else', async (request, ids) => {
+    await using database = await sqliteDatabase()
+    await using open = await openWorker(world, configFor(database.target))
+    const { job } = await open.gc.startGarbageCollection({ ...request, dryRun: true })
+    const { items } = await open.gc.getGarbageCollection({ jobId: job?.jobId })
+    expect(items.map(item => item.id)).toEqual(ids)
   })
 
   test.each([{ pageToken: 'x' }, { pageSize: 0 }, { pageSize: 1_001 }, { pageToken: Buffer.from('["1","2\'"]').toString('base64url') }])(

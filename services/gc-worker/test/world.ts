@@ -18,6 +18,8 @@ export class World {
   readonly runs = new Map<string, Thing>()
   readonly models = new Map<string, Thing>()
   readonly experiments = new Map<string, Thing>()
+  /** When jobs of MLflow's own that have ended were created, in milliseconds since the epoch. */
+  readonly jobs = new Map<string, bigint>()
   /** Keys of files by URI. */
   readonly files = new Set<string>()
   readonly deletes: string[] = []
@@ -87,6 +89,13 @@ export class World {
           lookupExperiments: (q: { experimentIds: string[] }) => ({
             experiments: named(this.experiments, q.experimentIds).map(experiment),
           }),
+          listEndedJobs: (q: { createdBefore?: bigint; jobIds: string[]; pageToken: string }) => {
+            const ended = [...this.jobs].filter(([, created]) => q.createdBefore === undefined || created < q.createdBefore)
+            const jobIds = ended.map(([id]) => id).filter(id => q.jobIds.length === 0 || q.jobIds.includes(id))
+            const from = Number(q.pageToken || 0)
+            return { jobIds: jobIds.slice(from, from + 2), nextPageToken: from + 2 < jobIds.length ? String(from + 2) : '' }
+          },
+          purgeJobs: (q: { jobIds: string[] }) => ({ purged: q.jobIds.filter(id => this.jobs.delete(id)).length }),
           purgeRuns: (q: { runIds: string[] }) => ({ purged: purge(this.runs, q.runIds) }),
           purgeModels: (q: { modelIds: string[] }) => ({ purged: purge(this.models, q.modelIds) }),
           purgeExperiment: (q: { experimentId: string }) => {

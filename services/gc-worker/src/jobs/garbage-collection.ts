@@ -17,8 +17,8 @@ export interface GarbageCollectionOptions {
   readonly log: Logger
 }
 
-/** Experiments come last: their rows take along everything that hangs on them. */
-const STAGES: readonly ItemKind[] = ['RUN', 'LOGGED_MODEL', 'EXPERIMENT']
+/** Experiments come after what their rows take along. */
+const STAGES: readonly ItemKind[] = ['RUN', 'LOGGED_MODEL', 'EXPERIMENT', 'JOB']
 const PAGE_ITEMS = 100
 const ITEMS_AT_ONCE = 4
 const ITEM_ATTEMPTS_MAX = 6

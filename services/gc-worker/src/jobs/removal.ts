@@ -34,6 +34,8 @@ export function removeItem(context: RemovalContext, item: Item): Promise<Removal
       return removeModel(context, item)
     case 'EXPERIMENT':
       return removeExperiment(context, item)
+    case 'JOB':
+      return removeJob(context, item)
     default:
       return item.kind satisfies never
   }
@@ -85,6 +87,11 @@ async function removeExperiment(context: RemovalContext, item: Item): Promise<Re
     await context.artifactsRemoved(item)
   }
   await maintenance.purgeExperiment({ experimentId: id }, metadataCall())
+  return 'done'
+}
+
+async function removeJob({ clients }: RemovalContext, item: Item): Promise<Removal> {
+  await clients.maintenance.purgeJobs({ jobIds: [item.subjectId] }, metadataCall())
   return 'done'
 }
 

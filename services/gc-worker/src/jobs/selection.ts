@@ -4,19 +4,22 @@ import { formatAge } from '../age.ts'
 import { type Clients, metadataCall } from '../dependencies.ts'
 import type { NewItem } from '../store/items.ts'
 
-/** What `mlflow gc` is asked for: an empty list stands for everything that is deleted. */
+/** What `mlflow gc` is asked for: an empty list stands for everything that is deleted, or has ended. */
 export interface Selection {
   readonly runIds: readonly string[]
   readonly experimentIds: readonly string[]
   readonly loggedModelIds: readonly string[]
   readonly olderThanMs?: number
+  /** Whether jobs of MLflow's own go too: those named, else all. Only such as have ended are meant, in both cases. */
+  readonly jobs: boolean
+  readonly jobIds: readonly string[]
 }
 
 const PAGE_ROWS = 1_000
 const LOOKUP_IDS_MAX = 500
 
 /**
- * The items that `selection` stands for, runs first, then logged models, then experiments. As in `mlflow gc` (reference: cli-and-env),
+ * The items that `selection` stands for, runs first, then logged models, then experiments, then jobs. As in `mlflow gc` (reference: cli-and-env),
  * the three lists are independent, and an experiment brings all its deleted runs and models.
  * @param now milliseconds since the epoch.
  * @throws MlflowError with MLflow's words for a named thing that is unknown, not deleted or too young. Everything named is looked at
@@ -43,6 +46,9 @@ export async function* select(clients: Clients, selection: Selection, now: numbe
     if (fresh(model.modelId)) yield modelItem(model)
   }
   for (const experiment of experiments) yield experimentItem(experiment)
+  if (!selection.jobs) return
+  const jobIds = unique(selection.jobIds)
+  for await (const id of chain(...jobParts(jobIds).map(part => endedJobs(clients, rules.deletedBefore, part)))) yield jobItem(id)
 }
 
 /** The conditions that a named thing has to meet, in MLflow's words. */
@@ -191,6 +197,22 @@ async function* deletedExperiments(clients: Clients, rules: Rules): AsyncGenerat
   } while (pageToken !== '')
 }
 
+/** One part without names stands for all jobs. */
+function jobParts(ids: readonly string[]): string[][] {
+  const parts: string[][] = []
+  for (let from = 0; from === 0 || from < ids.length; from += LOOKUP_IDS_MAX) parts.push(ids.slice(from, from + LOOKUP_IDS_MAX))
+  return parts
+}
+
+async function* endedJobs(clients: Clients, createdBefore: bigint | undefined, jobIds: string[]): AsyncGenerator<string> {
+  let pageToken = ''
+  do {
+    const page = await clients.maintenance.listEndedJobs({ createdBefore, jobIds, pageSize: PAGE_ROWS, pageToken }, metadataCall())
+    yield* page.jobIds
+    pageToken = page.nextPageToken
+  } while (pageToken !== '')
+}
+
 function runItem(run: DeletedRun): NewItem {
   return { kind: 'RUN', subjectId: run.runId, experimentId: run.experimentId, artifactUri: run.artifactUri }
 }
@@ -202,6 +224,10 @@ function modelItem(model: DeletedModel): NewItem {
 function experimentItem(experiment: DeletedExperiment): NewItem {
   const id = experiment.experimentId
   return { kind: 'EXPERIMENT', subjectId: id, experimentId: id, artifactUri: experiment.artifactLocation }
+}
+
+function jobItem(id: string): NewItem {
+  return { kind: 'JOB', subjectId: id, experimentId: '', artifactUri: '' }
 }
 
 function unique(ids: readonly string[]): string[] {

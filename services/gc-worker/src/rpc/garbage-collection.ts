@@ -68,11 +68,12 @@ export function garbageCollectionRoutes(context: Context): Route[] {
 }
 
 function checkSelection(request: StartGarbageCollectionRequest): Selection {
-  const { olderThanMs, runIds, experimentIds, loggedModelIds } = request
+  const { olderThanMs, runIds, experimentIds, loggedModelIds, jobs, jobIds } = request
   if (olderThanMs !== undefined && (olderThanMs < 0n || olderThanMs > BigInt(Date.now()))) {
     throw invalidParameter(`older_than_ms must be from 0 to the time since 1970, but is ${olderThanMs}`)
   }
-  return { runIds, experimentIds, loggedModelIds, olderThanMs: olderThanMs === undefined ? undefined : Number(olderThanMs) }
+  const age = olderThanMs === undefined ? undefined : Number(olderThanMs)
+  return { runIds, experimentIds, loggedModelIds, olderThanMs: age, jobs: jobs === true || jobIds.length > 0, jobIds }
 }
 
 /** Writes down what the selection stands for; only then the job may run. @returns its id. */

@@ -20,6 +20,7 @@ const ITEM_KINDS: Record<StoredItemKind, ItemKind> = {
   RUN: ItemKind.RUN,
   LOGGED_MODEL: ItemKind.LOGGED_MODEL,
   EXPERIMENT: ItemKind.EXPERIMENT,
+  JOB: ItemKind.JOB,
 }
 const ITEM_STATES: Record<StoredItemState, ItemState> = {
   PENDING: ItemState.PENDING,

@@ -1,6 +1,6 @@
 import type { Control } from './control.ts'
 
-export type ItemKind = 'RUN' | 'LOGGED_MODEL' | 'EXPERIMENT'
+export type ItemKind = 'RUN' | 'LOGGED_MODEL' | 'EXPERIMENT' | 'JOB'
 export type ItemState = 'PENDING' | 'ARTIFACTS_REMOVED' | 'DONE' | 'FAILED'
 
 export interface NewItem {

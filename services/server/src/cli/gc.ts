@@ -31,6 +31,7 @@ const KIND_NAMES: Record<ItemKind, string> = {
   [ItemKind.RUN]: 'Run',
   [ItemKind.LOGGED_MODEL]: 'Logged model',
   [ItemKind.EXPERIMENT]: 'Experiment',
+  [ItemKind.JOB]: 'Job',
 }
 
 /** `millrace gc`, with the options and words of `mlflow gc`. */
@@ -46,6 +47,8 @@ export function registerGc(program: Command): void {
     .addOption(new Option('--run-ids <ids>', 'comma-separated runs (default: all deleted ones)'))
     .addOption(new Option('--experiment-ids <ids>', 'comma-separated experiments, with their runs (default: all deleted ones)'))
     .addOption(new Option('--logged-model-ids <ids>', 'comma-separated logged models (default: all deleted ones)'))
+    .addOption(new Option('--jobs', "also rows of MLflow's jobs that have ended (default: none)"))
+    .addOption(new Option('--job-ids <ids>', 'comma-separated jobs, of which those go that have ended; --jobs is not needed'))
     .addOption(new Option('--tracking-uri <uri>', 'a running server that does the work [env: MLFLOW_TRACKING_URI]'))
     .addOption(new Option('--control-store-uri <uri>', 'database of jobs, without a server [env: MILLRACE_CONTROL_STORE_URI]'))
     .addOption(new Option('--dry-run', 'list what would be removed and remove nothing'))
@@ -61,6 +64,8 @@ async function gc(flags: Flags): Promise<void> {
     runIds: ids(flags, 'runIds', '--run-ids'),
     experimentIds: ids(flags, 'experimentIds', '--experiment-ids'),
     loggedModelIds: ids(flags, 'loggedModelIds', '--logged-model-ids'),
+    jobs: flags.jobs === true,
+    jobIds: ids(flags, 'jobIds', '--job-ids'),
     dryRun: flags.dryRun === true,
   }
   const stop = new AbortController()
