@@ -76,6 +76,9 @@ test.each([
   [['--run-ids', 'nope'], 1, 'Error: Run with id=nope not found'],
   [['--run-ids', 'young', '--older-than', '24h'], 1, 'Only runs older than 24h can be deleted.'],
   [['--run-ids', ''], 2, "Invalid value for '--run-ids': '' has an empty id."],
+  [['--job-ids', 'a,,b'], 2, "Invalid value for '--job-ids': 'a,,b' has an empty id."],
+  [['--workspace', 'team'], 2, "Invalid value for --workspace: 'team'. Allowed: 'default', as Millrace has no workspaces besides it."],
+  [['--workspace', 'default', '--all-workspaces'], 2, 'Cannot use --workspace and --all-workspaces together.'],
   [['--nope'], 2, "No such option '--nope'."],
 ])('%j is refused with exit code %i', async (args, code, message) => {
   world.experiment('1', 'active')
@@ -85,6 +88,33 @@ test.each([
   expect(result.err).toContain(message)
   expect(result.err).not.toMatch(/\n {4}at /)
   expect(world.runs.size).toBe(1)
+})
+
+test('the default workspace may be named, and no other by the environment', async () => {
+  world.experiment('1', 'active')
+  for (const options of [['--workspace', 'default'], ['--all-workspaces']]) {
+    world.run('r')
+    expect(await gc(['--tracking-uri', url, ...options])).toMatchObject({ code: 0, out: ['Run with ID r has been permanently deleted.'] })
+  }
+  world.run('r')
+  const refused = { code: 2, out: [], err: expect.stringContaining("Invalid value for MLFLOW_WORKSPACE: 'team'.") }
+  expect(await gc(['--tracking-uri', url], { MLFLOW_WORKSPACE: 'team' })).toMatchObject(refused)
+  expect(world.runs.size).toBe(1)
+  expect(await gc(['--tracking-uri', url, '--all-workspaces'], { MLFLOW_WORKSPACE: 'team' })).toMatchObject({ code: 0 })
+})
+
+test('jobs of MLflow’s own go when they are asked for', async () => {
+  for (const id of ['a', 'b', 'c']) world.jobs.set(id, 1_000n)
+  expect(await gc(['--tracking-uri', url])).toMatchObject({ code: 0, out: [] })
+  expect(await gc(['--tracking-uri', url, '--job-ids', 'b,x'])).toMatchObject({
+    code: 0,
+    out: ['Job with ID b has been permanently deleted.'],
+  })
+  expect(await gc(['--tracking-uri', url, '--jobs', '--older-than', '1d'])).toMatchObject({
+    code: 0,
+    out: ['a', 'c'].map(id => `Job with ID ${id} has been permanently deleted.`),
+  })
+  expect(world.jobs.size).toBe(0)
 })
 
 test('without a server or a database it says so', async () => {

@@ -16,6 +16,7 @@ import {
 import { type Command, Option } from 'commander'
 import { processEnv } from '../config.ts'
 import { UsageError } from './errors.ts'
+import { checkWorkspace } from './usage.ts'
 
 type GcClient = Client<typeof GarbageCollectionService>
 
@@ -51,12 +52,15 @@ export function registerGc(program: Command): void {
     .addOption(new Option('--job-ids <ids>', 'comma-separated jobs, of which those go that have ended; --jobs is not needed'))
     .addOption(new Option('--tracking-uri <uri>', 'a running server that does the work [env: MLFLOW_TRACKING_URI]'))
     .addOption(new Option('--control-store-uri <uri>', 'database of jobs, without a server [env: MILLRACE_CONTROL_STORE_URI]'))
+    .addOption(new Option('--workspace <name>', "the workspace 'default', which is the only one [env: MLFLOW_WORKSPACE]"))
+    .addOption(new Option('--all-workspaces', 'every workspace, which is the default one'))
     .addOption(new Option('--dry-run', 'list what would be removed and remove nothing'))
     .action(gc)
 }
 
 async function gc(flags: Flags): Promise<void> {
   const env = processEnv()
+  checkWorkspace(env, flags)
   const olderThan = text(flags, 'olderThan')
   const olderThanMs = olderThan ? plainErrors(() => parseAge(olderThan)) : undefined
   const request = {

@@ -1,4 +1,4 @@
-import { checkBoolean, type Env, type Flags, read } from '@millrace/kit/config'
+import { checkBoolean, type Env, type Flags, read, refused } from '@millrace/kit/config'
 import { UsageError } from './errors.ts'
 
 const SERVERS = { gunicornOpts: '--gunicorn-opts', waitressOpts: '--waitress-opts', uvicornOpts: '--uvicorn-opts' }
@@ -42,4 +42,18 @@ function checkStaticPrefix(prefix: string | undefined): void {
   if (!prefix.startsWith('/')) throw new UsageError("--static-prefix must begin with a '/'.")
   if (prefix.endsWith('/')) throw new UsageError("--static-prefix should not end with a '/'.")
   if (/[{}]/.test(prefix)) throw new UsageError("--static-prefix must not contain '{' or '}'.")
+}
+
+const WORKSPACE = 'default'
+
+/**
+ * A workspace may be named where it is the one that there is; work on that one in place of another would remove what nobody asked for.
+ * @throws UsageError, ConfigError
+ */
+export function checkWorkspace(env: Env, flags: Flags): void {
+  if (flags.workspace !== undefined && flags.allWorkspaces === true) {
+    throw new UsageError('Cannot use --workspace and --all-workspaces together.')
+  }
+  const workspace = flags.allWorkspaces === true ? undefined : read(env, flags, 'workspace', 'MLFLOW_WORKSPACE')
+  if (workspace && workspace.value !== WORKSPACE) throw refused(workspace, `'${WORKSPACE}', as Millrace has no workspaces besides it`)
 }
