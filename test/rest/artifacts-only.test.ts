@@ -80,6 +80,31 @@ test('what needs a tracking database is refused in words, garbage collection inc
   expect((await client.send('GET', '/ready')).json()).toEqual({ status: 'ready', parts: { artifacts: 'ready', jobs: 'ready' } })
 })
 
+test('services of their own: the gc-worker needs no metadata service', async () => {
+  await using folder = await tempFolder('only')
+  const { path: cwd } = folder
+  const begin = async (env: Record<string, string> = {}) => {
+    await using stack = new AsyncDisposableStack()
+    const target = async (name: string, ...args: string[]) => stack.use(await startTarget(name, { cwd, env, args }))
+    const artifacts = ['--artifacts-only', '--artifacts-url', (await target('artifacts', '--artifacts-destination', 'store')).url]
+    const { url: jobs } = await target('gc-worker', ...artifacts)
+    const { url } = await target('gateway', ...artifacts, '--jobs-url', jobs)
+    const owned = stack.move()
+    return { url, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  }
+  {
+    await using gateway = await begin()
+    using client = httpClient(gateway.url)
+    await createUpload(client, 'dir', 'lost.bin', 2)
+    expect(await client.ok('GET', uploads)).toMatchObject({ uploads: [{ uri: 'mlflow-artifacts:/#dir/lost.bin' }] })
+    expect((await client.send('POST', '/api/3.0/millrace/gc/jobs', {})).status).toBe(503)
+  }
+  await sleep(1_000)
+  await using gateway = await begin(EXPIRING)
+  using client = httpClient(gateway.url)
+  await eventually('it is off the list', async () => (JSON.stringify(await client.ok('GET', uploads)) === '{}' ? true : undefined))
+})
+
 test('servers of different destinations in one folder leave each other alone', async () => {
   await using folder = await tempFolder('only')
   const cwd = folder.path

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
-import { ConfigError, checkInteger, type Env, type Flags, type Raw, read, redact, refused } from '@millrace/kit/config'
+import { ConfigError, checkBoolean, checkInteger, type Env, type Flags, type Raw, read, redact, refused } from '@millrace/kit/config'
 import { type ControlTarget, parseControlUri } from '../../../prisma/control/target.ts'
 import { parseAge } from './age.ts'
 
 export interface GcWorkerConfig {
+  /** There is no tracking database: uploads are looked after, nothing is collected. */
+  readonly artifactsOnly: boolean
   readonly control: ControlTarget
   /** Without it jobs are run in this process alone. */
   readonly redisUrl?: string
@@ -21,6 +23,7 @@ export interface GcWorkerConfig {
 export interface RawGcWorker {
   controlStoreUri?: Raw
   backendStoreUri?: Raw
+  artifactsOnly?: Raw
   artifactsDestination?: Raw
   redisUrl?: Raw
   redisPrefix?: Raw
@@ -33,6 +36,7 @@ export function readGcWorker(env: Env, flags: Flags): RawGcWorker {
   return {
     controlStoreUri: read(env, flags, 'controlStoreUri', 'MILLRACE_CONTROL_STORE_URI'),
     backendStoreUri: read(env, flags, 'backendStoreUri', 'MLFLOW_BACKEND_STORE_URI'),
+    artifactsOnly: read(env, flags, 'artifactsOnly', 'MLFLOW_ARTIFACTS_ONLY'),
     artifactsDestination: read(env, flags, 'artifactsDestination', 'MLFLOW_ARTIFACTS_DESTINATION'),
     redisUrl: read(env, flags, 'redisUrl', 'MILLRACE_REDIS_URL'),
     redisPrefix: read(env, flags, 'redisPrefix', 'MILLRACE_REDIS_PREFIX'),
@@ -49,9 +53,10 @@ const DATABASE_NAME = 'millrace.db'
 const DESTINATION = './mlartifacts'
 const DIGEST_DIGITS = 8
 
-/** @param artifactsOnly the process has no tracking database. */
-export function checkGcWorker(raw: RawGcWorker, artifactsOnly = false): GcWorkerConfig {
+export function checkGcWorker(raw: RawGcWorker): GcWorkerConfig {
+  const artifactsOnly = checkBoolean(raw.artifactsOnly, false)
   return {
+    artifactsOnly,
     control: checkControl(raw, artifactsOnly),
     redisUrl: checkRedisUrl(raw.redisUrl),
     redisPrefix: checkPrefix(raw.redisPrefix),

@@ -66,7 +66,14 @@ export async function postgresDatabase(): Promise<TestDatabase> {
 export const databases = { sqlite: sqliteDatabase, postgresql: postgresDatabase }
 
 export function configFor(control: ControlTarget, more: Partial<GcWorkerConfig> = {}): GcWorkerConfig {
-  return { control, redisPrefix: `gc-test-${randomUUID().slice(0, 8)}`, concurrency: 2, uploadExpiryMs: 3_600_000, ...more }
+  return {
+    artifactsOnly: false,
+    control,
+    redisPrefix: `gc-test-${randomUUID().slice(0, 8)}`,
+    concurrency: 2,
+    uploadExpiryMs: 3_600_000,
+    ...more,
+  }
 }
 
 export async function openWorker(

@@ -69,6 +69,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
     options: [
       'controlStoreUri',
       'backendStoreUri',
+      'artifactsOnly',
       'defaultArtifactRoot',
       'redisUrl',
       'redisPrefix',

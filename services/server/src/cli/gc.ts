@@ -139,7 +139,7 @@ async function openHere(env: Env, flags: Flags, server: string | undefined, stac
   const log = createLogger({ level: 'error' })
   const metadataConfig = metadata.checkMetadata(metadata.readMetadata(env, flags))
   const artifactsConfig = artifacts.checkArtifacts(artifacts.readArtifacts(env, flags))
-  const jobsConfig = { ...jobs.checkGcWorker(jobs.readGcWorker(env, flags)), redisUrl: undefined }
+  const jobsConfig = { ...jobs.checkGcWorker(jobs.readGcWorker(env, { ...flags, artifactsOnly: false })), redisUrl: undefined }
   const theMetadata = stack.use(await metadata.openMetadata(metadataConfig))
   const theArtifacts = stack.use(await artifacts.openArtifacts(artifactsConfig))
   const destination = read(env, flags, 'artifactsDestination', 'MLFLOW_ARTIFACTS_DESTINATION')?.value

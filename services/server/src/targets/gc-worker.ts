@@ -9,10 +9,10 @@ const DEFAULT_PORT = 5103
 
 export async function openGcWorkerTarget({ env, flags, log }: Setup): Promise<Opened> {
   const address = checkAddress(readAddress(env, flags), DEFAULT_PORT)
-  const urls = checkUpstreams(readUpstreams(env, flags), ['metadata', 'artifacts'])
   const config = checkGcWorker(readGcWorker(env, flags))
+  const urls = checkUpstreams(readUpstreams(env, flags), config.artifactsOnly ? ['artifacts'] : ['metadata', 'artifacts'])
   await using stack = new AsyncDisposableStack()
-  const metadata = stack.use(createUpstream('metadata', urls.metadata)).transport
+  const metadata = config.artifactsOnly ? undefined : stack.use(createUpstream('metadata', urls.metadata)).transport
   const artifacts = stack.use(createUpstream('artifacts', urls.artifacts)).transport
   const worker = stack.use(await openGcWorker(config, { metadata, artifacts, log }))
   return closeWith(stack, await serve({ address, routes: worker.routes, ready: () => worker.ready(), log }))
