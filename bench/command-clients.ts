@@ -12,29 +12,34 @@ type Open = (folder: string) => Promise<OwnClient>
 
 interface Commands {
   /** Sends the file. */
-  put: (file: string) => Promise<string>
-  get: () => Promise<string>
+  put: (file: string, origin: string) => Promise<string>
+  get: (origin: string) => Promise<string>
 }
 
 /** A client that is a command and sends a file of zeros. */
-function commands(folder: string, about: Pick<OwnClient, 'destination' | 'env'>, stack: AsyncDisposableStack, run: Commands): OwnClient {
+function commands(
+  folder: string,
+  about: Pick<OwnClient, 'destination' | 'env' | 'origin'>,
+  stack: AsyncDisposableStack,
+  run: Commands,
+): OwnClient {
   const file = join(folder, 'own.bin')
   return {
     ...about,
-    async put(size) {
+    async put(size, origin = about.origin ?? '') {
       const handle = await open(file, 'w')
       await handle.truncate(size)
       await handle.close()
-      await run.put(file)
+      await run.put(file, origin)
     },
-    async get() {
-      await run.get()
+    async get(origin = about.origin ?? '') {
+      await run.get(origin)
     },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
 }
 
-const curl = (...args: string[]) => runOk('curl', ['-fsS', '-o', '/dev/null', ...args])
+export const curl = (...args: string[]) => runOk('curl', ['-fsS', '-o', '/dev/null', ...args])
 
 /** By store: curl, and OpenSSH's sftp. */
 export const commandClients: Record<string, Open> = {
@@ -42,21 +47,22 @@ export const commandClients: Record<string, Open> = {
     const stack = new AsyncDisposableStack()
     const server = stack.use(await startAzurite())
     const container = await createContainer(server)
-    const url = `${server.endpoint}/${container.name}/own.bin?${server.sasToken}`
-    const about = { destination: `${container.uri}/root`, env: { AZURE_STORAGE_CONNECTION_STRING: server.connectionString } }
+    const { origin, pathname } = new URL(server.endpoint)
+    const path = `${pathname}/${container.name}/own.bin?${server.sasToken}`
+    const about = { destination: `${container.uri}/root`, env: { AZURE_STORAGE_CONNECTION_STRING: server.connectionString }, origin }
     return commands(folder, about, stack, {
-      put: file => curl('-H', 'x-ms-blob-type: BlockBlob', '-T', file, url),
-      get: () => curl(url),
+      put: (file, to) => curl('-H', 'x-ms-blob-type: BlockBlob', '-T', file, to + path),
+      get: from => curl(from + path),
     })
   },
   gcs: async folder => {
     const stack = new AsyncDisposableStack()
     const server = stack.use(await startGcs())
     const bucket = await createGcsBucket(server)
-    const object = `${bucket.name}/o`
-    return commands(folder, { destination: `${bucket.uri}/root`, env: server.env }, stack, {
-      put: file => curl('-X', 'POST', '-T', file, `${server.endpoint}/upload/storage/v1/b/${object}?uploadType=media&name=own.bin`),
-      get: () => curl(`${server.endpoint}/storage/v1/b/${object}/own.bin?alt=media`),
+    const object = `storage/v1/b/${bucket.name}/o`
+    return commands(folder, { destination: `${bucket.uri}/root`, env: server.env, origin: server.endpoint }, stack, {
+      put: (file, to) => curl('-X', 'POST', '-T', file, `${to}/upload/${object}?uploadType=media&name=own.bin`),
+      get: from => curl(`${from}/${object}/own.bin?alt=media`),
     })
   },
   ftp: async folder => {
@@ -86,10 +92,10 @@ export const commandClients: Record<string, Open> = {
     const stack = new AsyncDisposableStack()
     const artifactsDestination = join(folder, 'other')
     const { url } = stack.use(await startMillrace({ cwd: folder, backendStoreUri: `sqlite:///${folder}/other.db`, artifactsDestination }))
-    const root = `${url}/api/2.0/mlflow-artifacts/artifacts`
-    return commands(folder, { destination: `${root}/root`, env: {} }, stack, {
-      put: file => curl('-T', file, `${root}/own.bin`),
-      get: () => curl(`${root}/own.bin`),
+    const path = '/api/2.0/mlflow-artifacts/artifacts'
+    return commands(folder, { destination: `${url}${path}/root`, env: {}, origin: url }, stack, {
+      put: (file, to) => curl('-T', file, `${to}${path}/own.bin`),
+      get: from => curl(`${from}${path}/own.bin`),
     })
   },
 }

@@ -22,8 +22,10 @@ const PARTS_AT_ONCE = 3
 export interface OwnClient extends AsyncDisposable {
   destination: string
   env: Record<string, string>
-  put(size: number): Promise<void>
-  get(): Promise<void>
+  /** Where an HTTP store is; `put` and `get` take another one, that of a relay. */
+  origin?: string
+  put(size: number, origin?: string): Promise<void>
+  get(origin?: string): Promise<void>
 }
 
 /** By store; each starts the server that it needs. */
@@ -46,18 +48,22 @@ export const ownClients: Record<string, (folder: string) => Promise<OwnClient>> 
   s3: async () => {
     const server = await startS3()
     const { endpoint, accessKey: accessKeyId, secretKey: secretAccessKey } = server
-    const client = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, credentials: { accessKeyId, secretAccessKey } })
+    const about = { region: 'us-east-1', forcePathStyle: true, credentials: { accessKeyId, secretAccessKey } }
+    const client = new S3Client({ ...about, endpoint })
+    const clientOf = (origin: string) => (origin === endpoint ? client : new S3Client({ ...about, endpoint: origin }))
     const object = { Bucket: 'bench', Key: 'own.bin' }
     await client.send(new CreateBucketCommand({ Bucket: object.Bucket }))
     return {
       destination: 's3://bench/root',
+      origin: endpoint,
       env: {
         MLFLOW_S3_ENDPOINT_URL: endpoint,
         AWS_ACCESS_KEY_ID: accessKeyId,
         AWS_SECRET_ACCESS_KEY: secretAccessKey,
         AWS_REGION: 'us-east-1',
       },
-      async put(size) {
+      async put(size, origin = endpoint) {
+        const client = clientOf(origin)
         const { UploadId } = await client.send(new CreateMultipartUploadCommand(object))
         const Parts: CompletedPart[] = []
         const count = Math.ceil(size / PART_BYTES)
@@ -73,7 +79,8 @@ export const ownClients: Record<string, (folder: string) => Promise<OwnClient>> 
         await Promise.all(Array.from({ length: PARTS_AT_ONCE }, sendParts))
         await client.send(new CompleteMultipartUploadCommand({ ...object, UploadId, MultipartUpload: { Parts } }))
       },
-      async get() {
+      async get(origin = endpoint) {
+        const client = clientOf(origin)
         const { Body } = await client.send(new GetObjectCommand(object))
         await pipeline(Body as Readable, nowhere())
       },
