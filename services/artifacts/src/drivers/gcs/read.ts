@@ -2,8 +2,9 @@ import type { IncomingMessage } from 'node:http'
 import type { ByteRange, ReadResult } from '@millrace/kit/bytes'
 import { internalError } from '@millrace/kit/errors'
 import { resolveRange } from '../../errors.ts'
+import { ResumingBody } from '../resuming-body.ts'
+import { gcsError, isPassing, timedOut } from './errors.ts'
 import { type GcsLocation, objectName, objectPath } from './location.ts'
-import { ObjectBody } from './object-body.ts'
 
 /** Without gzip the store unpacks objects that were stored with that encoding, and then ignores ranges. */
 const AS_STORED = { 'Accept-Encoding': 'gzip' }
@@ -23,12 +24,14 @@ export async function read(location: GcsLocation, key: string, range?: ByteRange
   const first = await open(firstRange(range, config.downloadChunkBytes)).catch(error => openEmpty(error, range, () => open(undefined)))
   const { size, start, end } = extentOf(first, range)
   const { 'x-goog-generation': generation, etag, 'last-modified': modified } = first.headers
-  const body = new ObjectBody(first, {
-    key,
+  const body = new ResumingBody(first, {
     start,
     end: end + 1,
     timeoutMs: config.timeoutMs,
     signal,
+    silence: timedOut,
+    isPassing,
+    told: failure => gcsError(failure, key),
     open: from => open(`bytes=${from}-${lastOf(from, end, config.downloadChunkBytes)}`, generation && String(generation)),
   })
   return {

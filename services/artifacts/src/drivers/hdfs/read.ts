@@ -2,7 +2,8 @@ import { Readable } from 'node:stream'
 import type { ByteRange, ReadResult } from '@millrace/kit/bytes'
 import { temporarilyUnavailable } from '@millrace/kit/errors'
 import { isDirectory, resolveRange } from '../../errors.ts'
-import { FileBody } from './file-body.ts'
+import { ResumingBody } from '../resuming-body.ts'
+import { hdfsError, isUnreachable, SilentStore } from './errors.ts'
 import type { FileStatus, Files } from './files.ts'
 
 const ATTEMPTS_MAX = 8
@@ -45,7 +46,17 @@ export async function readFile(files: Files, { path, key, range, signal }: ReadT
       if (!next) throw temporarilyUnavailable(`Artifact '${key}' was replaced while it was read`)
       return next
     }
-    return { ...about, body: new FileBody(first, { key, start, end: end + 1, timeoutMs: wire.timeoutMs, signal, open: again }) }
+    const body = new ResumingBody(first, {
+      start,
+      end: end + 1,
+      timeoutMs: wire.timeoutMs,
+      signal,
+      silence: () => new SilentStore('no bytes'),
+      isPassing: isUnreachable,
+      told: failure => hdfsError(failure, key),
+      open: again,
+    })
+    return { ...about, body }
   }
   throw temporarilyUnavailable(`Artifact '${key}' is replaced faster than it can be read`)
 }

@@ -1,33 +1,38 @@
 import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
-import { hdfsError, isUnreachable, SilentStore } from './errors.ts'
 
 const RESUMPTIONS_MAX = 3
 const BUFFER_BYTES = 256 * 1024
 
-export interface FileBodyOptions {
-  /** The bytes from one to the end of the part, of the same version. */
+export interface ResumingBodyOptions {
+  /** The bytes from one on, of the same version. */
   open(start: number): Promise<IncomingMessage>
-  key: string
   /** First byte, and the one after the last. */
   start: number
   end: number
   timeoutMs: number
   signal?: AbortSignal
+  /** What a silence of that length is. */
+  silence(): Error
+  /** Whether it may go better the next time. */
+  isPassing(failure: unknown): boolean
+  /** What the reader is told. */
+  told(failure: unknown): Error
 }
 
 /**
- * Bytes of one file that go on where they were, from another data node, when the connection is lost. Only a store that is asked for
- * bytes has a time limit: a slow reader hasn't.
+ * Bytes of one object that go on where they were when the connection is lost, or when one answer holds only a part of them. Only a
+ * store that is asked for bytes has a time limit: a slow reader hasn't.
  */
-export class FileBody extends Readable {
-  readonly #options: FileBodyOptions
+export class ResumingBody extends Readable {
+  readonly #options: ResumingBodyOptions
   #source: IncomingMessage
   #position: number
+  /** Since bytes arrived last. */
   #resumptions = 0
   #watch: NodeJS.Timeout | undefined
 
-  constructor(first: IncomingMessage, options: FileBodyOptions) {
+  constructor(first: IncomingMessage, options: ResumingBodyOptions) {
     super({ highWaterMark: BUFFER_BYTES })
     this.#options = options
     this.#position = options.start
@@ -36,7 +41,8 @@ export class FileBody extends Readable {
   }
 
   override _read(): void {
-    this.#watch ??= setTimeout(() => this.#source.destroy(new SilentStore('no bytes')), this.#options.timeoutMs)
+    const { silence, timeoutMs } = this.#options
+    this.#watch ??= setTimeout(() => this.#source.destroy(silence()), timeoutMs)
     this.#source.resume()
   }
 
@@ -59,28 +65,28 @@ export class FileBody extends Readable {
       this.#position += chunk.length
       this.#resumptions = 0
       if (this.#position > this.#options.end) {
-        this.destroy(hdfsError(new Error('more bytes than asked for'), this.#options.key))
+        this.destroy(this.#options.told(new Error('more bytes than asked for')))
       } else if (!this.push(chunk)) {
         this.#stopWatching()
         source.pause()
       } else this.#watch?.refresh()
     })
-    const broken = () => finish(Object.assign(new Error('the file ended too early'), { code: 'ECONNRESET' }))
-    source.once('end', broken)
+    const ended = () => finish(Object.assign(new Error('the answer is over'), { code: 'ECONNRESET' }))
+    source.once('end', ended)
     source.once('error', finish)
-    source.once('close', broken)
+    source.once('close', ended)
     source.pause()
   }
 
   async #goOn(failure: unknown): Promise<void> {
-    const { open, end, key, signal } = this.#options
+    const { open, end, signal, isPassing, told } = this.#options
     if (this.#position >= end) {
       this.push(null)
       return
     }
     try {
       if (signal?.aborted) throw signal.reason
-      if (!isUnreachable(failure) || ++this.#resumptions > RESUMPTIONS_MAX) throw failure
+      if (!isPassing(failure) || ++this.#resumptions > RESUMPTIONS_MAX) throw failure
       const next = await open(this.#position)
       if (this.destroyed) {
         next.destroy()
@@ -89,7 +95,7 @@ export class FileBody extends Readable {
       this.#follow(next)
       this._read()
     } catch (error) {
-      this.destroy(hdfsError(error, key))
+      this.destroy(told(error))
     }
   }
 
