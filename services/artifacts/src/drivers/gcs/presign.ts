@@ -1,5 +1,6 @@
 import { posix } from 'node:path'
 import type { Presign, Presigned } from '../../driver.ts'
+import { attachment } from '../attachment.ts'
 import type { Signer } from './credentials.ts'
 import { gcsError } from './errors.ts'
 import { type GcsLocation, objectName, objectPath } from './location.ts'
@@ -44,14 +45,4 @@ export class GcsPresign implements Presign {
     const { config, bucket } = this.#location
     return signUrl({ method, endpoint: config.publicEndpoint, bucket, name, expirationSeconds, ...rest }, this.#signer)
   }
-}
-
-/** RFC 6266; without it a browser would show the object instead of saving it. */
-function attachment(name: string): string {
-  if (!/^[\x20-\x7e]*$/.test(name)) return `attachment; filename*=UTF-8''${encodeURIComponent(name).replace(/['()*]/g, escapeByte)}`
-  return `attachment; filename="${name.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
-}
-
-function escapeByte(character: string): string {
-  return `%${character.charCodeAt(0).toString(16).toUpperCase()}`
 }

@@ -2,6 +2,7 @@ import { posix } from 'node:path'
 import { GetObjectCommand, HeadObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import type { Presign, Presigned } from '../../driver.ts'
+import { attachment } from '../attachment.ts'
 import { s3Error } from './errors.ts'
 import { headersOf, sdkArgs } from './extra-args.ts'
 import { objectParams, type S3Location } from './location.ts'
@@ -41,14 +42,4 @@ export class S3Presign implements Presign {
       throw s3Error(error, key)
     }
   }
-}
-
-/** RFC 6266; without it a browser would show the object instead of saving it. */
-function attachment(name: string): string {
-  if (!/^[\x20-\x7e]*$/.test(name)) return `attachment; filename*=UTF-8''${encodeURIComponent(name).replace(/['()*]/g, escapeByte)}`
-  return `attachment; filename="${name.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
-}
-
-function escapeByte(character: string): string {
-  return `%${character.charCodeAt(0).toString(16).toUpperCase()}`
 }
