@@ -9,6 +9,7 @@ import {
   temporarilyUnavailable,
 } from '@millrace/kit/errors'
 import { fileInTheWay, folderInTheWay, noSuchArtifact } from '../../errors.ts'
+import { isUnreachable } from '../system-errors.ts'
 
 /** What the Blob service refused. Holds neither URL nor headers, which may be signed. */
 export class AzureFailure extends Error {
@@ -41,7 +42,7 @@ export function isMissing(error: unknown): boolean {
 export function isPassing(error: unknown): boolean {
   const status = statusOf(error)
   if (status > 0) return status === 408 || status === 429 || status === 500 || status === 502 || status === 503 || status === 504
-  return ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'EAI_AGAIN', 'ENETUNREACH', 'EHOSTUNREACH'].includes(codeOf(error))
+  return isUnreachable(error)
 }
 
 const CODES: Record<string, readonly [ErrorCode, string]> = {
@@ -77,6 +78,7 @@ export function azureError(error: unknown, key: string): MlflowError {
   const options = { cause: error }
   const known = Object.hasOwn(CODES, code) ? CODES[code] : undefined
   if (known) return new MlflowError(known[0], `${known[1]} (${code})`, options)
+  if (isUnreachable(error)) return temporarilyUnavailable('The artifact store is not reachable', options)
   switch (code) {
     case 'ParentPathIsNotADirectory':
     case 'PathConflict':
@@ -88,14 +90,6 @@ export function azureError(error: unknown, key: string): MlflowError {
     case 'ETIMEDOUT':
     case 'OperationTimedOut':
       return deadlineExceeded('The artifact store took too long', options)
-    case 'ECONNREFUSED':
-    case 'ECONNRESET':
-    case 'EPIPE':
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-    case 'ENETUNREACH':
-    case 'EHOSTUNREACH':
-      return temporarilyUnavailable('The artifact store is not reachable', options)
     case 'ABORT_ERR':
     case 'AbortError':
     case 'ERR_STREAM_PREMATURE_CLOSE':

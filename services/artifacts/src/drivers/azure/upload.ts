@@ -3,6 +3,7 @@ import { addAbortSignal, type Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type BodyPart, partsOf } from '../../body-parts.ts'
 import type { DriverWriteOptions } from '../../driver.ts'
+import { isLost } from '../system-errors.ts'
 import type { AzureLocation } from './blobs.ts'
 import { abandon, blockId, commitBlocks, stageBlock, stateOf } from './blocks.ts'
 import type { StreamedBody } from './connection.ts'
@@ -83,7 +84,7 @@ export function collectedBytes(length: number | undefined): number {
 
 /** A store that refuses a body which is still coming cuts the connection, and its answer may be lost; another call gets it. */
 async function refusalBehind({ client }: AzureLocation, path: string, error: unknown, signal?: AbortSignal): Promise<unknown> {
-  if (!['ECONNRESET', 'EPIPE'].includes(codeOf(error))) return error
+  if (!isLost(error)) return error
   const refusal: unknown = await client.headers({ method: 'HEAD', path, signal }).catch(reason => reason)
   return refusal instanceof AzureFailure && !isMissing(refusal) ? refusal : error
 }

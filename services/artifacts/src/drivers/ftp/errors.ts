@@ -7,6 +7,7 @@ import {
   permissionDenied,
   temporarilyUnavailable,
 } from '@millrace/kit/errors'
+import { codeOf } from '../system-errors.ts'
 
 /** The code of a server's refusal (RFC 959 section 4.2); undefined for everything else. */
 export function replyOf(error: unknown): number | undefined {
@@ -54,7 +55,7 @@ export function ftpError(error: unknown, key: string): MlflowError {
   const options = { cause: error }
   const reply = replyOf(error)
   if (reply !== undefined) return replyError(error, reply, key)
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  const code = codeOf(error)
   const message = error instanceof Error ? error.message : ''
   if (code === 'ETIMEDOUT' || /^Timeout/.test(message)) return deadlineExceeded('The artifact store took too long', options)
   if (code === 'ABORT_ERR') return cancelled(`The transfer of artifact '${key}' was cut off`, options)

@@ -9,6 +9,7 @@ import {
   temporarilyUnavailable,
 } from '@millrace/kit/errors'
 import { noSuchArtifact } from '../../errors.ts'
+import { codeOf, isUnreachable } from '../system-errors.ts'
 
 /** An answer that isn't a success. */
 export class GcsFailure extends Error {
@@ -38,19 +39,10 @@ export const isRefusedToken = (error: unknown): boolean => error instanceof GcsF
 
 /** Statuses after which Cloud Storage says to try again. */
 const BUSY = new Set([408, 429, 500, 502, 503, 504])
-const LOST = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'])
 
 /** Whether the same request may succeed now. Not after a silence, which has cost the whole time already. */
 export function isPassing(error: unknown): boolean {
-  return error instanceof GcsFailure ? BUSY.has(error.status) : LOST.has(codeOf(error))
-}
-
-function codeOf(error: unknown): string {
-  if (!(error instanceof Error)) return 'Unknown'
-  const { code } = error as NodeJS.ErrnoException
-  // Both addresses of a host were tried.
-  const first = error instanceof AggregateError ? (error.errors[0] as NodeJS.ErrnoException | undefined)?.code : undefined
-  return String(code ?? first ?? error.name)
+  return error instanceof GcsFailure ? BUSY.has(error.status) : isUnreachable(error)
 }
 
 /** MLflow's code for what Cloud Storage answered; wording of ours, since its own quotes accounts. */
@@ -61,8 +53,8 @@ export function gcsError(error: unknown, key: string): MlflowError {
   if (error instanceof CredentialsFailure) {
     return new MlflowError('UNAUTHENTICATED', "Google refused the server's credentials for the artifact store", options)
   }
-  const code = codeOf(error)
-  if (LOST.has(code)) return temporarilyUnavailable('The artifact store is not reachable', options)
+  const code = codeOf(error) || (error instanceof Error ? error.name : 'Unknown')
+  if (isUnreachable(error)) return temporarilyUnavailable('The artifact store is not reachable', options)
   switch (code) {
     case 'ETIMEDOUT':
     case 'TimeoutError':

@@ -8,6 +8,7 @@ import {
   temporarilyUnavailable,
 } from '@millrace/kit/errors'
 import { fileInTheWay, folderInTheWay, noSuchArtifact } from '../../errors.ts'
+import { codeOf, isUnreachable as hasNoConnection } from '../system-errors.ts'
 
 /** What a server of WebHDFS answered instead of a result. The message may name users, paths and tokens: it stays within the server. */
 export class RemoteFailure extends Error {
@@ -37,23 +38,8 @@ export class NoTicket extends Error {
   }
 }
 
-const UNREACHABLE = [
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'EPIPE',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ERR_STREAM_WRITE_AFTER_END',
-]
-
-export function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
-}
-
 export function isUnreachable(error: unknown): boolean {
-  return UNREACHABLE.includes(codeOf(error) ?? '')
+  return hasNoConnection(error) || codeOf(error) === 'ERR_STREAM_WRITE_AFTER_END'
 }
 
 /** Whether the path leads nowhere, also because one of its folders is a file. */
@@ -87,7 +73,7 @@ export function hdfsError(error: unknown, key: string): MlflowError {
   if (error instanceof NoTicket) {
     return new MlflowError('UNAUTHENTICATED', 'The server has no valid Kerberos ticket for the artifact store', options)
   }
-  const code = codeOf(error) ?? ''
+  const code = codeOf(error)
   if (code === 'ETIMEDOUT') return deadlineExceeded('The artifact store took too long', options)
   if (isUnreachable(error)) return temporarilyUnavailable('The artifact store is not reachable', options)
   if (code === 'ABORT_ERR' || code === 'ERR_STREAM_PREMATURE_CLOSE') {

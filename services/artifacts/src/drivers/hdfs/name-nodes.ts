@@ -2,7 +2,8 @@ import { lookup } from 'node:dns/promises'
 import { IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { internalError } from '@millrace/kit/errors'
-import { codeOf, isStandby, isUnreachable, SilentStore } from './errors.ts'
+import { isLost } from '../system-errors.ts'
+import { isStandby, isUnreachable, SilentStore } from './errors.ts'
 import type { Exchange, Wire } from './exchange.ts'
 import type { Identity } from './identity.ts'
 
@@ -135,7 +136,7 @@ export class NameNodes {
     try {
       return await this.wire.send(url, exchange)
     } catch (error) {
-      if (exchange.signal?.aborted || !['ECONNRESET', 'EPIPE'].includes(codeOf(error) ?? '')) throw error
+      if (exchange.signal?.aborted || !isLost(error)) throw error
       return this.wire.send(url, exchange)
     }
   }

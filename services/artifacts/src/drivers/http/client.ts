@@ -2,8 +2,9 @@ import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type In
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import { finished, type Readable } from 'node:stream'
 import { cancelled } from '@millrace/kit/errors'
+import { isLost } from '../system-errors.ts'
 import type { HttpConfig } from './config.ts'
-import { HttpFailure, wentAway } from './errors.ts'
+import { HttpFailure } from './errors.ts'
 import type { HttpLocation } from './location.ts'
 
 const CONNECT_TIMEOUT_MS = 10_000
@@ -52,7 +53,7 @@ export class HttpClient implements Disposable {
         sent.end(body)
         return await answer
       } catch (error) {
-        if (attempt === ATTEMPTS_MAX || !sent.reusedSocket || !wentAway(error)) throw error
+        if (attempt === ATTEMPTS_MAX || !sent.reusedSocket || !isLost(error)) throw error
       }
     }
   }

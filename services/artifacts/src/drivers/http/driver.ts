@@ -7,8 +7,9 @@ import type { Driver, DriverWriteOptions, Entry, Multipart, Presign, ReadOptions
 import { fileInTheWay, folderInTheWay, isDirectory, noSuchArtifact, rangeNotSatisfiable } from '../../errors.ts'
 import { byCodePoint } from '../../keys.ts'
 import { ReceivedMultipart } from '../../received-multipart.ts'
+import { isLost } from '../system-errors.ts'
 import type { HttpClient } from './client.ts'
-import { HttpFailure, httpError, wentAway } from './errors.ts'
+import { HttpFailure, httpError } from './errors.ts'
 import { artifactPath, type HttpLocation, isAddressable, ownName, requestPath, writablePath } from './location.ts'
 import { HttpMultipart } from './multipart.ts'
 import { HttpPresign } from './presign.ts'
@@ -107,7 +108,7 @@ export class HttpDriver implements Driver {
         await this.#client.stream(this.#location, call, body, length)
       }
     } catch (error) {
-      if (wentAway(error)) throw await this.#refusalBehind(key, error, signal)
+      if (isLost(error)) throw await this.#refusalBehind(key, error, signal)
       throw error instanceof HttpFailure && error.status === 500 ? await this.#refusal(key, error) : httpError(error, key)
     }
   }

@@ -8,6 +8,7 @@ import {
   temporarilyUnavailable,
 } from '@millrace/kit/errors'
 import { noSuchArtifact } from '../../errors.ts'
+import { codeOf, isUnreachable } from '../system-errors.ts'
 
 /** The other server's answer was not a success. */
 export class HttpFailure extends Error {
@@ -25,28 +26,16 @@ export class HttpFailure extends Error {
   }
 }
 
-/** Nothing of the request had left, or the connection was a kept one that the other side had just closed. */
-export function wentAway(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === 'ECONNRESET' || error.code === 'EPIPE')
-}
-
 /** MLflow's code for what the other server answered or its connection did; wording of ours. */
 export function httpError(error: unknown, key: string): MlflowError {
   if (error instanceof MlflowError) return error
   const options = { cause: error }
   if (error instanceof HttpFailure) return statusError(error, key)
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  if (isUnreachable(error)) return temporarilyUnavailable('The other tracking server is not reachable', options)
+  const code = codeOf(error)
   switch (code) {
     case 'ETIMEDOUT':
       return deadlineExceeded('The other tracking server took too long', options)
-    case 'ECONNREFUSED':
-    case 'ECONNRESET':
-    case 'EPIPE':
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-    case 'EHOSTUNREACH':
-    case 'ENETUNREACH':
-      return temporarilyUnavailable('The other tracking server is not reachable', options)
     case 'ABORT_ERR':
     case 'ERR_STREAM_PREMATURE_CLOSE':
       return cancelled(`The transfer of artifact '${key}' was cut off`, options)

@@ -1,9 +1,6 @@
 import { cancelled, internalError, invalidParameter, MlflowError, permissionDenied, temporarilyUnavailable } from '@millrace/kit/errors'
 import { fileInTheWay, folderInTheWay, noSuchArtifact } from '../../errors.ts'
-
-export function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
-}
+import { codeOf } from '../system-errors.ts'
 
 /** Whether a path leads nowhere, also because one of its folders is a file. */
 export function isAbsent(error: unknown): boolean {

@@ -1,5 +1,6 @@
 import { promises as fs } from 'node:fs'
-import { codeOf, isAbsent } from './errors.ts'
+import { codeOf } from '../system-errors.ts'
+import { isAbsent } from './errors.ts'
 
 interface Syncing {
   running: Promise<void>

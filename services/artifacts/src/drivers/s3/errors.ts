@@ -9,6 +9,7 @@ import {
   temporarilyUnavailable,
 } from '@millrace/kit/errors'
 import { noSuchArtifact } from '../../errors.ts'
+import { isUnreachable } from '../system-errors.ts'
 import { SILENT_STORE } from './silence.ts'
 
 interface Failure {
@@ -37,6 +38,7 @@ export function s3Error(error: unknown, key: string): MlflowError {
   if (error instanceof MlflowError) return error
   const { code, status } = failureOf(error)
   const options = { cause: error }
+  if (isUnreachable(error)) return temporarilyUnavailable('The artifact store is not reachable', options)
   switch (code) {
     case 'NoSuchBucket':
       return doesNotExist('The bucket of the artifact location does not exist', options)
@@ -76,14 +78,6 @@ export function s3Error(error: unknown, key: string): MlflowError {
     case 'RequestTimeout':
     case 'ETIMEDOUT':
       return deadlineExceeded('The artifact store took too long', options)
-    case 'ECONNREFUSED':
-    case 'ECONNRESET':
-    case 'EPIPE':
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-    case 'EHOSTUNREACH':
-    case 'NetworkingError':
-      return temporarilyUnavailable('The artifact store is not reachable', options)
     case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
     case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
     case 'SELF_SIGNED_CERT_IN_CHAIN':

@@ -9,6 +9,7 @@ import {
   temporarilyUnavailable,
 } from '@millrace/kit/errors'
 import { fileInTheWay, folderInTheWay, noSuchArtifact } from '../../errors.ts'
+import { codeOf } from '../system-errors.ts'
 
 /** Codes of SSH_FXP_STATUS: draft-ietf-secsh-filexfer-02 section 7, those above 8 of -13 section 9.1, which some servers send too. */
 export const STATUS = {
@@ -77,8 +78,6 @@ export function isMissing(error: unknown): boolean {
   const status = statusOf(error)
   return status === STATUS.noSuchFile || status === STATUS.noSuchPath || status === STATUS.notAFolder
 }
-
-export const codeOf = (error: unknown): unknown => (error instanceof Error && 'code' in error ? error.code : undefined)
 
 /** Whether the server took a connection and let go of it before it was of use, as one does that has enough of them. */
 export function wasDropped(error: unknown): boolean {
