@@ -10,7 +10,7 @@ import { FileBody } from './file-body.ts'
 import { listFolder } from './list.ts'
 import { joinKey } from './location.ts'
 import { checkContained } from './paths.ts'
-import type { SessionPool } from './pool.ts'
+import { letGo, type SessionPool } from './pool.ts'
 import { removeTree } from './remove.ts'
 import type { Session } from './session.ts'
 import { writeFile } from './write.ts'
@@ -58,10 +58,7 @@ export class SftpDriver implements Driver {
         if (signal) addAbortSignal(signal, body)
         return { length, size, start, etag: etagOf(stats), lastModified: new Date(stats.mtime * 1000), body }
       } catch (error) {
-        await lease.session
-          .closeFile(handle)
-          .catch(() => undefined)
-          .finally(lease.release)
+        await letGo(lease, handle)
         throw error
       }
     } catch (error) {

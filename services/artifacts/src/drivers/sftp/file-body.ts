@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import { sftpError } from './errors.ts'
-import type { Lease } from './pool.ts'
+import { type Lease, letGo } from './pool.ts'
 import { REQUEST_BYTES, REQUESTS_AT_ONCE_MAX } from './write.ts'
 
 const REQUESTS_AT_START = 8
@@ -35,11 +35,7 @@ export class FileBody extends Readable {
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    const { handle, lease } = this.#file
-    lease.session
-      .closeFile(handle)
-      .catch(() => undefined)
-      .finally(lease.release)
+    void letGo(this.#file.lease, this.#file.handle)
     done(error)
   }
 

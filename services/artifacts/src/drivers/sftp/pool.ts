@@ -33,6 +33,14 @@ export interface Lease {
   release(): void
 }
 
+/** Closes a file, as far as that goes, and gives its connection back. */
+export function letGo({ session, release }: Lease, handle: Buffer): Promise<void> {
+  return session
+    .closeFile(handle)
+    .catch(() => undefined)
+    .finally(release)
+}
+
 export interface PoolOptions {
   open: () => Promise<Session>
   sessionsMax: number

@@ -10,7 +10,7 @@ import type { UploadFolders } from '../made-folders.ts'
 import { full, isMissing, LostSession, STATUS, statusOf } from './errors.ts'
 import { checkContained, makeFolder } from './paths.ts'
 import { Pipeline } from './pipeline.ts'
-import type { SessionPool } from './pool.ts'
+import { letGo, type SessionPool } from './pool.ts'
 import type { Session } from './session.ts'
 
 /** What every server takes in one request; larger ones gain nothing, since SSH cuts them up. */
@@ -50,10 +50,7 @@ export async function writeFile(pool: SessionPool, target: WriteTarget, body: Re
       await sendBody(lease.session, handle, body, signal)
       await lease.session.flush(handle)
     } catch (error) {
-      await lease.session
-        .closeFile(handle)
-        .catch(() => undefined)
-        .finally(lease.release)
+      await letGo(lease, handle)
       throw error
     }
     await lease.session.closeFile(handle).finally(lease.release)
