@@ -14,7 +14,6 @@ import { Turns } from './turns.ts'
 export const PART_SIZE_BYTES_MAX = 5 * 1024 ** 3
 const PARTS_MAX = 10_000
 const UPLOAD_ID_BYTES = 24
-const STATS_AT_ONCE = 16
 
 /** Each reads and writes at once, so that they must not have every connection to the store. */
 const JOINS_MAX = 16
@@ -110,17 +109,13 @@ export class ReceivedMultipart implements Multipart {
   ): Promise<NumberedTag[]> {
     const twice = parts.find(({ partNumber }, i) => partNumber === parts[i - 1]?.partNumber)
     if (twice) throw invalidParameter(`Part ${twice.partNumber} is named twice`)
-    const known: NumberedTag[] = []
-    for (let i = 0; i < parts.length; i += STATS_AT_ONCE) {
-      const page = parts.slice(i, i + STATS_AT_ONCE).map(async ({ partNumber }, j): Promise<NumberedTag> => {
-        const tag = tags[i + j]
-        const found = tag && (await this.#driver.stat(`${folderOf(uploadId)}/${partNumber}`, signal))
-        if (!tag || found?.sizeBytes !== tag.sizeBytes) throw notSent(partNumber)
-        return { ...tag, partNumber }
-      })
-      known.push(...(await Promise.all(page)))
-    }
-    return known
+    const sizes = new Map<string, number>()
+    for await (const { name, sizeBytes } of this.#driver.list(folderOf(uploadId), signal)) sizes.set(name, sizeBytes)
+    return parts.map(({ partNumber }, i) => {
+      const tag = tags[i]
+      if (!tag || sizes.get(String(partNumber)) !== tag.sizeBytes) throw notSent(partNumber)
+      return { ...tag, partNumber }
+    })
   }
 
   async #join(key: string, uploadId: string, parts: readonly NumberedTag[], signal?: AbortSignal): Promise<void> {
