@@ -1,4 +1,18 @@
-import { type Group, type GroupKind, isKeyword, isSpace, isWord, type Node, type Token } from './token.ts'
+import {
+  ALIAS,
+  ARRAY,
+  ASSIGNMENT,
+  COMPARISON,
+  groupAround,
+  IDENTIFIER_LIST,
+  OPERATION,
+  PERIOD,
+  TYPE_CAST,
+  TYPED_LITERAL,
+  TYPED_LITERAL_UNIT,
+} from './around.ts'
+import { join, nextIndex, oneOf, previousIndex } from './node-list.ts'
+import { type GroupKind, isWord, type Node, type Token } from './token.ts'
 
 /** More tokens than this in one statement are refused, as in MLflow: grouping is quadratic at worst. */
 export const STATEMENT_TOKENS_MAX = 10_000
@@ -15,42 +29,7 @@ export function group(tokens: readonly Token[]): Node[] {
   const list: Node[] = [...tokens]
   if (list.length > STATEMENT_TOKENS_MAX || nesting(tokens) > NESTING_MAX) throw new RangeError('statement too large')
   groupComments(list)
-  groupEnclosed(
-    list,
-    'brackets',
-    n => n.text === '[' && n.kind === 'punct',
-    n => n.text === ']' && n.kind === 'punct',
-  )
-  groupEnclosed(
-    list,
-    'parenthesis',
-    n => n.text === '(' && n.kind === 'punct',
-    n => n.text === ')' && n.kind === 'punct',
-  )
-  groupEnclosed(
-    list,
-    'case',
-    n => isWord(n, 'CASE'),
-    n => isWord(n, 'END'),
-  )
-  groupEnclosed(
-    list,
-    'if',
-    n => isWord(n, 'IF'),
-    n => isWord(n, 'END IF'),
-  )
-  groupEnclosed(
-    list,
-    'for',
-    n => isWord(n, 'FOR') || isWord(n, 'FOREACH'),
-    n => isWord(n, 'END LOOP'),
-  )
-  groupEnclosed(
-    list,
-    'begin',
-    n => isWord(n, 'BEGIN'),
-    n => isWord(n, 'END'),
-  )
+  for (const [kind, opens, closes] of ENCLOSED) groupEnclosed(list, kind, opens, closes)
   groupFunctions(list)
   groupWhere(list)
   groupAround(list, PERIOD)
@@ -71,155 +50,6 @@ export function group(tokens: readonly Token[]): Node[] {
   return list
 }
 
-const oneOf = (node: Node | undefined, ...kinds: Node['kind'][]) => node !== undefined && kinds.includes(node.kind)
-
-/** Replaces list[from..to] by one group; with `extend` a first member that is such a group already takes the others in. */
-function join(list: Node[], kind: GroupKind, from: number, to: number, extend = false): Group {
-  const taken = list.slice(from, to + 1)
-  const first = taken[0] as Node
-  const parts = extend && first.kind === kind && first.parts ? [...first.parts, ...taken.slice(1)] : taken
-  const grouped: Group = { kind, text: taken.map(n => n.text).join(''), at: first.at, parts }
-  list.splice(from, taken.length, grouped)
-  return grouped
-}
-
-function nextIndex(list: readonly Node[], after: number): number {
-  for (let i = after + 1; i < list.length; i++) if (!isSpace(list[i] as Node)) return i
-  return -1
-}
-
-function previousIndex(list: readonly Node[], before: number): number {
-  for (let i = before - 1; i >= 0; i--) if (!isSpace(list[i] as Node)) return i
-  return -1
-}
-
-/** A group made of a middle, what stands before it and, mostly, what follows it. */
-interface Around {
-  kind: GroupKind
-  middle: (node: Node) => boolean
-  before: (node: Node) => boolean
-  after: (node: Node | undefined) => boolean
-  /** Whether the group ends with the middle itself, although it is valid. */
-  endsAtMiddle?: (after: Node | undefined) => boolean
-  /** Whether the group starts with the middle. */
-  startsAtMiddle?: boolean
-  extend: boolean
-}
-
-/** A node that a group has taken in still counts as the left neighbour of the next middle: `a = b = c` nests to the left. */
-function groupAround(list: Node[], rule: Around): void {
-  let offset = 0
-  let previous: Node | undefined
-  let previousAt = -1
-  const before = [...list]
-  for (let index = 0; index < before.length; index++) {
-    const at = index - offset
-    const node = before[index] as Node
-    if (at < 0 || isSpace(node)) continue
-    if (rule.middle(node) && previous && rule.before(previous)) {
-      const next = nextIndex(list, at)
-      const following = next < 0 ? undefined : list[next]
-      if (rule.after(following)) {
-        const from = rule.startsAtMiddle ? at : previousAt
-        const to = next < 0 || rule.endsAtMiddle?.(following) ? at : next
-        previous = join(list, rule.kind, from, to, rule.extend)
-        previousAt = from
-        offset += to - from
-        continue
-      }
-    }
-    previous = node
-    previousAt = at
-  }
-}
-
-const VALUE_KINDS: readonly Node['kind'][] = ['integer', 'float', 'string', 'symbol', 'name', 'placeholder']
-const PERIOD: Around = {
-  kind: 'identifier',
-  middle: n => (n.kind === 'punct' && n.text === '.') || (n.kind === 'operator' && (n.text === '->' || n.text === '->>')),
-  before: n => oneOf(n, 'brackets', 'identifier', 'name', 'symbol'),
-  after: () => true,
-  endsAtMiddle: n => !oneOf(n, 'brackets', 'function', 'name', 'symbol', 'wildcard', 'string'),
-  extend: true,
-}
-const ARRAY: Around = {
-  kind: 'identifier',
-  middle: n => n.kind === 'brackets',
-  before: n => oneOf(n, 'brackets', 'identifier', 'function', 'name', 'symbol'),
-  after: () => true,
-  endsAtMiddle: () => true,
-  extend: true,
-}
-const TYPE_CAST: Around = {
-  kind: 'identifier',
-  middle: n => n.kind === 'punct' && n.text === '::',
-  before: () => true,
-  after: n => n !== undefined,
-  extend: true,
-}
-const TYPED_LITERAL: Around = {
-  kind: 'typed-literal',
-  middle: n => n.kind === 'builtin' || isWord(n, 'TIMESTAMP'),
-  before: () => true,
-  after: n => oneOf(n, 'string'),
-  startsAtMiddle: true,
-  extend: false,
-}
-const UNITS = ['DAY', 'HOUR', 'MINUTE', 'MONTH', 'SECOND', 'YEAR']
-const TYPED_LITERAL_UNIT: Around = {
-  kind: 'typed-literal',
-  middle: n => n.kind === 'typed-literal',
-  before: () => true,
-  after: n => n !== undefined && UNITS.some(unit => isWord(n, unit)),
-  startsAtMiddle: true,
-  extend: true,
-}
-const isOperand = (n: Node | undefined) =>
-  n !== undefined &&
-  (oneOf(n, 'brackets', 'parenthesis', 'function', 'identifier', 'operation', 'typed-literal', ...VALUE_KINDS) ||
-    ['CURRENT_DATE', 'CURRENT_TIME', 'CURRENT_TIMESTAMP'].some(word => isWord(n, word)))
-const OPERATION: Around = {
-  kind: 'operation',
-  middle: n => oneOf(n, 'operator', 'wildcard'),
-  before: isOperand,
-  after: isOperand,
-  extend: false,
-}
-const isComparable = (n: Node | undefined) =>
-  n !== undefined &&
-  (oneOf(n, 'parenthesis', 'function', 'identifier', 'operation', 'typed-literal', ...VALUE_KINDS) ||
-    (isKeyword(n) && n.text.toUpperCase() === 'NULL'))
-const COMPARISON: Around = {
-  kind: 'comparison',
-  middle: n => n.kind === 'compare',
-  before: isComparable,
-  after: isComparable,
-  extend: false,
-}
-const ALIAS: Around = {
-  kind: 'identifier',
-  middle: n => isWord(n, 'AS'),
-  before: n => !isKeyword(n) || n.text.toUpperCase() === 'NULL',
-  after: n => n !== undefined && !oneOf(n, 'dml', 'ddl', 'cte'),
-  extend: true,
-}
-const ASSIGNMENT: Around = {
-  kind: 'assignment',
-  middle: n => n.kind === 'assign',
-  before: n => n.kind !== 'keyword',
-  after: n => n !== undefined && n.kind !== 'keyword',
-  extend: true,
-}
-const isListed = (n: Node | undefined) =>
-  oneOf(n, 'function', 'case', 'identifier', 'comparison', 'identifier-list', 'operation', 'keyword', 'wildcard', ...VALUE_KINDS)
-const IDENTIFIER_LIST: Around = {
-  kind: 'identifier-list',
-  middle: n => n.kind === 'punct' && n.text === ',',
-  before: isListed,
-  after: isListed,
-  extend: true,
-}
-
 function groupComments(list: Node[]): void {
   for (let at = 0; at < list.length; at++) {
     if (list[at]?.kind !== 'comment') continue
@@ -230,7 +60,27 @@ function groupComments(list: Node[]): void {
   }
 }
 
-function groupEnclosed(list: Node[], kind: GroupKind, opens: (n: Node) => boolean, closes: (n: Node) => boolean): void {
+type Is = (node: Node) => boolean
+
+function punct(text: string): Is {
+  return node => node.kind === 'punct' && node.text === text
+}
+
+function word(...words: string[]): Is {
+  return node => words.some(one => isWord(node, one))
+}
+
+/** What opens and closes a group, in the order in which they are looked for. */
+const ENCLOSED: readonly [kind: GroupKind, opens: Is, closes: Is][] = [
+  ['brackets', punct('['), punct(']')],
+  ['parenthesis', punct('('), punct(')')],
+  ['case', word('CASE'), word('END')],
+  ['if', word('IF'), word('END IF')],
+  ['for', word('FOR', 'FOREACH'), word('END LOOP')],
+  ['begin', word('BEGIN'), word('END')],
+]
+
+function groupEnclosed(list: Node[], kind: GroupKind, opens: Is, closes: Is): void {
   const open: number[] = []
   for (let at = 0; at < list.length; at++) {
     const node = list[at] as Node
