@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { StreamedBody } from '../streamed-body.ts'
 import { type AzureAccount, hmac } from './account.ts'
-import { type Connection, type StreamedBody, textOfAnswer } from './connection.ts'
+import { type Connection, textOfAnswer } from './connection.ts'
 import { AzureFailure, isPassing } from './errors.ts'
 
 /** The newest that every sovereign cloud serves; also of the SAS tokens. */

@@ -3,10 +3,10 @@ import { addAbortSignal, type Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type BodyPart, partsOf } from '../../body-parts.ts'
 import type { DriverWriteOptions } from '../../driver.ts'
+import type { StreamedBody } from '../streamed-body.ts'
 import { isLost } from '../system-errors.ts'
 import type { AzureLocation } from './blobs.ts'
 import { abandon, blockId, commitBlocks, stageBlock, stateOf } from './blocks.ts'
-import type { StreamedBody } from './connection.ts'
 import { AzureFailure, codeOf, isMissing } from './errors.ts'
 
 /** Most that Azure takes as one PUT. */

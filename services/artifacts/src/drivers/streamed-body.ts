@@ -1,0 +1,107 @@
+import type { ClientRequest, IncomingMessage } from 'node:http'
+import { finished, type Readable } from 'node:stream'
+import { cancelled, internalError, MlflowError } from '@millrace/kit/errors'
+
+/** A body that passes through, and can't be sent again once something of it was taken. */
+export interface StreamedBody {
+  stream: Readable
+  length: number
+}
+
+export interface Patience {
+  /** Longest silence of the store. Waiting for the body is none. */
+  timeoutMs: number
+  /** The error of a call that is given up. */
+  silence: () => Error
+}
+
+const CONNECT_TIMEOUT_MS = 10_000
+/** A store that doesn't say within this time whether it wants the body gets it. */
+const CONTINUE_MS_MAX = 1_000
+
+/** Whether a body is of no use for another call. */
+export const isTaken = ({ stream }: StreamedBody): boolean => stream.readableDidRead || stream.destroyed
+
+/**
+ * Sends a body as fast as the store takes it, after having asked for it when the call has `Expect: 100-continue`: a refusal then comes
+ * before anything was taken. It fails when the body isn't as long as announced, so that the store never takes less for the whole. When
+ * the store ends the call, the body is left open for whoever it came from.
+ * @param call on a connection of its own: a kept one may turn out to be closed when bytes of the body are gone already.
+ * @returns the answer of whatever status as soon as its headers are there; its consumer reads or destroys it.
+ * @throws CANCELLED when the body fails; else Node's error, or that of silence.
+ */
+export function sendStreamed(call: ClientRequest, { stream, length }: StreamedBody, patience: Patience): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    let sent = 0
+    let last: Buffer | undefined
+    let isHeld = true
+    let isBegun = false
+    let isAnswered = false
+    let waiting: NodeJS.Timeout | undefined
+    const begin = () => {
+      clearTimeout(waiting)
+      if (isBegun || !isHeld) return
+      isBegun = true
+      call.on('drain', onDrain)
+      stream.on('data', take)
+    }
+    const breakOff = (error: unknown) => {
+      letGo()
+      reject(error)
+      call.destroy()
+    }
+    const checkLength = () => {
+      if (sent === length) call.end(last)
+      else breakOff(cancelled(`The upload has ${sent > length ? 'more' : 'fewer'} bytes than the ${length} that were announced`))
+    }
+    const take = (chunk: Buffer) => {
+      sent += chunk.length
+      if (sent > length) return checkLength()
+      // The store takes the body for whole as soon as it has the last byte.
+      if (sent === length) last ??= chunk
+      else if (!call.write(chunk)) stream.pause()
+    }
+    const forget = finished(stream, { writable: false }, error => {
+      if (error) breakOff(error instanceof MlflowError ? error : cancelled('The upload was cut off', { cause: error }))
+      else checkLength()
+    })
+    const onDrain = () => stream.resume()
+    const letGo = () => {
+      clearTimeout(waiting)
+      if (!isHeld) return
+      isHeld = false
+      forget()
+      call.off('drain', onDrain)
+      if (isBegun) stream.off('data', take).pause()
+    }
+    limitSilence(call, patience, () => isBegun && !isAnswered && !call.writableEnded && !call.writableNeedDrain)
+    // First of all, so that the body is let go of before anybody hears of the outcome.
+    for (const event of ['response', 'error', 'close']) call.once(event, letGo)
+    call.once('error', reject)
+    call.once('response', answer => {
+      isAnswered = true
+      if (call.writableEnded) return resolve(answer)
+      if ((answer.statusCode ?? 0) < 300) return breakOff(internalError('The artifact store took less than the whole upload'))
+      // What was sent in vain would keep the connection open.
+      finished(answer, () => call.destroy())
+      resolve(answer)
+    })
+    if (!call.getHeader('expect')) return begin()
+    call.once('continue', begin)
+    waiting = setTimeout(begin, CONTINUE_MS_MAX)
+    call.flushHeaders()
+  })
+}
+
+function limitSilence(call: ClientRequest, { timeoutMs, silence }: Patience, isWaitingForBody: () => boolean): void {
+  const giveUp = () => call.destroy(silence())
+  call.once('socket', socket => {
+    const connecting = setTimeout(giveUp, Math.min(CONNECT_TIMEOUT_MS, timeoutMs))
+    for (const event of ['connect', 'close']) socket.once(event, () => clearTimeout(connecting))
+    socket.setTimeout(timeoutMs)
+    socket.on('timeout', () => {
+      if (isWaitingForBody()) socket.setTimeout(timeoutMs)
+      else giveUp()
+    })
+  })
+}
