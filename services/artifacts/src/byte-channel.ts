@@ -22,10 +22,11 @@ export function createByteChannel(stores: Stores, transfers: Transfers): ByteCha
     async write(uri, body, options = {}) {
       const { length = Number.POSITIVE_INFINITY, part } = options
       const { store, path } = await stores.open(uri)
-      using transfer = transfers.admit('upload', Math.min(length, STREAM_BUFFER_BYTES + store.collectedBytes(options.length)))
+      using hold = store.hold(options.length)
+      using transfer = transfers.admit('upload', Math.min(length, STREAM_BUFFER_BYTES + (hold?.bytes ?? 0)))
       transfer.follow(body)
       if (part) return { etag: await store.writePart(part, body, options) }
-      await store.write(path, body, options)
+      await store.write(path, body, { ...options, hold })
       return {}
     },
   }

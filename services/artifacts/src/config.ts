@@ -10,6 +10,7 @@ import { parseB2Uri, parseR2Uri } from './drivers/s3/hosting.ts'
 import { parseS3Uri } from './drivers/s3/location.ts'
 import { checkStoreSettings, readStoreSettings, type StoreSettings } from './drivers/schemes.ts'
 import { parseSftpUri } from './drivers/sftp/location.ts'
+import { HELD_BYTES } from './held-bytes.ts'
 import { checkProfiles, type StorageProfile } from './profiles.ts'
 import type { TransferLimits } from './transfers.ts'
 import { schemeOf } from './uri.ts'
@@ -50,6 +51,7 @@ export function readArtifacts(env: Env, flags: Flags) {
     presignedDownloadTtl: read(env, flags, undefined, 'MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS'),
     streams: read(env, flags, undefined, 'MILLRACE_ARTIFACT_STREAMS_MAX'),
     bytesInFlight: read(env, flags, undefined, 'MILLRACE_ARTIFACT_BYTES_IN_FLIGHT_MAX'),
+    heldBytes: read(env, flags, undefined, 'MILLRACE_ARTIFACT_HELD_BYTES_MAX'),
     profiles: read(env, flags, undefined, 'MILLRACE_STORAGE_PROFILES'),
     stores: readStoreSettings(env),
   }
@@ -66,6 +68,7 @@ export function checkArtifacts(raw: ArtifactsRaw): ArtifactsConfig {
     limits: {
       streamsMax: checkInteger(raw.streams, STREAMS, 1, STREAMS_MAX),
       bytesInFlightMax: checkInteger(raw.bytesInFlight, BYTES_IN_FLIGHT, BYTES_IN_FLIGHT_MIN, BYTES_IN_FLIGHT_MAX),
+      heldBytesMax: checkInteger(raw.heldBytes, HELD_BYTES, 0, BYTES_IN_FLIGHT_MAX),
     },
   }
 }

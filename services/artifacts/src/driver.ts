@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { ByteRange, ReadResult, UploadPart } from '@millrace/kit/bytes'
+import type { Hold } from './held-bytes.ts'
 
 /** A direct child of a folder. */
 export interface Entry {
@@ -25,6 +26,8 @@ export interface DriverWriteOptions {
   contentEncoding?: string
   /** Bytes that the body will deliver, when known. */
   length?: number
+  /** What the driver's `hold` gave for the body; absent: the driver asks for it by itself. */
+  hold?: Hold
   signal?: AbortSignal
 }
 
@@ -50,8 +53,8 @@ export interface Driver {
    * store fails, the body is left as it is, with nobody reading it: a client that still sends can be answered.
    */
   write(key: string, body: Readable, options?: DriverWriteOptions): Promise<void>
-  /** The most bytes that `write` collects of a body of that length before it passes them on; absent: none. */
-  collectedBytes?(length: number | undefined): number
+  /** Reserves the most that `write` holds of a body of that length before it passes it on. Absent: bodies pass through. */
+  hold?(length: number | undefined): Hold
   /** Removes the object or folder at the key with everything below it. Absent is success. */
   remove(key: string, signal?: AbortSignal): Promise<void>
   /** Present where clients can send parts, to the store by themselves or through this process. */

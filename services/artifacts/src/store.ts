@@ -5,6 +5,7 @@ import { invalidParameter, notImplemented } from '@millrace/kit/errors'
 import { guessType } from '@millrace/kit/media-types'
 import type { Driver, Entry, Multipart, PartWriteOptions, Presign, ReadOptions, Stat } from './driver.ts'
 import { noSuchArtifact } from './errors.ts'
+import type { Hold } from './held-bytes.ts'
 import { checkKey, checkWritable, isTemporary } from './keys.ts'
 
 /**
@@ -37,16 +38,17 @@ export class ArtifactStore {
     return this.#driver.read(key, options)
   }
 
-  async write(path: string, body: Readable, options: WriteOptions = {}): Promise<void> {
+  /** @param options with what `hold` gave for the body. */
+  async write(path: string, body: Readable, options: WriteOptions & { hold?: Hold } = {}): Promise<void> {
     const key = checkWritable(path)
     const { type, encoding } = guessType(posix.basename(key))
-    const { length, signal } = options
-    await this.#driver.write(key, body, { contentType: type ?? options.contentType, contentEncoding: encoding, length, signal })
+    const { length, hold, signal } = options
+    await this.#driver.write(key, body, { contentType: type ?? options.contentType, contentEncoding: encoding, length, hold, signal })
   }
 
-  /** The most bytes that an upload of that length holds in this process until the store has taken them. */
-  collectedBytes(length: number | undefined): number {
-    return this.#driver.collectedBytes?.(length) ?? 0
+  /** Reserves the most that an upload of that length holds in this process until the store has taken it; undefined: it passes through. */
+  hold(length: number | undefined): Hold | undefined {
+    return this.#driver.hold?.(length)
   }
 
   async remove(path: string, signal?: AbortSignal): Promise<void> {

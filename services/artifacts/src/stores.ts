@@ -2,6 +2,7 @@ import { posix } from 'node:path'
 import { invalidParameter } from '@millrace/kit/errors'
 import type { ArtifactsConfig } from './config.ts'
 import { openSchemes } from './drivers/schemes.ts'
+import { HeldBytes } from './held-bytes.ts'
 import { checkHost, isAtOneOf } from './host-policy.ts'
 import { profileOf } from './profiles.ts'
 import { ArtifactStore } from './store.ts'
@@ -32,8 +33,9 @@ export interface Stores extends AsyncDisposable {
 
 export function openStores(config: ArtifactsConfig): Stores {
   const stack = new AsyncDisposableStack()
-  const shared = stack.use(openSchemes(config.stores))
-  const own = new Map(config.profiles.map(profile => [profile, stack.use(openSchemes(profile.settings))]))
+  const held = new HeldBytes(config.limits.heldBytesMax)
+  const shared = stack.use(openSchemes(config.stores, held))
+  const own = new Map(config.profiles.map(profile => [profile, stack.use(openSchemes(profile.settings, held))]))
   const known = Object.keys(shared.byName)
   const policy = {
     trusted: [config.artifactsDestination, config.defaultArtifactRoot, ...config.profiles.flatMap(({ prefixes }) => prefixes)],

@@ -7,10 +7,12 @@ export interface TransferLimits {
   readonly streamsMax: number
   /**
    * What the bodies of all of them may take of this process's memory at once: the sum, over the streams, of the most that each can hold.
-   * A download holds what sockets and pipes buffer; an upload that, or the parts that its store collects; neither more than its length.
+   * A download holds what sockets and pipes buffer; an upload that, and what its store holds; neither more than its length.
    * It is reserved when a stream begins, so that the sum is a bound and not a measurement.
    */
   readonly bytesInFlightMax: number
+  /** What of that may be for holding bodies, so that what gets lost can be sent again. Beyond it they pass through, where they can. */
+  readonly heldBytesMax: number
 }
 
 export type Direction = 'upload' | 'download'

@@ -14,18 +14,22 @@ import type { Driver, Scheme } from '../src/driver.ts'
 import { createS3Client } from '../src/drivers/s3/client.ts'
 import type { S3Config } from '../src/drivers/s3/config.ts'
 import { openS3Scheme } from '../src/drivers/s3/scheme.ts'
+import { HeldBytes } from '../src/held-bytes.ts'
 import { s3TestConfig } from './s3-server.ts'
 
 /** One for all runs: SeaweedFS gives every bucket volumes of its own, of which it has few. */
 const bucket = 'millrace-artifact-driver'
 
-testArtifactDriver('s3', async (): Promise<Harness> => {
+testArtifactDriver('s3', () => openHarness())
+testArtifactDriver('s3 without room for bodies', () => openHarness(new HeldBytes(0)))
+
+async function openHarness(held?: HeldBytes): Promise<Harness> {
   const config = s3TestConfig()
   const run = randomBytes(6).toString('hex')
   const client = await createS3Client(config)
   const schemes: Scheme[] = []
   const open = async (changes: Partial<S3Config>, root: string) => {
-    const scheme = openS3Scheme({ ...config, ...changes })
+    const scheme = openS3Scheme({ ...config, ...changes }, held)
     schemes.push(scheme)
     return scheme.open(root)
   }
@@ -69,7 +73,7 @@ testArtifactDriver('s3', async (): Promise<Harness> => {
       for (const scheme of schemes) await scheme[Symbol.asyncDispose]()
     },
   }
-})
+}
 
 function allowExisting(error: unknown): void {
   if (!(error instanceof BucketAlreadyExists || error instanceof BucketAlreadyOwnedByYou)) throw error

@@ -1,5 +1,6 @@
 import type { Env } from '@millrace/kit/config'
 import type { Scheme } from '../driver.ts'
+import type { HeldBytes } from '../held-bytes.ts'
 import { type AzureConfig, checkAzureConfig, readAzureConfig } from './azure/config.ts'
 import { openAzureScheme } from './azure/scheme.ts'
 import { checkFtpConfig, type FtpConfig, readFtpConfig } from './ftp/config.ts'
@@ -58,12 +59,12 @@ export interface Schemes extends AsyncDisposable {
   readonly byName: Readonly<Record<string, Scheme>>
 }
 
-export function openSchemes(settings: StoreSettings): Schemes {
+export function openSchemes(settings: StoreSettings, held: HeldBytes): Schemes {
   const stack = new AsyncDisposableStack()
   const local = stack.use(openLocalScheme())
-  const s3 = stack.use(openS3Scheme(settings.s3))
-  const r2 = stack.use(openR2Scheme(settings.s3))
-  const b2 = stack.use(openB2Scheme(settings.s3))
+  const s3 = stack.use(openS3Scheme(settings.s3, held))
+  const r2 = stack.use(openR2Scheme(settings.s3, held))
+  const b2 = stack.use(openB2Scheme(settings.s3, held))
   const azure = stack.use(openAzureScheme(settings.azure))
   const gs = stack.use(openGcsScheme(settings.gcs))
   const ftp = stack.use(openFtpScheme(settings.ftp))

@@ -4,6 +4,7 @@ import type { ByteRange, ReadResult } from '@millrace/kit/bytes'
 import { invalidParameter } from '@millrace/kit/errors'
 import type { Driver, DriverWriteOptions, Entry, Multipart, Presign, ReadOptions, Stat } from '../../driver.ts'
 import { isDirectory, noSuchArtifact, rangeNotSatisfiable, resolveRange } from '../../errors.ts'
+import type { Hold } from '../../held-bytes.ts'
 import { byCodePoint } from '../../keys.ts'
 import { type AzureLocation, blobName, blobPath, folderPrefix, isMarker, listBlobs, marksFolder } from './blobs.ts'
 import { azureError, isMissing, statusOf } from './errors.ts'
@@ -11,7 +12,7 @@ import { AzureMultipart } from './multipart.ts'
 import { AzurePresign } from './presign.ts'
 import { removeBelow, removeBlob } from './remove.ts'
 import { SasSigner } from './sas.ts'
-import { collectedBytes, upload } from './upload.ts'
+import { heldBytes, upload } from './upload.ts'
 
 const FOLDER: Stat = { isDir: true, sizeBytes: 0 }
 /** A blob that is replaced between two calls is looked at anew. */
@@ -87,8 +88,8 @@ export class AzureDriver implements Driver {
     }
   }
 
-  collectedBytes(length: number | undefined): number {
-    return collectedBytes(length)
+  hold(length: number | undefined): Hold {
+    return { bytes: heldBytes(length), [Symbol.dispose]() {} }
   }
 
   async remove(key: string, signal?: AbortSignal): Promise<void> {

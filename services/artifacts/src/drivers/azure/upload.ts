@@ -77,7 +77,7 @@ async function uploadBlocks(
 }
 
 /** Of one body: blocks on their way, and the next one once in pieces and once joined. Bodies beyond 78 GiB of unknown length take more. */
-export function collectedBytes(length: number | undefined): number {
+export function heldBytes(length: number | undefined): number {
   if (length === undefined || length > PUT_SIZE_BYTES_MAX) return (BLOCKS_IN_FLIGHT_MAX + 1) * blockSizeBytes(1, length)
   return length > HELD_SIZE_BYTES_MAX ? 0 : 2 * length
 }

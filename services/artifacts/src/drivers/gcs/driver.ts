@@ -3,6 +3,7 @@ import type { ReadResult } from '@millrace/kit/bytes'
 import { invalidParameter } from '@millrace/kit/errors'
 import type { Driver, DriverWriteOptions, Entry, Multipart, Presign, ReadOptions, Stat } from '../../driver.ts'
 import { isDirectory, noSuchArtifact, rangeNotSatisfiable } from '../../errors.ts'
+import type { Hold } from '../../held-bytes.ts'
 import { byCodePoint } from '../../keys.ts'
 import { GcsFailure, gcsError, isMissing, noSuchBucket } from './errors.ts'
 import { folderPrefix, type GcsLocation, objectName, objectPath } from './location.ts'
@@ -75,8 +76,8 @@ export class GcsDriver implements Driver {
   }
 
   /** The chunk on its way and the next. */
-  collectedBytes(): number {
-    return 2 * this.#location.config.uploadChunkBytes
+  hold(): Hold {
+    return { bytes: 2 * this.#location.config.uploadChunkBytes, [Symbol.dispose]() {} }
   }
 
   async remove(key: string, signal?: AbortSignal): Promise<void> {

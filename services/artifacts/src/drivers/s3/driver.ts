@@ -10,12 +10,13 @@ import type { ByteRange, ReadResult } from '@millrace/kit/bytes'
 import { internalError, invalidParameter } from '@millrace/kit/errors'
 import type { Driver, DriverWriteOptions, Entry, Multipart, Presign, ReadOptions, Stat } from '../../driver.ts'
 import { isDirectory, noSuchArtifact, rangeNotSatisfiable } from '../../errors.ts'
+import type { Hold } from '../../held-bytes.ts'
 import { byCodePoint } from '../../keys.ts'
 import { failureOf, isMissing, s3Error } from './errors.ts'
 import { bucketParams, folderPrefix, objectKey, objectParams, type S3Location } from './location.ts'
 import { S3Multipart } from './multipart.ts'
 import { S3Presign } from './presign.ts'
-import { collectedBytes, upload } from './upload.ts'
+import { hold, upload } from './upload.ts'
 
 const FOLDER: Stat = { isDir: true, sizeBytes: 0 }
 
@@ -97,8 +98,8 @@ export class S3Driver implements Driver {
     }
   }
 
-  collectedBytes(length: number | undefined): number {
-    return collectedBytes(length)
+  hold(length: number | undefined): Hold {
+    return hold(this.#location, length)
   }
 
   async remove(key: string, signal?: AbortSignal): Promise<void> {

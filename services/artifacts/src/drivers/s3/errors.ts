@@ -18,8 +18,20 @@ interface Failure {
   status?: number
 }
 
+/** Why a call failed that can't be made again, since something of its body was taken. The SDK sees nothing in it to repeat. */
+export class BodyTaken extends Error {
+  override readonly name = 'BodyTaken'
+  readonly failure: unknown
+
+  constructor(failure: unknown) {
+    super('the body was taken')
+    this.failure = failure
+  }
+}
+
 /** Reads an error of the SDK without depending on its classes, so that the SDK stays lazily loaded. */
 export function failureOf(error: unknown): Failure {
+  if (error instanceof BodyTaken) return failureOf(error.failure)
   if (!(error instanceof Error)) return { code: 'Unknown' }
   const { $metadata, Code, code } = error as { $metadata?: { httpStatusCode?: number }; Code?: unknown; code?: unknown }
   // The SDK gives a lost connection the name of a timeout.
@@ -35,6 +47,7 @@ export function isMissing(error: unknown): boolean {
 
 /** MLflow's code for what S3 answered; wording of ours, since S3's may quote keys of the account. */
 export function s3Error(error: unknown, key: string): MlflowError {
+  if (error instanceof BodyTaken) return s3Error(error.failure, key)
   if (error instanceof MlflowError) return error
   const { code, status } = failureOf(error)
   const options = { cause: error }

@@ -1,5 +1,6 @@
 import type { S3Client } from '@aws-sdk/client-s3'
 import { invalidParameter } from '@millrace/kit/errors'
+import type { HeldBytes } from '../../held-bytes.ts'
 import type { S3Config } from './config.ts'
 
 /** Where a driver works, with what every call of it takes along. */
@@ -11,6 +12,7 @@ export interface S3Location {
   /** Without slashes at its ends. */
   prefix: string
   config: S3Config
+  held: HeldBytes
   /** Aborts when the client is about to go. */
   closing?: AbortSignal
 }

@@ -1,6 +1,6 @@
 import type { S3Client } from '@aws-sdk/client-s3'
 import type { CredentialSource } from './credentials.ts'
-import { failureOf } from './errors.ts'
+import { BodyTaken, failureOf } from './errors.ts'
 
 /** What stores say of keys that were good before. */
 const OUTDATED = new Set([
@@ -12,7 +12,10 @@ const OUTDATED = new Set([
   'SignatureDoesNotMatch',
 ])
 
-/** Makes a call whose keys the store no longer takes once more with new ones, if there are any. Nothing of it was done, so that is safe. */
+/**
+ * Makes a call whose keys the store no longer takes once more with new ones, if there are any. Nothing of it was done, so that is safe;
+ * a body that was taken is gone, and only the next calls have the new keys.
+ */
 export function renewOutdated(client: S3Client, credentials: CredentialSource): void {
   client.middlewareStack.add(
     next => async args => {
@@ -22,6 +25,7 @@ export function renewOutdated(client: S3Client, credentials: CredentialSource): 
       } catch (error) {
         if (!OUTDATED.has(failureOf(error).code)) throw error
         const renewed = await credentials.renew(used).catch(() => used)
+        if (error instanceof BodyTaken) throw error
         if (renewed.secretAccessKey === used.secretAccessKey && renewed.sessionToken === used.sessionToken) throw error
         return next(args)
       }

@@ -1,12 +1,13 @@
 import type { S3Client } from '@aws-sdk/client-s3'
 import type { Driver, Scheme } from '../../driver.ts'
+import { HeldBytes } from '../../held-bytes.ts'
 import type { S3Config } from './config.ts'
 import { B2, type HostedLocation, type Hosting, parseHostedUri, R2 } from './hosting.ts'
 import { parseS3Uri } from './location.ts'
 
 /** One client for all buckets. */
-export function openS3Scheme(config: S3Config): Scheme {
-  const server = openServer(config)
+export function openS3Scheme(config: S3Config, held = new HeldBytes()): Scheme {
+  const server = openServer(config, held)
   return {
     open(root) {
       const { bucket, prefix } = parseS3Uri(root)
@@ -19,11 +20,11 @@ export function openS3Scheme(config: S3Config): Scheme {
 /** Hosts whose connections are kept. */
 const HOSTS_MAX = 32
 
-export const openR2Scheme = (config: S3Config): Scheme => openHostedScheme(R2, config, config.r2EndpointUrl)
-export const openB2Scheme = (config: S3Config): Scheme => openHostedScheme(B2, config, config.b2EndpointUrl)
+export const openR2Scheme = (config: S3Config, held = new HeldBytes()): Scheme => openHostedScheme(R2, config, held, config.r2EndpointUrl)
+export const openB2Scheme = (config: S3Config, held = new HeldBytes()): Scheme => openHostedScheme(B2, config, held, config.b2EndpointUrl)
 
 /** S3's protocol at the host that the URI names, or at `endpointUrl` instead; `MLFLOW_S3_ENDPOINT_URL` is not for these. */
-function openHostedScheme(hosting: Hosting, config: S3Config, endpointUrl: string | undefined): Scheme {
+function openHostedScheme(hosting: Hosting, config: S3Config, held: HeldBytes, endpointUrl: string | undefined): Scheme {
   const servers = new Map<string, Server>()
   const serverAt = ({ host, region }: HostedLocation): Server => {
     const known = servers.get(host)
@@ -31,7 +32,7 @@ function openHostedScheme(hosting: Hosting, config: S3Config, endpointUrl: strin
     const [oldest] = servers.size < HOSTS_MAX ? [] : servers.keys()
     if (oldest !== undefined) servers.delete(oldest)
     const own = { ...hosting.config, endpointUrl: endpointUrl ?? `https://${host}`, publicEndpointUrl: undefined }
-    const server = openServer({ ...config, ...own, ...(region ? { region } : {}) })
+    const server = openServer({ ...config, ...own, ...(region ? { region } : {}) }, held)
     servers.set(host, server)
     return server
   }
@@ -51,7 +52,7 @@ interface Server extends AsyncDisposable {
 }
 
 /** The SDK is loaded with the first driver: it costs 30 MiB and 200 ms that a local server saves. */
-function openServer(config: S3Config): Server {
+function openServer(config: S3Config, held: HeldBytes): Server {
   let opening: Promise<{ client: S3Client; signer: S3Client }> | undefined
   const closing = new AbortController()
   const connect = async () => {
@@ -64,7 +65,7 @@ function openServer(config: S3Config): Server {
     async driver(bucket, prefix) {
       opening ??= connect()
       const [{ S3Driver }, clients] = await Promise.all([import('./driver.ts'), opening])
-      return new S3Driver({ ...clients, bucket, prefix, config, closing: closing.signal })
+      return new S3Driver({ ...clients, bucket, prefix, config, held, closing: closing.signal })
     },
     async [Symbol.asyncDispose]() {
       closing.abort()

@@ -2,23 +2,31 @@ import { addAbortSignal, type Readable } from 'node:stream'
 import { type CompletedPart, CompleteMultipartUploadCommand, PutObjectCommand, UploadPartCommand } from '@aws-sdk/client-s3'
 import { type BodyPart, partsOf } from '../../body-parts.ts'
 import type { DriverWriteOptions } from '../../driver.ts'
+import type { Hold } from '../../held-bytes.ts'
+import { STREAM_BUFFER_BYTES } from '../../transfers.ts'
 import { abandon } from './abandon.ts'
 import { beginUpload } from './begin.ts'
 import { partArgs, sdkArgs } from './extra-args.ts'
 import { objectParams, type S3Location } from './location.ts'
+import { passThrough } from './pass-through.ts'
 
-/** Also the largest object that goes as one PUT. S3 takes parts from 5 MiB. */
+/** Most that S3 takes as one PUT. */
+const PUT_SIZE_BYTES_MAX = 5 * 1024 ** 3
+/** Also the largest object that goes as one PUT when it is held. S3 takes parts from 5 MiB. */
 const PART_SIZE_BYTES_MIN = 8 * 1024 * 1024
 const PARTS_MAX = 10_000
 const PARTS_IN_FLIGHT_MAX = 3
 
 /**
  * Puts a stream of any length at `key`, holding at most one part more than are in flight. Parts are buffered so that each
- * can be sent again; the object appears with the completion.
+ * can be sent again; the object appears with the completion. A body that there is no room for passes through as one PUT.
  */
 export async function upload(location: S3Location, key: string, body: Readable, options: DriverWriteOptions): Promise<void> {
   const { signal, length } = options
   if (signal) addAbortSignal(signal, body)
+  using own = options.hold ? undefined : hold(location, length)
+  const { bytes } = options.hold ?? own ?? {}
+  if (bytes === 0 && length) return await passThrough(location, putParams(location, key, options), { stream: body, length }, signal)
   const parts = partsOf(body, number => partSizeBytes(number, length))
   try {
     await sendAll(location, key, parts, options)
@@ -36,12 +44,7 @@ async function sendAll(
 ): Promise<void> {
   const { signal } = options
   const first = await parts.next()
-  const about = {
-    ...objectParams(location, key),
-    ContentType: options.contentType,
-    ContentEncoding: options.contentEncoding,
-    ...sdkArgs(location.config.uploadExtraArgs),
-  }
+  const about = putParams(location, key, options)
   if (first.done || first.value.last) {
     await location.client.send(new PutObjectCommand({ ...about, Body: first.value?.bytes ?? Buffer.alloc(0) }), { abortSignal: signal })
     return
@@ -57,8 +60,20 @@ async function sendAll(
   }
 }
 
-/** Of one body: parts on their way, and the next one once in pieces and once joined. Bodies beyond 16 GiB of unknown length take more. */
-export const collectedBytes = (length: number | undefined): number => (PARTS_IN_FLIGHT_MAX + 1) * partSizeBytes(1, length)
+function putParams(location: S3Location, key: string, { contentType, contentEncoding }: DriverWriteOptions) {
+  const { uploadExtraArgs } = location.config
+  return { ...objectParams(location, key), ContentType: contentType, ContentEncoding: contentEncoding, ...sdkArgs(uploadExtraArgs) }
+}
+
+/**
+ * Of one body: parts on their way, and the next one once in pieces and once joined. Bodies beyond 16 GiB of unknown length take more.
+ * Those that a pipe holds anyway never pass through, nor those that a checksum is wanted of, which the SDK makes of what is held.
+ */
+export function hold({ held, config }: S3Location, length: number | undefined): Hold {
+  const bytes = Math.min(length ?? Number.POSITIVE_INFINITY, (PARTS_IN_FLIGHT_MAX + 1) * partSizeBytes(1, length))
+  const isOnePut = length !== undefined && length > STREAM_BUFFER_BYTES && length <= PUT_SIZE_BYTES_MAX
+  return held.hold(bytes, isOnePut && !('ChecksumAlgorithm' in config.uploadExtraArgs))
+}
 
 /**
  * Sizes that let a stream of unknown length grow past 10,000 parts of the smallest: they double every 2,000 parts, so that
