@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { describeWithServer } from '../services/backends.ts'
 import { httpClient } from '../services/http.ts'
+import { collecting, residentBytes } from '../services/memory.ts'
 import { type Millrace, startMillrace } from '../services/millrace.ts'
 import { eventually, tempFolder } from '../services/process.ts'
 import { openAzure } from './sites/azure.ts'
@@ -24,23 +24,6 @@ const SAMPLE_MS = 100
 const TEST_TIMEOUT_MS = 180_000
 /** Beside what the transfers have reserved. Bodies that are held whole take 1 GiB each way. */
 const GROWTH_BYTES_MAX = 128 * 1024 * 1024
-
-/** Has a process collect its garbage all the time: what the collector has not come to yet isn't held by anybody. */
-const collecting = {
-  NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(`
-    import { setFlagsFromString } from 'node:v8'
-    import { runInNewContext } from 'node:vm'
-    import { isMainThread } from 'node:worker_threads'
-    setFlagsFromString('--expose-gc')
-    if (isMainThread) setInterval(runInNewContext('gc'), 50).unref()
-  `)}`,
-}
-
-async function residentBytes(pid: number): Promise<number> {
-  const [, kib] = /^VmRSS:\s+(\d+) kB/m.exec(await readFile(`/proc/${pid}/status`, 'utf8')) ?? []
-  if (!kib) throw new Error('the process does not say what it holds')
-  return Number(kib) * 1024
-}
 
 async function download(url: string, onBytes: (count: number) => void = () => {}): Promise<number> {
   const response = await fetch(url)
@@ -89,7 +72,7 @@ for (const [name, open] of [
         cwd: folder.path,
         backendStoreUri: `sqlite:///${folder.path}/mlflow.db`,
         artifactsDestination: site.destination,
-        env: { ...site.env, ...collecting, MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT: String(TIMEOUT_SECONDS) },
+        env: { ...site.env, ...collecting(), MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT: String(TIMEOUT_SECONDS) },
       })
       using client = httpClient(server.url)
       const put = (path: string) => client.send('PUT', `${base}/f/${path}`, BODY)
