@@ -6,6 +6,7 @@ import { httpClient } from '../services/http.ts'
 import { collecting, residentBytes } from '../services/memory.ts'
 import { startMillrace } from '../services/millrace.ts'
 import { tempFolder } from '../services/process.ts'
+import { openGcs } from './sites/gcs.ts'
 import { openS3 } from './sites/s3.ts'
 
 const base = '/api/2.0/mlflow-artifacts/artifacts'
@@ -24,7 +25,10 @@ const GROWTH_BYTES_MAX = 64 * MIB
 const sha = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 const body = (n: number) => CONTENT.subarray(n, n + BODY_BYTES)
 
-for (const [name, open] of [['S3', openS3]] as const) {
+for (const [name, open] of [
+  ['S3', openS3],
+  ['Google Cloud Storage', openGcs],
+] as const) {
   await describeWithServer(`many uploads to ${name}`, open, site => {
     test('all arrive whole, in the memory that is there for holding bodies', { timeout: 180_000 }, async () => {
       await using folder = await tempFolder('many-uploads')

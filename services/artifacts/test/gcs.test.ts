@@ -4,17 +4,21 @@ import type { Harness } from '../src/conformance/harness.ts'
 import { testArtifactDriver } from '../src/conformance/suite.ts'
 import type { Driver, Scheme } from '../src/driver.ts'
 import { openGcsScheme } from '../src/drivers/gcs/scheme.ts'
+import { HeldBytes } from '../src/held-bytes.ts'
 import { gcsConfig } from './gcs-server.ts'
 
 await describeWithServer(
   'fake-gcs-server',
   () => startGcs(),
   server => {
-    testArtifactDriver('gcs', async (): Promise<Harness> => {
+    testArtifactDriver('gcs', () => openHarness())
+    testArtifactDriver('gcs without room for bodies', () => openHarness(new HeldBytes(0)))
+
+    async function openHarness(held?: HeldBytes): Promise<Harness> {
       const bucket = await createGcsBucket(server)
       const schemes: Scheme[] = []
       const open = async (env: Record<string, string>, root: string) => {
-        const scheme = openGcsScheme(gcsConfig({ ...server.env, MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT: '20', ...env }))
+        const scheme = openGcsScheme(gcsConfig({ ...server.env, MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT: '20', ...env }), held)
         schemes.push(scheme)
         return scheme.open(root)
       }
@@ -44,6 +48,6 @@ await describeWithServer(
           for (const scheme of schemes) await scheme[Symbol.asyncDispose]()
         },
       }
-    })
+    }
   },
 )

@@ -66,7 +66,7 @@ export function openSchemes(settings: StoreSettings, held: HeldBytes): Schemes {
   const r2 = stack.use(openR2Scheme(settings.s3, held))
   const b2 = stack.use(openB2Scheme(settings.s3, held))
   const azure = stack.use(openAzureScheme(settings.azure))
-  const gs = stack.use(openGcsScheme(settings.gcs))
+  const gs = stack.use(openGcsScheme(settings.gcs, held))
   const ftp = stack.use(openFtpScheme(settings.ftp))
   const sftp = stack.use(openSftpScheme(settings.sftp))
   const hdfs = stack.use(openHdfsScheme(settings.hdfs))

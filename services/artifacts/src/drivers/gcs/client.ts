@@ -1,6 +1,7 @@
 import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http'
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isTaken, type StreamedBody, sendStreamed } from '../streamed-body.ts'
 import type { GcsConfig } from './config.ts'
 import type { Credentials } from './credentials.ts'
 import { GcsFailure, isPassing, isRefusedToken, timedOut } from './errors.ts'
@@ -18,7 +19,7 @@ export interface GcsRequest {
   path: string
   query?: Record<string, string | number | boolean | undefined>
   headers?: Record<string, string>
-  body?: readonly Buffer[]
+  body?: readonly Buffer[] | StreamedBody
   signal?: AbortSignal
   /** Statuses besides 2xx that aren't failures. */
   alsoFine?: readonly number[]
@@ -33,7 +34,7 @@ export interface GcsAnswer {
 /**
  * Requests of Cloud Storage with the server's credentials. Every request may be sent again: each either changes nothing or says the
  * same the second time, and is sent again up to three times when the store is busy or the connection is lost, and with a new token
- * when the store refuses the one that it had.
+ * when the store refuses the one that it had. But not once something of a streamed body was taken.
  */
 export class GcsClient implements Disposable {
   readonly #config: GcsConfig
@@ -75,7 +76,7 @@ export class GcsClient implements Disposable {
       try {
         return await action()
       } catch (error) {
-        if (attempt === ATTEMPTS_MAX || request.signal?.aborted || !isPassing(error)) throw error
+        if (attempt === ATTEMPTS_MAX || request.signal?.aborted || isSpent(request) || !isPassing(error)) throw error
       }
       await sleep(FIRST_DELAY_MS * 2 ** (attempt - 1) * (1 + Math.random()), undefined, { signal: request.signal })
     }
@@ -88,7 +89,7 @@ export class GcsClient implements Disposable {
     try {
       return await this.#answered(url, request, credentials)
     } catch (error) {
-      if (!isRefusedToken(error) || !(await this.#credentials.renew(url.href, credentials))) throw error
+      if (!isRefusedToken(error) || !(await this.#credentials.renew(url.href, credentials)) || isSpent(request)) throw error
       return this.#answered(url, request, await this.#credentials.headers(url.href))
     }
   }
@@ -107,7 +108,17 @@ export class GcsClient implements Disposable {
   }
 
   #exchange(url: URL, { method, body = [], signal }: GcsRequest, headers: Record<string, string>): Promise<IncomingMessage> {
-    const { timeoutMs: timeout } = this.#config
+    const { timeoutMs: timeout, caBundle: ca } = this.#config
+    if (isStreamed(body)) {
+      const options = {
+        method,
+        signal,
+        agent: false as const,
+        headers: { ...headers, 'Content-Length': body.length, Expect: '100-continue' },
+      }
+      const call = url.protocol === 'https:' ? requestHttps(url, { ...options, ca }) : requestHttp(url, options)
+      return sendStreamed(call, body, { timeoutMs: timeout, silence: timedOut })
+    }
     const length = body.reduce((sum, { length }) => sum + length, 0)
     const options = {
       method,
@@ -134,6 +145,10 @@ export class GcsClient implements Disposable {
     })
   }
 }
+
+const isStreamed = (body: GcsRequest['body']): body is StreamedBody => body !== undefined && 'stream' in body
+
+const isSpent = ({ body }: GcsRequest) => isStreamed(body) && isTaken(body)
 
 async function textOf(answer: IncomingMessage): Promise<string> {
   const parts: Buffer[] = []

@@ -11,7 +11,7 @@ import { GcsMultipart } from './multipart.ts'
 import { deleteAll, deleteObject, pages } from './objects.ts'
 import { GcsPresign } from './presign.ts'
 import { read } from './read.ts'
-import { upload } from './upload.ts'
+import { hold, upload } from './upload.ts'
 
 const FOLDER: Stat = { isDir: true, sizeBytes: 0 }
 
@@ -75,9 +75,8 @@ export class GcsDriver implements Driver {
     }
   }
 
-  /** The chunk on its way and the next. */
-  hold(): Hold {
-    return { bytes: 2 * this.#location.config.uploadChunkBytes, [Symbol.dispose]() {} }
+  hold(length: number | undefined): Hold {
+    return hold(this.#location, length)
   }
 
   async remove(key: string, signal?: AbortSignal): Promise<void> {

@@ -1,4 +1,5 @@
 import { invalidParameter } from '@millrace/kit/errors'
+import type { HeldBytes } from '../../held-bytes.ts'
 import type { GcsClient } from './client.ts'
 import type { GcsConfig } from './config.ts'
 import type { Signer } from './credentials.ts'
@@ -10,6 +11,7 @@ export interface GcsLocation {
   bucket: string
   /** Without slashes at its ends. */
   prefix: string
+  held: HeldBytes
   /** Absent when the credentials can't sign URLs. */
   signer?: Signer
 }

@@ -1,4 +1,5 @@
 import type { Scheme } from '../../driver.ts'
+import { HeldBytes } from '../../held-bytes.ts'
 import type { GcsClient } from './client.ts'
 import type { GcsConfig } from './config.ts'
 import type { Credentials } from './credentials.ts'
@@ -11,7 +12,7 @@ interface Opened {
 }
 
 /** One client for all buckets. Google's library for credentials is loaded with the first of them. */
-export function openGcsScheme(config: GcsConfig): Scheme {
+export function openGcsScheme(config: GcsConfig, held = new HeldBytes()): Scheme {
   let opening: Promise<Opened> | undefined
   const connect = async (): Promise<Opened> => {
     const [{ GcsClient }, { openCredentials }] = await Promise.all([import('./client.ts'), import('./credentials.ts')])
@@ -24,7 +25,7 @@ export function openGcsScheme(config: GcsConfig): Scheme {
       opening ??= connect()
       try {
         const [{ GcsDriver }, { client, credentials }] = await Promise.all([import('./driver.ts'), opening])
-        return new GcsDriver({ client, config, bucket, prefix, signer: credentials.signer })
+        return new GcsDriver({ client, config, bucket, prefix, held, signer: credentials.signer })
       } catch (error) {
         // The next one asks for credentials again.
         opening = undefined

@@ -2,8 +2,13 @@ import { addAbortSignal, type Readable } from 'node:stream'
 import { internalError } from '@millrace/kit/errors'
 import { failingAsCancelled } from '../../body-parts.ts'
 import type { DriverWriteOptions } from '../../driver.ts'
+import type { Hold } from '../../held-bytes.ts'
+import { STREAM_BUFFER_BYTES } from '../../transfers.ts'
+import type { StreamedBody } from '../streamed-body.ts'
 import { type GcsLocation, objectName, objectPath } from './location.ts'
 
+/** Most that an object can be. */
+const PUT_SIZE_BYTES_MAX = 5 * 1024 ** 4
 const CANCEL_TIMEOUT_MS = 30_000
 const DEFAULT_TYPE = 'application/octet-stream'
 /** The JSON API's status for a chunk that isn't the last. */
@@ -11,11 +16,15 @@ const RESUME = 308
 
 /**
  * Puts a stream of any length at `key`: in one request when it fits into a chunk, else chunk by chunk in a resumable upload, whose
- * object appears with the last. Holds the chunk that is on its way, so that it can be sent again, and the next.
+ * object appears with the last. Holds the chunk that is on its way, so that it can be sent again, and the next. A body that there is no
+ * room for passes through in one request.
  */
 export async function upload(location: GcsLocation, key: string, body: Readable, options: DriverWriteOptions): Promise<void> {
-  const { signal } = options
+  const { signal, length } = options
   if (signal) addAbortSignal(signal, body)
+  using own = options.hold ? undefined : hold(location, length)
+  const { bytes } = options.hold ?? own ?? {}
+  if (bytes === 0 && length) return await sendWhole(location, key, { stream: body, length }, options)
   const chunks = chunksOf(body, location.config.uploadChunkBytes)
   try {
     await sendAll(location, key, chunks, options)
@@ -25,30 +34,38 @@ export async function upload(location: GcsLocation, key: string, body: Readable,
   }
 }
 
+/** Of one body: the chunk on its way and the next. What a pipe holds anyway never passes through. */
+export function hold({ held, config }: GcsLocation, length: number | undefined): Hold {
+  const bytes = Math.min(length ?? Number.POSITIVE_INFINITY, 2 * config.uploadChunkBytes)
+  return held.hold(bytes, length !== undefined && length > STREAM_BUFFER_BYTES && length <= PUT_SIZE_BYTES_MAX)
+}
+
+async function sendWhole(
+  location: GcsLocation,
+  key: string,
+  body: readonly Buffer[] | StreamedBody,
+  { signal, contentType = DEFAULT_TYPE }: DriverWriteOptions,
+): Promise<void> {
+  const query = { uploadType: 'media', name: objectName(location, key), fields: 'size' }
+  const headers = { 'Content-Type': contentType }
+  await location.client.send({ method: 'POST', path: uploadPath(location), query, headers, body, signal })
+}
+
+const uploadPath = (location: GcsLocation) => `/upload${objectPath(location)}`
+
 async function sendAll(
   location: GcsLocation,
   key: string,
   chunks: AsyncGenerator<Chunk, undefined>,
-  { signal, contentType = DEFAULT_TYPE }: DriverWriteOptions,
+  options: DriverWriteOptions,
 ): Promise<void> {
-  const name = objectName(location, key)
-  const path = `/upload${objectPath(location)}`
   const first = await chunks.next()
-  if (first.done || first.value.last) {
-    await location.client.send({
-      method: 'POST',
-      path,
-      query: { uploadType: 'media', name, fields: 'size' },
-      headers: { 'Content-Type': contentType },
-      body: first.value?.bytes,
-      signal,
-    })
-    return
-  }
+  if (first.done || first.value.last) return sendWhole(location, key, first.value?.bytes ?? [], options)
+  const { signal, contentType = DEFAULT_TYPE } = options
   const { headers } = await location.client.send({
     method: 'POST',
-    path,
-    query: { uploadType: 'resumable', name, fields: 'size' },
+    path: uploadPath(location),
+    query: { uploadType: 'resumable', name: objectName(location, key), fields: 'size' },
     headers: { 'Content-Type': 'application/json; charset=UTF-8' },
     body: [Buffer.from(JSON.stringify({ contentType }))],
     signal,
