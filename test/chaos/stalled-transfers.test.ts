@@ -14,15 +14,15 @@ import { openS3 } from './sites/s3.ts'
 import { openSftp } from './sites/sftp.ts'
 
 const base = '/api/2.0/mlflow-artifacts/artifacts'
-const TRANSFERS_EACH_WAY = 16
-const BODY = randomBytes(64 * 1024 * 1024)
-const TIMEOUT_SECONDS = 2
+const TRANSFERS_EACH_WAY = 12
+const BODY = randomBytes(32 * 1024 * 1024)
+const TIMEOUT_SECONDS = 5
 /** Of each connection to the store: no transfer is over before the store falls silent. */
 const BYTES_PER_SECOND = 4 * 1024 * 1024
 const BEGUN_BYTES = 4 * 1024 * 1024
 const SAMPLE_MS = 100
 const TEST_TIMEOUT_MS = 180_000
-/** Beside what the transfers have reserved. Bodies that are held whole take 1 GiB each way. */
+/** Beside what the transfers have reserved. Bodies that are held whole take 384 MiB each way. */
 const GROWTH_BYTES_MAX = 128 * 1024 * 1024
 
 async function download(url: string, onBytes: (count: number) => void = () => {}): Promise<number> {
