@@ -23,6 +23,14 @@ async function roundTrip({ bytes }: Artifacts): Promise<string> {
   return text((await bytes.read(uri('r/x'))).body)
 }
 
+const PASSING_BYTES = 1024 * 1024
+
+/** Of a body that passes through where nothing is held. */
+async function longRoundTrip({ bytes }: Artifacts): Promise<string> {
+  await bytes.write(uri('r/y'), bodyOf('kept'.padEnd(PASSING_BYTES)), { length: PASSING_BYTES })
+  return (await text((await bytes.read(uri('r/y'))).body)).trim()
+}
+
 const store = ({ routes }: Artifacts) => createClient(ArtifactStoreService, createDirectTransport(routes))
 
 describeWith(['s3'], 'S3 over TLS', () => {
@@ -38,7 +46,8 @@ describeWith(['s3'], 'S3 over TLS', () => {
     s3 = await startS3({ tls: { ...certificates, port } })
     bucket = `s3://tls-${randomBytes(4).toString('hex')}`
     const endpoint = `https://127.0.0.1:${port}`
-    env = { MLFLOW_S3_ENDPOINT_URL: endpoint, AWS_ACCESS_KEY_ID: s3.accessKey, AWS_SECRET_ACCESS_KEY: s3.secretKey }
+    const keys = { AWS_ACCESS_KEY_ID: s3.accessKey, AWS_SECRET_ACCESS_KEY: s3.secretKey }
+    env = { MLFLOW_S3_ENDPOINT_URL: endpoint, ...keys, MILLRACE_ARTIFACT_HELD_BYTES_MAX: '0' }
   }, 60_000)
   afterAll(async () => {
     await s3?.[Symbol.asyncDispose]()
@@ -47,21 +56,23 @@ describeWith(['s3'], 'S3 over TLS', () => {
 
   test('the authority that AWS_CA_BUNDLE names is trusted', async () => {
     await using artifacts = await open({ ...env, AWS_CA_BUNDLE: certificates.caFile }, bucket)
-    expect(await roundTrip(artifacts)).toBe('kept')
+    for (const trip of [roundTrip, longRoundTrip]) expect(await trip(artifacts)).toBe('kept')
   })
 
   test('another authority, or none, is refused', async () => {
     const { caFile } = await makeCertificates(folder.path, 'wrong')
     for (const trust of [{ AWS_CA_BUNDLE: caFile }, {}]) {
       await using artifacts = await open({ ...env, ...trust }, bucket)
-      const error: unknown = await roundTrip(artifacts).catch((reason: unknown) => reason)
-      expect(error).toMatchObject({ errorCode: 'TEMPORARILY_UNAVAILABLE', rawMessage: expect.stringContaining('certificate') })
+      for (const trip of [roundTrip, longRoundTrip]) {
+        const error: unknown = await trip(artifacts).catch((reason: unknown) => reason)
+        expect(error).toMatchObject({ errorCode: 'TEMPORARILY_UNAVAILABLE', rawMessage: expect.stringContaining('certificate') })
+      }
     }
   })
 
   test('MLFLOW_S3_IGNORE_TLS trusts whoever answers', async () => {
     await using artifacts = await open({ ...env, MLFLOW_S3_IGNORE_TLS: 'true' }, bucket)
-    expect(await roundTrip(artifacts)).toBe('kept')
+    for (const trip of [roundTrip, longRoundTrip]) expect(await trip(artifacts)).toBe('kept')
   })
 })
 
