@@ -142,15 +142,16 @@ export function objectCases({ harness, withDriver }: Suite): void {
         for (const { status } of await Promise.allSettled(failing)) expect(status).toBe('rejected')
       }))
 
-    test('an aborted write leaves nothing and ends its body', () =>
+    test.each([undefined, 1024 * 1024 * 1024])('an aborted write leaves nothing and ends its body, announced with length %s', length =>
       withDriver(['aborted'], async driver => {
         const stop = new AbortController()
         const body = generated(1024 * 1024 * 1024)
         setTimeout(() => stop.abort(), 100)
-        await expect(driver.write('aborted', body, { signal: stop.signal })).rejects.toMatchObject({ errorCode: 'CANCELLED' })
+        await expect(driver.write('aborted', body, { length, signal: stop.signal })).rejects.toMatchObject({ errorCode: 'CANCELLED' })
         expect(body.destroyed).toBe(true)
         expect(await driver.stat('aborted')).toBeUndefined()
-      }))
+      }),
+    )
 
     test('concurrent writers of one key leave one whole object', () =>
       withDriver(['race'], async driver => {
