@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { createContainer, startAzurite } from '../test/services/azure.ts'
 import { startVsftpd } from '../test/services/ftp.ts'
 import { createGcsBucket, startGcs } from '../test/services/gcs.ts'
+import { startHdfs } from '../test/services/hdfs.ts'
 import { startMillrace } from '../test/services/millrace.ts'
 import { runOk } from '../test/services/process.ts'
 import { startSshd } from '../test/services/sftp.ts'
@@ -86,6 +87,17 @@ export const commandClients: Record<string, Open> = {
     return commands(folder, { destination: `${keyUrl}${data}/root`, env }, stack, {
       put: file => batch(`put ${file} ${data}/own.bin`),
       get: () => batch(`get ${data}/own.bin /dev/null`),
+    })
+  },
+  hdfs: async folder => {
+    const stack = new AsyncDisposableStack()
+    const { nameNodes } = stack.use(await startHdfs())
+    const [nameNode = ''] = nameNodes
+    const url = (call: string) => `${nameNode}/webhdfs/v1/own.bin?user.name=millrace&op=${call}`
+    const env = { MILLRACE_WEBHDFS_URL: nameNode, HADOOP_USER_NAME: 'millrace' }
+    return commands(folder, { destination: 'hdfs://cluster/root', env }, stack, {
+      put: file => curl('-L', '-T', file, url('CREATE&overwrite=true')),
+      get: () => curl('-L', url('OPEN')),
     })
   },
   http: async folder => {
