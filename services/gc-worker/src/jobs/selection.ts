@@ -162,39 +162,38 @@ function inOrder<T>(ids: readonly string[], found: readonly T[], idOf: (one: T) 
   })
 }
 
-async function* runPages(clients: Clients, deletedBefore: bigint | undefined, experimentIds: string[]): AsyncGenerator<DeletedRun> {
+/** Pages from the first to the last. @param fetch the page of a token; that of the first is empty. */
+async function* pages<P extends { nextPageToken: string }>(fetch: (pageToken: string) => Promise<P>): AsyncGenerator<P> {
   let pageToken = ''
   do {
-    const page = await clients.maintenance.listDeletedRuns({ deletedBefore, experimentIds, pageSize: PAGE_ROWS, pageToken }, metadataCall())
-    yield* page.runs
+    const page = await fetch(pageToken)
+    yield page
     pageToken = page.nextPageToken
   } while (pageToken !== '')
+}
+
+async function* runPages({ maintenance }: Clients, deletedBefore: bigint | undefined, experimentIds: string[]): AsyncGenerator<DeletedRun> {
+  const request = { deletedBefore, experimentIds, pageSize: PAGE_ROWS }
+  const fetch = (pageToken: string) => maintenance.listDeletedRuns({ ...request, pageToken }, metadataCall())
+  for await (const page of pages(fetch)) yield* page.runs
 }
 
 /** Deleted models; those named, or of named experiments, in any stage. */
 export async function* modelPages(
-  clients: Clients,
+  { maintenance }: Clients,
   updatedBefore: bigint | undefined,
   modelIds: string[],
   experimentIds: string[],
 ): AsyncGenerator<DeletedModel> {
-  let pageToken = ''
-  do {
-    const request = { updatedBefore, modelIds, experimentIds, pageSize: PAGE_ROWS, pageToken }
-    const page = await clients.maintenance.listDeletedModels(request, metadataCall())
-    yield* page.models
-    pageToken = page.nextPageToken
-  } while (pageToken !== '')
+  const request = { updatedBefore, modelIds, experimentIds, pageSize: PAGE_ROWS }
+  const fetch = (pageToken: string) => maintenance.listDeletedModels({ ...request, pageToken }, metadataCall())
+  for await (const page of pages(fetch)) yield* page.models
 }
 
-async function* deletedExperiments(clients: Clients, rules: Rules): AsyncGenerator<DeletedExperiment> {
-  let pageToken = ''
-  do {
-    const request = { updatedBefore: rules.deletedBefore, pageSize: PAGE_ROWS, pageToken }
-    const page = await clients.maintenance.listDeletedExperiments(request, metadataCall())
-    yield* page.experiments
-    pageToken = page.nextPageToken
-  } while (pageToken !== '')
+async function* deletedExperiments({ maintenance }: Clients, rules: Rules): AsyncGenerator<DeletedExperiment> {
+  const request = { updatedBefore: rules.deletedBefore, pageSize: PAGE_ROWS }
+  const fetch = (pageToken: string) => maintenance.listDeletedExperiments({ ...request, pageToken }, metadataCall())
+  for await (const page of pages(fetch)) yield* page.experiments
 }
 
 /** One part without names stands for all jobs. */
@@ -204,13 +203,10 @@ function jobParts(ids: readonly string[]): string[][] {
   return parts
 }
 
-async function* endedJobs(clients: Clients, createdBefore: bigint | undefined, jobIds: string[]): AsyncGenerator<string> {
-  let pageToken = ''
-  do {
-    const page = await clients.maintenance.listEndedJobs({ createdBefore, jobIds, pageSize: PAGE_ROWS, pageToken }, metadataCall())
-    yield* page.jobIds
-    pageToken = page.nextPageToken
-  } while (pageToken !== '')
+async function* endedJobs({ maintenance }: Clients, createdBefore: bigint | undefined, jobIds: string[]): AsyncGenerator<string> {
+  const request = { createdBefore, jobIds, pageSize: PAGE_ROWS }
+  const fetch = (pageToken: string) => maintenance.listEndedJobs({ ...request, pageToken }, metadataCall())
+  for await (const page of pages(fetch)) yield* page.jobIds
 }
 
 function runItem(run: DeletedRun): NewItem {
