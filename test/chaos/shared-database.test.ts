@@ -12,9 +12,15 @@ const PART_BYTES = 64 * 1024 * 1024
 const RECOVERY_TIMEOUT_MS = 90_000
 
 /** Two all-in-one servers on the same databases and artifacts. */
-async function startTwo(cwd: string) {
+async function openTwo() {
+  await using stack = new AsyncDisposableStack()
+  const cwd = stack.use(await tempFolder('shared')).path
   const options = { cwd, backendStoreUri: 'sqlite:///mlflow.db', artifactsDestination: 'artifacts' }
-  return Promise.all([startMillrace(options), startMillrace(options)])
+  const [one, two] = await Promise.all([startMillrace(options), startMillrace(options)])
+  for (const server of [one, two]) stack.use(server)
+  const [first, second] = [stack.use(httpClient(one.url)), stack.use(httpClient(two.url))]
+  const opened = stack.move()
+  return { cwd, one, first, second, [Symbol.asyncDispose]: () => opened.disposeAsync() }
 }
 
 /** Completes through one server what was begun and sent through others. */
@@ -27,12 +33,8 @@ async function upload(clients: HttpClient[], path: string): Promise<number> {
 }
 
 test('servers that share a SQLite control database take each other’s uploads', { timeout: 120_000 }, async () => {
-  await using folder = await tempFolder('shared')
-  const [one, two] = await startTwo(folder.path)
-  await using _one = one
-  await using _two = two
-  using first = httpClient(one.url)
-  using second = httpClient(two.url)
+  await using world = await openTwo()
+  const { first, second } = world
   const paths = Array.from({ length: 40 }, (_, i) => `${i}.bin`)
   const answers = await Promise.all(paths.map((path, i) => upload(i % 2 ? [first, second] : [second, first], path)))
   expect(answers).toEqual(paths.map(() => 200))
@@ -46,23 +48,19 @@ test('servers that share a SQLite control database take each other’s uploads',
 })
 
 test('a completion goes on in the other server after kill -9', { timeout: 180_000 }, async () => {
-  await using folder = await tempFolder('shared')
-  const [one, two] = await startTwo(folder.path)
-  await using _one = one
-  await using _two = two
-  using first = httpClient(one.url)
-  using second = httpClient(two.url)
+  await using world = await openTwo()
+  const { cwd, one, first, second } = world
   const content = Array.from({ length: 3 }, () => randomBytes(PART_BYTES))
   const { upload_id, credentials } = await createUpload(first, 'dir', 'big.bin', content.length)
   const parts: SentPart[] = []
   for (const [i, { url }] of credentials.entries()) parts.push(await sendPart(first, url, content[i] as Buffer, i + 1))
   const request = { path: 'big.bin', upload_id, parts }
   const completing = first.send('POST', `${api}/mpu/complete/dir`, request).catch(() => undefined)
-  const joining = async () => ((await filesBelow(join(folder.path, 'artifacts/dir'))).length > 0 ? true : undefined)
+  const joining = async () => ((await filesBelow(join(cwd, 'artifacts/dir'))).length > 0 ? true : undefined)
   await eventually('the parts are being joined', joining)
   await one.process.end('SIGKILL')
   await completing
-  expect(await filesBelow(join(folder.path, 'artifacts/dir')), 'killed before the end').not.toContain('big.bin')
+  expect(await filesBelow(join(cwd, 'artifacts/dir')), 'killed before the end').not.toContain('big.bin')
   // Some request has to wake the other server's worker: an idle one looks once a minute.
   const again = async () => {
     const answer = await second.send('POST', `${api}/mpu/complete/dir`, request).catch(() => undefined)
