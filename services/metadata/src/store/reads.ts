@@ -1,4 +1,5 @@
 import type { AnyDatabase } from './db.ts'
+import { GroupedLookups, type Lookup } from './lookups.ts'
 import { ReadPool } from './read-pool.ts'
 import { type Fragment, POSTGRESQL, type SearchDialect, SQLITE, SQLITE_FILE } from './search-dialect.ts'
 import { type PageJob, type PageRead, type Slices, type Statement, slice } from './slices.ts'
@@ -7,8 +8,8 @@ import { type PageJob, type PageRead, type Slices, type Statement, slice } from 
 export interface Reads extends AsyncDisposable {
   readonly dialect: SearchDialect
   compile(fragment: Fragment): Statement
-  /** The column `json` of a read that is short by nature. */
-  texts(statement: Statement): Promise<string[]>
+  /** A read that is short by nature; its statement takes an id, on PostgreSQL a list of them. Closed with the reads. */
+  lookup(statement: Pick<Statement, 'sql' | 'name'>): Lookup
   /** The column `json` of a read that may be long. */
   rows(statement: Statement): Promise<Slices>
   page(job: PageJob): Promise<PageRead>
@@ -21,15 +22,21 @@ interface JsonRow {
 /** Reads of `db`: on SQLite those that may be long run on threads of their own, on PostgreSQL the server does the work. */
 export function openReads(db: AnyDatabase): Reads {
   const pool = db.dialect === 'sqlite' && db.path ? new ReadPool({ path: db.path }) : undefined
+  const lookups = new AsyncDisposableStack()
   const texts = async (statement: Statement) => (await db.all<JsonRow>(statement)).map(row => row.json)
   const rows = async (statement: Statement) => slice(await texts(statement))
   return {
     dialect: db.dialect === 'postgresql' ? POSTGRESQL : pool ? SQLITE_FILE : SQLITE,
     compile: fragment => fragment.compile(db.kysely),
-    texts,
+    lookup(statement) {
+      if (db.dialect === 'sqlite') return async id => (await texts({ ...statement, parameters: [id] }))[0]
+      const grouped = lookups.use(new GroupedLookups(db, statement))
+      return id => grouped.get(id)
+    },
     rows: statement => pool?.rows(statement) ?? rows(statement),
     page: job => pool?.page(job) ?? readPage(db, job, rows),
     async [Symbol.asyncDispose]() {
+      await lookups.disposeAsync()
       await pool?.[Symbol.asyncDispose]()
     },
   }

@@ -1,4 +1,5 @@
 import { setImmediate as pause } from 'node:timers/promises'
+import type { Lookup } from './lookups.ts'
 import type { Reads } from './reads.ts'
 import {
   type DatasetInputRecord,
@@ -6,7 +7,6 @@ import {
   type PageColumns,
   type RunInfoRecord,
   type RunRecord,
-  type RunStatements,
   runStatements,
   type WholeRunRecord,
 } from './run-sql.ts'
@@ -34,19 +34,19 @@ const NONE: readonly never[] = []
 /** Reads whole runs: what the database holds of them, their latest metrics, params, tags and edges. */
 export class RunReader {
   readonly #reads: Reads
-  readonly #sql: RunStatements
+  readonly #whole: Lookup
   readonly #follow: PageJob['follow']
 
   constructor(reads: Reads) {
     this.#reads = reads
-    this.#sql = runStatements(reads.dialect)
-    const { runs, datasetInputs, modelEdges, columns } = this.#sql
+    const { whole, runs, datasetInputs, modelEdges, columns } = runStatements(reads.dialect)
+    this.#whole = reads.lookup({ sql: whole, name: 'millrace_whole_run' })
     this.#follow = [runs, datasetInputs, modelEdges, ...columns].map((sql, i) => ({ sql, name: `millrace_run_page_${i}` }))
   }
 
   /** A run in any lifecycle stage. */
   async get(runId: string): Promise<RunAggregate | undefined> {
-    const [text] = await this.#reads.texts({ sql: this.#sql.whole, parameters: [runId], name: 'millrace_whole_run' })
+    const text = await this.#whole(runId)
     if (text === undefined) return undefined
     const [info, metrics, params, tags, datasetInputs, modelEdges] = JSON.parse(text) as WholeRunRecord
     return { run: [info, metrics, params, tags], datasetInputs, modelEdges }

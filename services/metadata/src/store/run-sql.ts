@@ -47,9 +47,9 @@ export type ModelEdgeRecord = [runId: string, modelId: string, step: JsonInteger
 /** A run with its edges, from a JSON text. */
 export type WholeRunRecord = [...RunRecord, datasetInputs: DatasetInputRecord[], modelEdges: ModelEdgeRecord[]]
 
-/** The statements that read runs by id; they answer rows of one JSON text. */
+/** The statements that read runs by id; they answer rows of a JSON text. */
 export interface RunStatements {
-  /** One run with its edges; its parameter is the id. */
+  /** Runs with their edges, for a Lookup. */
   whole: string
   /** The others take the ids of a page, a JSON list. */
   runs: string
@@ -115,7 +115,7 @@ export function runStatements(d: SearchDialect): RunStatements {
     pageColumns([{ text: 't.key' }, { text: 't.value' }], 'tags'),
   ]
   return {
-    whole: `SELECT ${d.jsonText(...whole)} AS json FROM runs r WHERE r.run_uuid = ${d.parameter}`,
+    whole: d.runsById(`${d.jsonText(...whole)} AS json`),
     runs: `SELECT ${columns ? d.asText(info) : d.jsonText(...run)} AS json FROM ${ids} runs r ON r.run_uuid = id`,
     columns: columns ?? [],
     datasetInputs: `SELECT ${d.jsonText(dataset, inputTags)} AS json FROM ${ids} inputs i ON ${datasets} = id ${join} ORDER BY ${order}`,

@@ -1,10 +1,9 @@
 import { doesNotExist } from '@millrace/kit/errors'
 import { appendToUriPath } from './artifact-uri.ts'
-import { isUnavailable } from './db/errors.ts'
 import { retrying } from './db/retry.ts'
 import { type PostgresDatabase, statement } from './db.ts'
 import { checkActive } from './experiments.ts'
-import { type Entry, GroupCommit } from './group-commit.ts'
+import { type Entry, GroupedCalls, writtenRowsMax } from './grouped-calls.ts'
 import { createRunsSql, createRunsValues, logQuery, updateRunSql } from './postgres-run-sql.ts'
 import { checkRunActive, modelAbsent, type ParamConflict, paramsChanged, runAbsent } from './run-errors.ts'
 import { artifactFolder, type LogEntry, type NewRun, type RunChange, type RunRow, type RunWrites } from './run-writes.ts'
@@ -44,21 +43,22 @@ interface NewRunAt extends NewRun {
 /** A group is one statement, so one round trip and one commit. */
 export class PostgresRunWrites implements RunWrites {
   readonly #db: PostgresDatabase
-  readonly #logs: GroupCommit<LogEntry, void>[]
-  readonly #creates: GroupCommit<NewRunAt, boolean>
+  readonly #logs: GroupedCalls<LogEntry, void>[]
+  readonly #creates: GroupedCalls<NewRunAt, boolean>
   /** Where experiments keep artifacts; the insert checks that it is still so. */
   readonly #locations = new Map<number, string | null>()
 
   constructor(db: PostgresDatabase) {
     this.#db = db
     const lane = () =>
-      new GroupCommit<LogEntry, void>({
-        write: group => this.#log(group),
+      new GroupedCalls<LogEntry, void>({
+        send: group => this.#log(group),
         weigh: entry => entry.metrics.length + entry.params.length + entry.tags.length,
+        weightMax: writtenRowsMax,
         conflicts: (entry, group) => group.some(({ op }) => op.runId === entry.runId && op.params.length + entry.params.length > 0),
       })
     this.#logs = Array.from({ length: lanes }, lane)
-    this.#creates = new GroupCommit({ write: group => this.#create(group), weigh: run => run.tags.length + 1 })
+    this.#creates = new GroupedCalls({ send: group => this.#create(group), weigh: run => run.tags.length + 1, weightMax: writtenRowsMax })
   }
 
   async log(entry: LogEntry): Promise<void> {
@@ -89,12 +89,7 @@ export class PostgresRunWrites implements RunWrites {
   }
 
   async #log(group: readonly Entry<LogEntry, void>[]): Promise<void> {
-    let rows: Logged[]
-    try {
-      rows = await retrying(() => this.#db.all(logQuery<Logged>(group.map(({ op }) => op))))
-    } catch (reason) {
-      return this.#oneByOne(group, reason, one => this.#log(one))
-    }
+    const rows = await retrying(() => this.#db.all(logQuery<Logged>(group.map(({ op }) => op))))
     const known = new Map(rows.map(row => [row.run_uuid, row]))
     const overtaken = (rows[0]?.overtaken ?? 0) > 0
     for (const entry of group) {
@@ -109,33 +104,15 @@ export class PostgresRunWrites implements RunWrites {
   }
 
   async #create(group: readonly Entry<NewRunAt, boolean>[]): Promise<void> {
-    let made: Set<string>
-    try {
-      const values = createRunsValues(group.map(({ op }) => op))
-      made = new Set((await retrying(() => this.#db.all(createRuns(...values)))).map(row => row.run_uuid))
-    } catch (reason) {
-      return this.#oneByOne(group, reason, one => this.#create(one))
-    }
+    const values = createRunsValues(group.map(({ op }) => op))
+    const made = new Set((await retrying(() => this.#db.all(createRuns(...values)))).map(row => row.run_uuid))
     for (const entry of group) entry.resolve(made.has(entry.op.runId))
   }
 
-  /** A statement that fails has written nothing; what made it fail is found by sending each entry alone. */
-  async #oneByOne<E extends { reject(reason: unknown): void }>(
-    group: readonly E[],
-    reason: unknown,
-    send: (one: [E]) => Promise<void>,
-  ): Promise<void> {
-    const retry = group.length > 1 && !isUnavailable(reason)
-    for (const entry of group) {
-      if (retry) await send([entry])
-      else entry.reject(reason)
-    }
-  }
-
-  #laneOf(runId: string): GroupCommit<LogEntry, void> {
+  #laneOf(runId: string): GroupedCalls<LogEntry, void> {
     let hash = 0
     for (let i = 0; i < runId.length; i++) hash = (hash * 31 + runId.charCodeAt(i)) | 0
-    return this.#logs[Math.abs(hash) % lanes] as GroupCommit<LogEntry, void>
+    return this.#logs[Math.abs(hash) % lanes] as GroupedCalls<LogEntry, void>
   }
 
   /** The run's experiment. */

@@ -1,9 +1,9 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { MlflowError } from '@millrace/kit/errors'
-import { isUnavailable, translateError } from './db/errors.ts'
+import { translateError } from './db/errors.ts'
 import { retrying } from './db/retry.ts'
 import type { SqliteDatabase } from './db.ts'
-import { type Entry, GroupCommit } from './group-commit.ts'
+import { type Entry, GroupedCalls, writtenRowsMax } from './grouped-calls.ts'
 import type { LogEntry, NewRun, RunChange, RunRow, RunWrites } from './run-writes.ts'
 import { SqliteRunStatements } from './sqlite-run-statements.ts'
 
@@ -17,12 +17,12 @@ type Outcome = { result: Result; failure?: undefined } | { failure: MlflowError 
 /** All of a group in one transaction of the writing connection. */
 export class SqliteRunWrites implements RunWrites {
   readonly #db: SqliteDatabase
-  readonly #group: GroupCommit<Op, Result>
+  readonly #group: GroupedCalls<Op, Result>
   #statements: SqliteRunStatements | undefined
 
   constructor(db: SqliteDatabase) {
     this.#db = db
-    this.#group = new GroupCommit({ write: group => this.#write(group), weigh })
+    this.#group = new GroupedCalls({ send: group => this.#write(group), weigh, weightMax: writtenRowsMax })
   }
 
   async log(log: LogEntry): Promise<void> {
@@ -38,17 +38,7 @@ export class SqliteRunWrites implements RunWrites {
   }
 
   async #write(group: readonly Entry<Op, Result>[]): Promise<void> {
-    let outcomes: Outcome[]
-    try {
-      outcomes = await this.#commit(group)
-    } catch (reason) {
-      if (group.length > 1 && !isUnavailable(reason)) {
-        for (const entry of group) await this.#write([entry])
-      } else {
-        for (const entry of group) entry.reject(reason)
-      }
-      return
-    }
+    const outcomes = await this.#commit(group)
     for (let i = 0; i < group.length; i++) {
       const outcome = outcomes[i] as Outcome
       if (outcome.failure) group[i]?.reject(outcome.failure)

@@ -34,8 +34,8 @@ export interface SearchDialect {
   pointColumns?: (points: Fragment, withRun: boolean) => Fragment
   /** A JSON value made by another expression, as an element of an array. */
   json(value: string): string
-  /** The first parameter. */
-  parameter: string
+  /** `columns` of the run `r` with the id that is the first parameter; for a list of ids, rows of `id` and the columns. */
+  runsById(columns: string): string
   /** An integer as a JSON number, or as text where a double could not hold it. */
   jsonInteger(column: string): string
   /** Orders rows as they were inserted. */
@@ -66,7 +66,7 @@ export const SQLITE: SearchDialect = {
   jsonColumns: (columns, from) =>
     `(SELECT '[' || ${columns.map(column => `json_group_array(${column})`).join(" || ',' || ")} || ']' ${from})`,
   json: value => `json(${value})`,
-  parameter: '?',
+  runsById: columns => `SELECT ${columns} FROM runs r WHERE r.run_uuid = ?`,
   jsonInteger: column => `CASE WHEN ${column} BETWEEN ${-MAX_SAFE} AND ${MAX_SAFE} THEN ${column} ELSE CAST(${column} AS TEXT) END`,
   inserted: table => `${table}.rowid`,
   asText: json => json,
@@ -117,7 +117,10 @@ export const POSTGRESQL: SearchDialect = {
     'FROM unnest(ARRAY(SELECT json_array_elements_text($1::json))) WITH ORDINALITY p (id, n) ' +
     `CROSS JOIN LATERAL (SELECT * FROM ${table} t WHERE t.run_uuid = p.id OFFSET 0) t GROUP BY p.n / 64`,
   json: value => value,
-  parameter: '$1',
+  // Behind a SELECT the planner can't count the ids, and keeps one plan for every count.
+  runsById: columns =>
+    `SELECT found.* FROM unnest((SELECT $1::text[])) given ` +
+    `CROSS JOIN LATERAL (SELECT r.run_uuid AS id, ${columns} FROM runs r WHERE r.run_uuid = given OFFSET 0) found`,
   jsonInteger: column =>
     `CASE WHEN ${column} BETWEEN ${-MAX_SAFE} AND ${MAX_SAFE} THEN to_json(${column}) ELSE to_json(${column}::text) END`,
   pointColumns: (points, withRun) => {

@@ -1,7 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { temporarilyUnavailable } from '@millrace/kit/errors'
+import { isUnavailable } from './db/errors.ts'
 
-/** One caller's write, settled when its rows are committed or refused. */
+/** One caller's read or write, settled when it is answered, committed or refused. */
 export interface Entry<Op, Result> {
   readonly op: Op
   resolve(result: Result): void
@@ -9,16 +10,18 @@ export interface Entry<Op, Result> {
 }
 
 export interface GroupOptions<Op, Result> {
-  /** Commits the entries of one group and settles every one of them. */
-  write(group: readonly Entry<Op, Result>[]): Promise<void>
-  /** Rows that an entry writes, about. */
+  /** Does what one group asks for and settles every entry; throws when nothing was done and none is settled. */
+  send(group: readonly Entry<Op, Result>[]): Promise<void>
+  /** Rows that an entry reads or writes, about. */
   weigh(op: Op): number
+  /** Of a group; a heavier entry goes alone. */
+  weightMax: number
   /** Entries that must not share a transaction with an earlier one; they wait for the next. */
   conflicts?(op: Op, group: readonly Entry<Op, Result>[]): boolean
 }
 
 /** A metric is 10 microseconds of a SQLite writer: no group holds the thread for much more than 20 ms. */
-const weightMax = 2000
+export const writtenRowsMax = 2000
 
 /**
  * How long a group waits for more: as long as the event loop brings some, a turn without any being a few microseconds. Callers that
@@ -28,17 +31,25 @@ const gatherMsMax = 0.5
 const quietTurnsMax = 8
 
 /**
- * Requests that arrive while a transaction is being written share the next one, so that one fsync serves them all: alone a durable
- * commit costs 200 microseconds, among 64 it costs 3.
+ * Group commit: requests that arrive while a transaction is being written share the next one, so that one fsync serves them all: alone a
+ * durable commit costs 200 microseconds, among 64 it costs 3. Reads that go to a server share a round trip. A group that fails is sent
+ * again entry by entry, so that the one that made it fail fails alone.
  */
-export class GroupCommit<Op, Result> implements AsyncDisposable {
+export class GroupedCalls<Op, Result> implements AsyncDisposable {
   readonly #options: GroupOptions<Op, Result>
   #waiting: Entry<Op, Result>[] = []
+  /** Entries of the group that is under way. */
+  #sent = 0
   #draining: Promise<void> | undefined
   #closed = false
 
   constructor(options: GroupOptions<Op, Result>) {
     this.#options = options
+  }
+
+  /** Entries that are not settled. */
+  get load(): number {
+    return this.#waiting.length + this.#sent
   }
 
   submit(op: Op): Promise<Result> {
@@ -53,13 +64,23 @@ export class GroupCommit<Op, Result> implements AsyncDisposable {
     do {
       await this.#gather()
       const group = this.#take()
-      try {
-        await this.#options.write(group)
-      } catch (reason) {
-        for (const entry of group) entry.reject(reason)
-      }
+      this.#sent = group.length
+      await this.#send(group)
+      this.#sent = 0
     } while (this.#waiting.length > 0)
     this.#draining = undefined
+  }
+
+  async #send(group: readonly Entry<Op, Result>[]): Promise<void> {
+    try {
+      await this.#options.send(group)
+    } catch (reason) {
+      const alone = group.length > 1 && !isUnavailable(reason)
+      for (const entry of group) {
+        if (alone) await this.#send([entry])
+        else entry.reject(reason)
+      }
+    }
   }
 
   async #gather(): Promise<void> {
@@ -74,7 +95,7 @@ export class GroupCommit<Op, Result> implements AsyncDisposable {
   }
 
   #take(): Entry<Op, Result>[] {
-    const { weigh, conflicts } = this.#options
+    const { weigh, weightMax, conflicts } = this.#options
     const group: Entry<Op, Result>[] = []
     const later: Entry<Op, Result>[] = []
     let weight = 0

@@ -1,0 +1,37 @@
+import type { PostgresDatabase } from './db.ts'
+import { GroupedCalls } from './grouped-calls.ts'
+import type { Statement } from './slices.ts'
+
+/** Reads what belongs to an id: the column `json` of its row, undefined when there is none. */
+export type Lookup = (id: string) => Promise<string | undefined>
+
+/** Groups at once, each on a connection: while the server reads for one, the answers of another are being sent. */
+const lanes = 2
+/** Ids of a group; a whole run of 26 values is 35 microseconds for PostgreSQL, so none holds up the others for more than about a millisecond. */
+const idsMax = 32
+
+/**
+ * Lookups that are asked for together are one statement: starting one costs PostgreSQL and its client as much as reading three runs.
+ * The statement takes a list of ids and answers rows of `id` and `json`.
+ */
+export class GroupedLookups implements AsyncDisposable {
+  readonly #lanes: GroupedCalls<string, string | undefined>[]
+
+  constructor(db: PostgresDatabase, statement: Pick<Statement, 'sql' | 'name'>) {
+    const send = async (group: readonly { op: string; resolve(json: string | undefined): void }[]) => {
+      const ids = [...new Set(group.map(({ op }) => op))]
+      const rows = await db.all<{ id: string; json: string }>({ ...statement, parameters: [ids] })
+      const found = new Map(rows.map(row => [row.id, row.json]))
+      for (const entry of group) entry.resolve(found.get(entry.op))
+    }
+    this.#lanes = Array.from({ length: lanes }, () => new GroupedCalls({ send, weigh: () => 1, weightMax: idsMax }))
+  }
+
+  get(id: string): Promise<string | undefined> {
+    return this.#lanes.reduce((a, b) => (b.load < a.load ? b : a)).submit(id)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#lanes.map(lane => lane[Symbol.asyncDispose]()))
+  }
+}
