@@ -20,6 +20,22 @@ onEachDatabase('runs', create => {
     ])
   })
 
+  test('runs that are read at once are each their own, and what cannot be read fails alone', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const ids = await Promise.all(Array.from({ length: 40 }, async () => (await world.newRun()).runId))
+    await Promise.all(ids.map((runId, i) => world.runs.setTag({ runId, key: 'place', value: `${i}` })))
+    const asked = [...ids, ...ids.slice(0, 5), 'absent', 'odd\0id']
+    const answers = await Promise.allSettled(asked.map(runId => world.runs.getRun({ runId })))
+    const found = answers.flatMap(answer => (answer.status === 'fulfilled' ? [answer.value.run] : []))
+    expect(found.map(run => run?.info?.runId)).toEqual([...ids, ...ids.slice(0, 5)])
+    expect(found.map(run => run?.data?.tags.find(tag => tag.key === 'place')?.value)).toEqual(
+      Array.from({ length: 45 }, (_, i) => `${i % 40}`),
+    )
+    expect(await refusal(world.runs.getRun({ runId: 'absent' }))).toBe('RESOURCE_DOES_NOT_EXIST: Run with id=absent not found')
+    expect(await refusal(world.runs.getRun({ runId: 'odd\0id' }))).toMatch(/^(RESOURCE_DOES_NOT_EXIST|BAD_REQUEST): /)
+  })
+
   test('a run without a name gets one of at most 20 characters', async () => {
     await using database = await create()
     await using world = await openWorld(database.url)
