@@ -1,5 +1,5 @@
 import type { PostgresDatabase } from './db.ts'
-import { GroupedCalls } from './grouped-calls.ts'
+import { type Entry, GroupedCalls } from './grouped-calls.ts'
 import type { Statement } from './slices.ts'
 
 /** Reads what belongs to an id: the column `json` of its row, undefined when there is none. */
@@ -18,7 +18,7 @@ export class GroupedLookups implements AsyncDisposable {
   readonly #lanes: GroupedCalls<string, string | undefined>[]
 
   constructor(db: PostgresDatabase, statement: Pick<Statement, 'sql' | 'name'>) {
-    const send = async (group: readonly { op: string; resolve(json: string | undefined): void }[]) => {
+    const send = async (group: readonly Entry<string, string | undefined>[]) => {
       const ids = [...new Set(group.map(({ op }) => op))]
       const rows = await db.all<{ id: string; json: string }>({ ...statement, parameters: [ids] })
       const found = new Map(rows.map(row => [row.id, row.json]))
