@@ -12,9 +12,6 @@ const refused = {
   body: JSON.stringify({ error: { code: 401, message: 'Invalid Credentials', errors: [{ reason: 'authError' }] } }),
 }
 
-/** Chunks can be sent again with another token; a long body as one request cannot. */
-const CHUNK_BYTES = String(8 * 1024 * 1024)
-
 /** A workload identity, whose tokens come from a token service. fake-gcs-server looks at none, so a proxy before it does. */
 export async function openGcsSessions(): Promise<SessionSite> {
   await using stack = new AsyncDisposableStack()
@@ -39,7 +36,7 @@ export async function openGcsSessions(): Promise<SessionSite> {
   const opened = stack.move()
   return {
     destination: `${bucket.uri}/root`,
-    env: { API_ENDPOINT_OVERRIDE: reachedAt, GOOGLE_APPLICATION_CREDENTIALS: credentials, MLFLOW_GCS_UPLOAD_CHUNK_SIZE: CHUNK_BYTES },
+    env: { API_ENDPOINT_OVERRIDE: reachedAt, GOOGLE_APPLICATION_CREDENTIALS: credentials },
     end: async () => tokens.endAll(),
     given: tokens.given,
     contents: () => bucket.names(''),

@@ -17,9 +17,6 @@ const answers: ApiAnswer[] = [
   { name: 'an expired token', answer: answer(401, 'authError'), ...UNAUTHENTICATED, isRepeated: false },
 ]
 
-/** Longer bodies go in chunks, which can be sent again; passingThrough has them go as one request. */
-const CHUNK_BYTES = String(8 * 1024 * 1024)
-
 /** fake-gcs-server looks at no credentials, so there are none that it refuses. */
 export async function openGcs(): Promise<Site> {
   await using stack = new AsyncDisposableStack()
@@ -32,7 +29,7 @@ export async function openGcs(): Promise<Site> {
   const opened = stack.move()
   return {
     destination: `${bucket.uri}/root`,
-    env: { ...server.env, STORAGE_EMULATOR_HOST: reachedAt, MLFLOW_GCS_UPLOAD_CHUNK_SIZE: CHUNK_BYTES },
+    env: { ...server.env, STORAGE_EMULATOR_HOST: reachedAt },
     network: proxy,
     server,
     api: { set: api.set, answers },
