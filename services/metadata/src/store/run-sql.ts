@@ -1,4 +1,4 @@
-import type { SearchDialect } from './search-dialect.ts'
+import type { ColumnSource, SearchDialect } from './search-dialect.ts'
 
 /** One run of a page, from a JSON text. */
 export type RunRecord = [info: RunInfoRecord, metrics: MetricColumns, params: TextColumns, tags: TextColumns]
@@ -77,10 +77,19 @@ export function runStatements(d: SearchDialect): RunStatements {
     'r.experiment_id',
   )
   const ofRun = (table: string) => `FROM ${table} t WHERE t.run_uuid = r.run_uuid`
-  const keyed = (table: string) => d.jsonColumns(['t.key', 't.value'], ofRun(table))
-  const value = 'CASE WHEN t.is_nan THEN NULL ELSE t.value END'
-  const metrics = d.jsonColumns(['t.key', value, d.jsonInteger('t.timestamp'), d.jsonInteger('t.step')], ofRun('latest_metrics'))
-  const run = [info, metrics, keyed('params'), keyed('tags')]
+  const keyed: ColumnSource[] = [{ text: 't.key' }, { text: 't.value' }]
+  const points: ColumnSource[] = [
+    { text: 't.key' },
+    { real: 't.value', isNan: 't.is_nan' },
+    { integer: 't.timestamp' },
+    { integer: 't.step' },
+  ]
+  const run = [
+    info,
+    d.jsonColumns(points, ofRun('latest_metrics')),
+    d.jsonColumns(keyed, ofRun('params')),
+    d.jsonColumns(keyed, ofRun('tags')),
+  ]
   const inputTags = d.jsonRows(d.jsonArray('t.name', 't.value'), 'FROM input_tags t WHERE t.input_uuid = i.input_uuid')
   const dataset = d.jsonArray(
     'i.destination_id',
@@ -106,14 +115,7 @@ export function runStatements(d: SearchDialect): RunStatements {
   ]
   const ids = `${d.pageIds} ${d.join}`
   const { pageColumns } = d
-  const columns = pageColumns && [
-    pageColumns(
-      [{ text: 't.key' }, { real: 't.value', isNan: 't.is_nan' }, { integer: 't.timestamp' }, { integer: 't.step' }],
-      'latest_metrics',
-    ),
-    pageColumns([{ text: 't.key' }, { text: 't.value' }], 'params'),
-    pageColumns([{ text: 't.key' }, { text: 't.value' }], 'tags'),
-  ]
+  const columns = pageColumns && [pageColumns(points, 'latest_metrics'), pageColumns(keyed, 'params'), pageColumns(keyed, 'tags')]
   return {
     whole: d.runsById(`${d.jsonText(...whole)} AS json`),
     runs: `SELECT ${columns ? d.asText(info) : d.jsonText(...run)} AS json FROM ${ids} runs r ON r.run_uuid = id`,

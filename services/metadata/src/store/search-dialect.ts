@@ -20,8 +20,8 @@ export interface SearchDialect {
   jsonArray(...values: string[]): string
   /** One JSON array of all rows' `row`, an array when there are none. */
   jsonRows(row: string, from: string, orderBy?: string): string
-  /** One JSON array with an array of each column's values; PostgreSQL has null for an empty one. */
-  jsonColumns(columns: readonly string[], from: string): string
+  /** One JSON array, for `jsonText`, with an array of each column's values; PostgreSQL has null for an empty one. */
+  jsonColumns(columns: readonly ColumnSource[], from: string): string
   /**
    * Where one pass over a table is cheaper than a look for each run: a statement that takes a page's ids and answers a row per some of its
    * runs, a JSON array of the columns' values; the first column is the run's place in the page, from 1.
@@ -40,7 +40,7 @@ export interface SearchDialect {
   jsonInteger(column: string): string
   /** Orders rows as they were inserted. */
   inserted(table: string): string
-  /** JSON values as the text of one JSON array, a result column. */
+  /** JSON values, none of them SQL's null, as the text of one JSON array, a result column. */
   jsonText(...values: string[]): string
   /** One JSON value as a result column. */
   asText(json: string): string
@@ -51,6 +51,12 @@ export interface SearchDialect {
 }
 
 const MAX_SAFE = Number.MAX_SAFE_INTEGER
+
+function jsonValue(column: ColumnSource): string {
+  if ('text' in column) return column.text
+  if ('real' in column) return `CASE WHEN ${column.isNan} THEN NULL ELSE ${column.real} END`
+  return SQLITE.jsonInteger(column.integer)
+}
 
 export const SQLITE: SearchDialect = {
   like: (column, pattern, caseSensitive) => (caseSensitive ? sql`${column} LIKE ${pattern}` : sql`lower(${column}) LIKE lower(${pattern})`),
@@ -64,7 +70,7 @@ export const SQLITE: SearchDialect = {
   jsonArray: (...values) => `json_array(${values.join(', ')})`,
   jsonRows: (row, from, orderBy) => `(SELECT json_group_array(${row}${orderBy ? ` ORDER BY ${orderBy}` : ''}) ${from})`,
   jsonColumns: (columns, from) =>
-    `(SELECT '[' || ${columns.map(column => `json_group_array(${column})`).join(" || ',' || ")} || ']' ${from})`,
+    `(SELECT '[' || ${columns.map(column => `json_group_array(${jsonValue(column)})`).join(" || ',' || ")} || ']' ${from})`,
   json: value => `json(${value})`,
   runsById: columns => `SELECT ${columns} FROM runs r WHERE r.run_uuid = ?`,
   jsonInteger: column => `CASE WHEN ${column} BETWEEN ${-MAX_SAFE} AND ${MAX_SAFE} THEN ${column} ELSE CAST(${column} AS TEXT) END`,
@@ -110,7 +116,7 @@ export const POSTGRESQL: SearchDialect = {
   numberedIds: ids => sql`(SELECT n, id FROM unnest(${ids}::text[]) WITH ORDINALITY AS given(id, n))`,
   jsonArray: (...values) => `json_build_array(${values.join(', ')})`,
   jsonRows: (row, from, orderBy) => `coalesce((SELECT json_agg(${row}${orderBy ? ` ORDER BY ${orderBy}` : ''}) ${from}), '[]'::json)`,
-  jsonColumns: (columns, from) => `(SELECT json_build_array(${columns.map(column => `json_agg(${column})`).join(', ')}) ${from})`,
+  jsonColumns: (columns, from) => `(SELECT coalesce(${jsonTexts(columns)}, '[${columns.map(() => 'null').join()}]') ${from})`,
   // OFFSET 0 keeps the look for each run: a join would read all of a table that has not been analysed yet.
   pageColumns: (columns, table) =>
     `SELECT ${jsonTexts([{ integer: 'p.n' }, ...columns])} AS json ` +
@@ -134,7 +140,7 @@ export const POSTGRESQL: SearchDialect = {
   },
   inserted: table => `${table}.ctid`,
   asText: json => `(${json})::text`,
-  jsonText: (...values) => `json_build_array(${values.join(', ')})::text`,
+  jsonText: (...values) => `concat('[', ${values.join(", ',', ")}, ']')`,
   join: 'JOIN',
   runsOf: ids => ({ from: sql`runs r`, where: POSTGRESQL.oneOfIds(sql`r.experiment_id`, ids), startTime: sql`r.start_time` }),
 }
