@@ -5,8 +5,12 @@ import type { Statement } from './slices.ts'
 /** Reads what belongs to an id: the column `json` of its row, undefined when there is none. */
 export type Lookup = (id: string) => Promise<string | undefined>
 
-/** Groups at once, each on a connection: while the server reads for one, the answers of another are being sent. */
+/**
+ * Groups at once, each on a connection: while the server reads for one, the answers of another are being sent. The second begins when the
+ * first has enough to do: a get is 170 microseconds of both processes when eight callers share one group, 195 when they share two.
+ */
 const lanes = 2
+const laneLoadMin = 16
 /** Ids of a group; a whole run of 26 values is 35 microseconds for PostgreSQL, so none holds up the others for more than about a millisecond. */
 const idsMax = 32
 
@@ -28,7 +32,7 @@ export class GroupedLookups implements AsyncDisposable {
   }
 
   get(id: string): Promise<string | undefined> {
-    return this.#lanes.reduce((a, b) => (b.load < a.load ? b : a)).submit(id)
+    return this.#lanes.reduce((a, b) => (a.load >= laneLoadMin && b.load < a.load ? b : a)).submit(id)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
