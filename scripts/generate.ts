@@ -75,6 +75,11 @@ function fingerprint(step: Step): string {
 function run(step: Step): void {
   const started = performance.now()
   const [command = '', ...args] = step.command
+  for (const tool of step.tools) {
+    if (existsSync(join(root, 'node_modules', tool))) continue
+    console.error(`Generating ${step.name} needs ${tool}, a development package: npm ci && npm run generate, then npm prune --omit=dev.`)
+    process.exit(1)
+  }
   const env = { ...process.env, PATH: `${join(root, 'node_modules/.bin')}:${process.env.PATH}` }
   const { status, error } = spawnSync(command, args, { cwd: root, env, stdio: ['ignore', 'ignore', 'inherit'], timeout: STEP_TIMEOUT_MS })
   if (status !== 0) throw new Error(`Generating ${step.name} failed`, { cause: error })
