@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
+import { RunStatus } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 import { expect, test } from 'vitest'
 import { onEachDatabase, openWorld, refusal } from './world.ts'
 
@@ -35,6 +36,42 @@ onEachDatabase('group commit', create => {
     const outcomes = await Promise.all(values.map(value => refusal(world.runs.logParam({ runId, key: 'p', value }))))
     expect(outcomes.filter(outcome => outcome === 'accepted')).toHaveLength(1)
     expect((await world.read(runId)).params.p).toBe(values[outcomes.indexOf('accepted')])
+  })
+
+  test('runs that are made, changed and logged to at once get what each asked for', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const ids = await Promise.all(Array.from({ length: 6 }, async () => (await world.newRun()).runId as string))
+    const gone = (await world.newRun()).runId as string
+    await world.runs.deleteRun({ runId: gone })
+    const update = (runId: string, change: object) => refusal(world.runs.updateRun({ runId, ...change }))
+    const outcomes = await Promise.all([
+      ...ids.map((runId, i) => update(runId, { status: RunStatus.FINISHED, endTime: BigInt(i + 1) })),
+      ...ids.map(runId => update(runId, { runName: `named-${runId}` })),
+      ...ids.map(runId => refusal(world.metrics.logMetric({ runId, key: 'm', value: 1, timestamp: 1n }))),
+      ...ids.map(runId => refusal(world.runs.logParam({ runId, key: 'p', value: 'v' }))),
+      ...ids.map(runId => refusal(world.runs.setTag({ runId, key: 't', value: 'v' }))),
+      ...ids.map(() => refusal(world.runs.createRun({ experimentId: '0' }))),
+    ])
+    expect(outcomes).toEqual(Array(36).fill('accepted'))
+    const refused = await Promise.all([
+      update('absent', { status: RunStatus.FAILED }),
+      update(gone, { status: RunStatus.FAILED }),
+      refusal(world.metrics.logMetric({ runId: ids[0], key: 'm', value: 2, timestamp: 2n })),
+    ])
+    expect(refused).toEqual([
+      expect.stringMatching(/^RESOURCE_DOES_NOT_EXIST/),
+      expect.stringMatching(/^INVALID_PARAMETER_VALUE/),
+      'accepted',
+    ])
+    for (const [i, runId] of ids.entries()) {
+      const run = await world.read(runId)
+      const info = (await world.runs.getRun({ runId })).run?.info
+      expect(info).toMatchObject({ status: RunStatus.FINISHED, endTime: BigInt(i + 1), runName: `named-${runId}` })
+      expect(run.params).toEqual({ p: 'v' })
+      expect(run.tags).toMatchObject({ t: 'v', 'mlflow.runName': `named-${runId}` })
+      expect(run.metrics.m).toEqual(i === 0 ? [2, 2n, 0n] : [1, 1n, 0n])
+    }
   })
 
   test('what the database refuses fails alone', async () => {

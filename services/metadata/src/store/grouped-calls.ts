@@ -16,8 +16,8 @@ export interface GroupOptions<Op, Result> {
   weigh(op: Op): number
   /** Of a group; a heavier entry goes alone. */
   weightMax: number
-  /** Entries that must not share a transaction with an earlier one; they wait for the next. */
-  conflicts?(op: Op, group: readonly Entry<Op, Result>[]): boolean
+  /** Begins a group: what it returns is asked once for each entry in turn whether it has to wait for the next group. */
+  keepApart?(): (op: Op) => boolean
 }
 
 /** A metric is 10 microseconds of a SQLite writer: no group holds the thread for much more than 20 ms. */
@@ -101,13 +101,14 @@ export class GroupedCalls<Op, Result> implements AsyncDisposable {
   }
 
   #take(): Entry<Op, Result>[] {
-    const { weigh, weightMax, conflicts } = this.#options
+    const { weigh, weightMax, keepApart } = this.#options
+    const waits = keepApart?.()
     const group: Entry<Op, Result>[] = []
     const later: Entry<Op, Result>[] = []
     let weight = 0
     for (const entry of this.#waiting) {
       const size = weigh(entry.op)
-      if (group.length > 0 && (weight + size > weightMax || conflicts?.(entry.op, group))) later.push(entry)
+      if ((group.length > 0 && weight + size > weightMax) || waits?.(entry.op)) later.push(entry)
       else {
         group.push(entry)
         weight += size

@@ -1,154 +1,127 @@
 import type { Query } from './db.ts'
-import { isLater, type KeyValue, type LogEntry, type MetricPoint, type NewRun, runNameTag } from './run-writes.ts'
+import { type Column, type LogKinds, logKinds, logParts, logValues, pushPair } from './postgres-log-sql.ts'
+import { Parameters } from './postgres-parameters.ts'
+import { type LogEntry, type NewRun, type RunChange, type RunRow, runNameTag } from './run-writes.ts'
 
-interface Kinds {
-  metrics: boolean
-  params: boolean
-  tags: boolean
-  name: boolean
+/** A new run with the artifact location that its experiment had before, and its own. */
+export interface NewRunAt extends NewRun {
+  location: string | null
+  uri: string
 }
 
-/** One prepared statement for each combination of what a group logs. */
+/** What a group does, all of it in one statement; at most one change, whose run nothing else in the group is about. */
+export interface RunGroup {
+  creates: readonly NewRunAt[]
+  change: RunChange | undefined
+  /** Two of one run only when neither has params. */
+  logs: readonly LogEntry[]
+}
+
+/** The answer has a row for each run that was made, for the one that was changed, and for each that exists of those logged to. */
+export interface RunAnswer {
+  run_uuid: string
+  /** Of a run that was logged to. */
+  lifecycle_stage: string | null
+  /** [key, old value] of the params that have another value already. */
+  conflicts?: [string, string][] | null
+  /** Params of the whole group that another process wrote in the same moment. */
+  overtaken?: number | null
+  /** The columns of the run that was changed. */
+  changed?: (string | null)[] | null
+}
+
+interface Kinds extends LogKinds {
+  creates: boolean
+  change: boolean
+  logs: boolean
+}
+
+/** One prepared statement for each combination of what a group does. */
 const statements = new Map<string, { sql: string; name: string }>()
 
-/** The query for a group of entries; two entries of one run are both in it only when neither has params. */
-export function logQuery<R>(entries: readonly LogEntry[]): Query<R> {
-  const kinds = {
-    metrics: entries.some(entry => entry.metrics.length > 0),
-    params: entries.some(entry => entry.params.length > 0),
-    tags: entries.some(entry => entry.tags.length > 0),
-    name: entries.some(entry => entry.tags.some(tag => tag.key === runNameTag)),
-  }
-  const name = `millrace_log_${Number(kinds.metrics)}${Number(kinds.params)}${Number(kinds.tags)}${Number(kinds.name)}`
+/** The query that does all of a group. */
+export function groupQuery(group: RunGroup): Query<RunAnswer> {
+  const { creates, change, logs } = group
+  const kinds = kindsOf(group)
+  const name = `millrace_runs_${Object.values(kinds).map(Number).join('')}`
   let found = statements.get(name)
   if (!found) {
-    found = { sql: logSql(kinds), name }
+    found = { sql: groupSql(kinds), name }
     statements.set(name, found)
   }
-  return { ...found, parameters: logValues(entries, kinds) }
+  const parameters = [
+    ...(kinds.creates ? createValues(creates) : []),
+    ...(kinds.change ? [change?.runId ?? null, change?.status ?? null, change?.endTime ?? null, change?.name || null] : []),
+    ...(kinds.logs ? logValues(logs, kinds) : []),
+  ]
+  return { ...found, parameters }
 }
 
 /**
- * Rows are written for the runs that are `live`: active, and without a param of another value. Latest metrics, params and tags are
- * written in the order of their keys, so that two writers take their locks in the same order. A row of the answer per run that exists.
+ * What the statement can do. A group that does one thing has a statement for that, and any mixture but a rename the same one: planning
+ * one costs milliseconds on each connection, doing nothing with a part of it costs microseconds.
  */
-function logSql(kinds: Kinds): string {
-  let last = 0
-  // Behind a SELECT the planner can't count what is in a list, and keeps one plan: it would make a new one for each count, at the
-  // price of 150 microseconds, more than half of what a metric costs.
-  const unnest = (...types: string[]) => `unnest(${types.map(type => `(SELECT $${++last}::${type}[])`).join(', ')})`
-  const points = () =>
-    `${unnest('text', 'text', 'float8', 'bigint', 'bigint', 'bool')} AS m (run_uuid, key, value, timestamp, step, is_nan)`
-  const pairs = () => `${unnest('text', 'text', 'text')} AS p (run_uuid, key, value)`
-  // A look for each run, which OFFSET 0 keeps: the plan outlives the size of the table that it was made for.
-  const look = 'LATERAL (SELECT run_uuid, lifecycle_stage FROM runs WHERE run_uuid = id OFFSET 0)'
-  const parts = [`run AS (SELECT found.* FROM ${unnest('text')} id CROSS JOIN ${look} found)`]
-  const answer = ['run_uuid', 'lifecycle_stage']
-  const live = (condition: string) => parts.push(`live AS (SELECT run_uuid FROM run WHERE lifecycle_stage = 'active'${condition})`)
-  if (kinds.params) {
-    const changed = 'FROM param p WHERE p.run_uuid = run.run_uuid AND p.old <> p.value'
-    // A join would read all of a table that has not been analysed yet.
-    const old = '(SELECT e.value FROM params e WHERE e.key = p.key AND e.run_uuid = p.run_uuid)'
-    parts.push(`param AS (SELECT p.*, ${old} AS old FROM ${pairs()})`)
-    live(` AND NOT EXISTS (SELECT ${changed})`)
-    parts.push(
-      'put_params AS (INSERT INTO params (run_uuid, key, value) SELECT p.run_uuid, p.key, p.value FROM param p JOIN live USING (run_uuid) ' +
-        'WHERE p.old IS NULL ORDER BY p.run_uuid, p.key ON CONFLICT DO NOTHING RETURNING 1)',
-    )
-    answer.push(
-      `(SELECT json_agg(json_build_array(p.key, p.old)) ${changed}) AS conflicts`,
-      '((SELECT count(*) FROM param p JOIN live USING (run_uuid) WHERE p.old IS NULL) - (SELECT count(*) FROM put_params))::int AS overtaken',
-    )
-  } else live('')
-  if (kinds.metrics) {
-    parts.push(
-      `put_metrics AS (INSERT INTO metrics (run_uuid, key, value, timestamp, step, is_nan) SELECT m.* FROM ${points()} ` +
-        'JOIN live USING (run_uuid) ON CONFLICT DO NOTHING)',
-      `put_latest AS (INSERT INTO latest_metrics AS l (run_uuid, key, value, timestamp, step, is_nan) SELECT m.* FROM ${points()} ` +
-        'JOIN live USING (run_uuid) ORDER BY m.run_uuid, m.key ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value, ' +
-        'timestamp = excluded.timestamp, step = excluded.step, is_nan = excluded.is_nan ' +
-        'WHERE (excluded.step, excluded.timestamp, excluded.value) > (l.step, l.timestamp, l.value))',
-    )
-  }
-  if (kinds.tags) {
-    parts.push(
-      `tag AS (SELECT p.* FROM ${pairs()} JOIN live USING (run_uuid))`,
-      'put_tags AS (INSERT INTO tags (run_uuid, key, value) SELECT run_uuid, key, value FROM tag ORDER BY run_uuid, key ' +
-        'ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value)',
-    )
-  }
-  if (kinds.name) {
-    parts.push(`put_names AS (UPDATE runs r SET name = tag.value FROM tag WHERE tag.key = '${runNameTag}' AND r.run_uuid = tag.run_uuid)`)
-  }
-  return `WITH ${parts.join(', ')} SELECT ${answer.join(', ')} FROM run`
+function kindsOf({ creates, change, logs }: RunGroup): Kinds {
+  const kinds = { creates: creates.length > 0, change: change !== undefined, logs: logs.length > 0, ...logKinds(logs) }
+  if (Number(kinds.creates) + Number(kinds.change) + Number(kinds.logs) === 1) return kinds
+  return { creates: true, change: true, logs: true, metrics: true, params: true, tags: true, name: kinds.name }
 }
 
-type Column = unknown[]
-
-/** In the order in which `logSql` numbers its parameters. */
-function logValues(entries: readonly LogEntry[], kinds: Kinds): Column[] {
-  const metrics: Column[] = [[], [], [], [], [], []]
-  const latest: Column[] = [[], [], [], [], [], []]
-  const params: Column[] = [[], [], []]
-  const tags: Column[] = [[], [], []]
-  const latestByRun = new Map<string, Map<string, MetricPoint>>()
-  const tagsByRun = new Map<string, Map<string, KeyValue>>()
-  for (const entry of entries) {
-    const { runId } = entry
-    if (entry.metrics.length > 0) collectLatest(byRun(latestByRun, runId), entry.metrics)
-    for (const metric of entry.metrics) pushMetric(metrics, runId, metric)
-    for (const param of entry.params) pushPair(params, runId, param)
-    for (const tag of entry.tags) byRun(tagsByRun, runId).set(tag.key, tag)
+function groupSql(kinds: Kinds): string {
+  const parameters = new Parameters()
+  const parts: string[] = []
+  const answers: string[] = []
+  const answer = (source: string, lifecycleStage = 'NULL', conflicts = 'NULL', overtaken = 'NULL', changed = 'NULL') => {
+    const columns = ['run_uuid', `${lifecycleStage}::text AS lifecycle_stage`]
+    if (kinds.params) columns.push(`${conflicts}::json AS conflicts`, `${overtaken}::int AS overtaken`)
+    if (kinds.change) columns.push(`${changed}::text[] AS changed`)
+    answers.push(`SELECT ${columns.join(', ')} FROM ${source}`)
   }
-  for (const [runId, points] of latestByRun) for (const point of points.values()) pushMetric(latest, runId, point)
-  for (const [runId, pairs] of tagsByRun) for (const pair of pairs.values()) pushPair(tags, runId, pair)
-  const runIds = [...new Set(entries.map(entry => entry.runId))]
-  return [runIds, ...(kinds.params ? params : []), ...(kinds.metrics ? [...metrics, ...latest] : []), ...(kinds.tags ? tags : [])]
-}
-
-function byRun<T>(map: Map<string, Map<string, T>>, runId: string): Map<string, T> {
-  let found = map.get(runId)
-  if (!found) {
-    found = new Map()
-    map.set(runId, found)
+  if (kinds.creates) {
+    parts.push(...createParts(parameters))
+    answer('put')
   }
-  return found
-}
-
-function collectLatest(latest: Map<string, MetricPoint>, metrics: readonly MetricPoint[]): void {
-  for (const metric of metrics) {
-    const known = latest.get(metric.key)
-    if (!known || isLater(metric, known)) latest.set(metric.key, metric)
+  if (kinds.change) {
+    parts.push(...changeParts(parameters))
+    answer('changed', 'NULL', 'NULL', 'NULL', `ARRAY[${runColumns.map(column => `${column}::text`).join(', ')}]`)
   }
+  if (kinds.logs) {
+    const log = logParts(parameters, kinds)
+    parts.push(...log.parts)
+    answer('run', 'lifecycle_stage', log.conflicts, log.overtaken)
+  }
+  return `WITH ${parts.join(', ')} ${answers.join(' UNION ALL ')}`
 }
 
-function pushMetric(columns: Column[], runId: string, { key, value, timestamp, step, isNan }: MetricPoint): void {
-  columns[0]?.push(runId)
-  columns[1]?.push(key)
-  columns[2]?.push(value)
-  columns[3]?.push(timestamp)
-  columns[4]?.push(step)
-  columns[5]?.push(isNan)
+const runColumns = [
+  'run_uuid',
+  'name',
+  'user_id',
+  'status',
+  'start_time',
+  'end_time',
+  'lifecycle_stage',
+  'artifact_uri',
+  'experiment_id',
+] as const satisfies readonly (keyof RunRow)[]
+
+/** Only runs whose experiment is active and has still the artifact location that was read before are made. */
+function createParts(parameters: Parameters): string[] {
+  const runs = parameters.unnest('text', 'text', 'text', 'bigint', 'text', 'int', 'text')
+  const tags = parameters.unnest('text', 'text', 'text')
+  return [
+    `input AS (SELECT * FROM ${runs} AS i (run_uuid, name, user_id, start_time, artifact_uri, experiment_id, location))`,
+    'put AS (INSERT INTO runs (run_uuid, name, source_type, source_name, entry_point_name, user_id, status, start_time, source_version, ' +
+      "lifecycle_stage, artifact_uri, experiment_id) SELECT i.run_uuid, i.name, 'UNKNOWN', '', '', i.user_id, 'RUNNING', i.start_time, '', " +
+      "'active', i.artifact_uri, i.experiment_id FROM input i CROSS JOIN LATERAL (SELECT FROM experiments e WHERE " +
+      "e.experiment_id = i.experiment_id AND e.lifecycle_stage = 'active' AND e.artifact_location IS NOT DISTINCT FROM i.location OFFSET 0) e " +
+      'RETURNING run_uuid)',
+    `first_tags AS (INSERT INTO tags (run_uuid, key, value) SELECT t.run_uuid, t.key, t.value FROM ${tags} ` +
+      'WITH ORDINALITY AS t (run_uuid, key, value, place) JOIN put USING (run_uuid) ORDER BY t.place)',
+  ]
 }
 
-function pushPair(columns: Column[], runId: string, { key, value }: KeyValue): void {
-  columns[0]?.push(runId)
-  columns[1]?.push(key)
-  columns[2]?.push(value)
-}
-
-/** Only runs whose experiment is active and has still the artifact location that was read before are made; the answer names them. */
-export const createRunsSql =
-  'WITH input AS (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::int[], $7::text[]) ' +
-  'AS i (run_uuid, name, user_id, start_time, artifact_uri, experiment_id, location)), ' +
-  'put AS (INSERT INTO runs (run_uuid, name, source_type, source_name, entry_point_name, user_id, status, start_time, source_version, ' +
-  "lifecycle_stage, artifact_uri, experiment_id) SELECT i.run_uuid, i.name, 'UNKNOWN', '', '', i.user_id, 'RUNNING', i.start_time, '', " +
-  "'active', i.artifact_uri, i.experiment_id FROM input i JOIN experiments e ON e.experiment_id = i.experiment_id AND " +
-  "e.lifecycle_stage = 'active' AND e.artifact_location IS NOT DISTINCT FROM i.location RETURNING run_uuid), " +
-  'put_tags AS (INSERT INTO tags (run_uuid, key, value) SELECT t.run_uuid, t.key, t.value FROM unnest($8::text[], $9::text[], $10::text[]) ' +
-  'WITH ORDINALITY AS t (run_uuid, key, value, place) JOIN put USING (run_uuid) ORDER BY t.place) SELECT run_uuid FROM put'
-
-export function createRunsValues(runs: readonly (NewRun & { location: string | null; uri: string })[]): Column[] {
+function createValues(runs: readonly NewRunAt[]): Column[] {
   const tags: Column[] = [[], [], []]
   for (const run of runs) for (const tag of run.tags) pushPair(tags, run.runId, tag)
   return [
@@ -163,11 +136,26 @@ export function createRunsValues(runs: readonly (NewRun & { location: string | n
   ]
 }
 
-const runColumns = ['run_uuid', 'name', 'user_id', 'status', 'start_time', 'end_time', 'lifecycle_stage', 'artifact_uri', 'experiment_id']
+/** One run by its id, since a list could be joined by reading the whole table. Null leaves as it is; only an active run changes. */
+function changeParts(parameters: Parameters): string[] {
+  // Behind a SELECT as lists are: a null that the planner sees makes a cheaper plan, which it would then make each time.
+  const [id, status, endTime, name] = ['text', 'text', 'bigint', 'text'].map(type => `(SELECT ${parameters.next(type)})`)
+  return [
+    `changed AS (UPDATE runs SET status = coalesce(${status}, status), end_time = coalesce(${endTime}, end_time), ` +
+      `name = coalesce(${name}, name) WHERE run_uuid = ${id} AND lifecycle_stage = 'active' RETURNING ${runColumns.join(', ')})`,
+    `named AS (INSERT INTO tags (key, value, run_uuid) SELECT '${runNameTag}', ${name}, run_uuid FROM changed WHERE ${name} IS NOT NULL ` +
+      'ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value)',
+  ]
+}
 
-/** Parameters: run, status, end time, name; null leaves as it is. No row when the run is not there or not active. */
-export const updateRunSql =
-  'WITH changed AS (UPDATE runs SET status = coalesce($2, status), end_time = coalesce($3::bigint, end_time), name = coalesce($4, name) ' +
-  `WHERE run_uuid = $1 AND lifecycle_stage = 'active' RETURNING ${runColumns.join(', ')}), ` +
-  `named AS (INSERT INTO tags (key, value, run_uuid) SELECT '${runNameTag}', $4, run_uuid FROM changed WHERE $4 IS NOT NULL ` +
-  'ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value) SELECT * FROM changed'
+/** From the column `changed` of an answer. */
+export function changedRow(columns: readonly (string | null)[]): RunRow {
+  const row = Object.fromEntries(runColumns.map((column, i) => [column, columns[i] ?? null]))
+  const integer = (text: unknown) => (text === null ? null : BigInt(text as string))
+  return {
+    ...row,
+    start_time: integer(row.start_time),
+    end_time: integer(row.end_time),
+    experiment_id: Number(row.experiment_id),
+  } as RunRow
+}
