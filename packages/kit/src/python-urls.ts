@@ -5,7 +5,8 @@ export const SCHEMES_WITH_PARAMETERS: ReadonlySet<string> = new Set(
 
 /** Schemes whose URLs Python writes with the slashes of an authority, also when they name none: `file:///a`, never `file:/a`. */
 export const SCHEMES_WITH_AUTHORITY: ReadonlySet<string> = new Set(
-  'ftp http gopher nntp telnet imap wais file mms https shttp snews prospero rtsp rtspu rsync svn svn+ssh sftp nfs git git+ssh ws wss'.split(
-    ' ',
-  ),
+  (
+    'ftp http gopher nntp telnet imap wais file mms https shttp snews prospero rtsp rtsps rtspu rsync svn svn+ssh sftp nfs git git+ssh ws wss ' +
+    'itms-services'
+  ).split(' '),
 )
