@@ -18,6 +18,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException, RestException
+from mlflow.utils import name_utils
 
 nonce = uuid.uuid4().hex[:8]
 name = f"session-{nonce}"
@@ -65,6 +66,9 @@ def experiments():
     client.restore_experiment(made[1])
     client.delete_experiment(made[2])
     refused(client.get_experiment, "99999999", code="RESOURCE_DOES_NOT_EXIST")
+    for _ in range(20):
+        unnamed = client.create_run(made[0]).info.run_name
+        assert unnamed.split("-")[0] in name_utils._GENERATOR_PREDICATES, unnamed
     return experiment.experiment_id, made[2]
 
 

@@ -21,7 +21,7 @@ export interface OpenedStore {
 /** Every store that this process can reach. Disposing it closes their connections. */
 export interface Stores extends AsyncDisposable {
   /**
-   * @param uri `ROOT` or `ROOT#PATH`, where PATH is taken as written. ROOT is `mlflow-artifacts:/…` or an MLflow proxy's http(s) URL
+   * @param uri `ROOT#PATH`, where PATH is taken as written, or a `ROOT` without `#`. ROOT is `mlflow-artifacts:/…` or an MLflow proxy's http(s) URL
    * (both lead below the artifacts destination, unless they name a host that the operator did), an absolute path, or a URI of a
    * registered scheme.
    * @throws INVALID_PARAMETER_VALUE for an unknown scheme, a malformed URI or a host that the operator didn't name.

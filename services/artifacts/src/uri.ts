@@ -15,11 +15,11 @@ export function schemeOf(uri: string): string {
 }
 
 /**
- * Cuts `ROOT#PATH` at the first `#`: the path is taken as it is written, without percent-decoding. Locations of experiments and
- * runs have no fragment (MLflow refuses one), and neither has an artifact's path, so the sign is free to tell the two apart.
+ * Cuts `ROOT#PATH` at the last `#`: the path is taken as it is written, without percent-decoding. MLflow refuses artifact paths with
+ * the sign, but not roots: the operator's default root may be a folder `c#`, or have a fragment.
  */
 export function splitUri(uri: string): Location {
-  const at = uri.indexOf('#')
+  const at = uri.lastIndexOf('#')
   return at < 0 ? { root: uri, path: '' } : { root: uri.slice(0, at), path: uri.slice(at + 1) }
 }
 

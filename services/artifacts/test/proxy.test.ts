@@ -55,6 +55,21 @@ describe('the artifact proxy', () => {
     expect((await get('r/a.txt')).status).toBe(404)
   })
 
+  test('names say what files are served as', async () => {
+    const types = {
+      'a.yaml': 'text/plain',
+      MLmodel: 'text/plain',
+      mlproject: 'text/plain',
+      MLproject: 'application/octet-stream',
+      'a.png': 'image/png',
+      'a.pkl': 'application/octet-stream',
+    }
+    for (const [name, type] of Object.entries(types)) {
+      await put(`types/${name}`, 'x')
+      expect([name, (await get(`types/${name}`, { Accept: 'text/html' })).headers.get('content-type')]).toEqual([name, type])
+    }
+  })
+
   test('ranges and versions are honoured', async () => {
     await put('v/x.bin', '0123456789')
     const whole = await get('v/x.bin')

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -36,6 +36,19 @@ describe('stores by URI', () => {
       expect(await text((await artifacts.bytes.read(uri)).body), uri).toBe('here')
     }
     expect(await text((await artifacts.bytes.read(`${data}/1/run/artifacts/m/q?mark %20.txt`)).body)).toBe('here')
+  })
+
+  test('a root may have # in it', async () => {
+    for (const root of [`${data}/c#/1`, `${pathToFileURL(data)}/d/1?query#fragment`]) {
+      await artifacts.bytes.write(`${root}#a/b.txt`, bodyOf('12'))
+      expect(await text((await artifacts.bytes.read(`${root}#a/b.txt`)).body)).toBe('12')
+      expect((await client().list({ uri: `${root}#` })).files).toMatchObject([{ path: 'a', isDir: true }])
+    }
+    const files = await Promise.all(['c#/1/a/b.txt', 'd/1/a/b.txt'].map(file => readFile(join(data, file), 'utf8')))
+    expect(files).toEqual(['12', '12'])
+    await client().delete({ uri: `${data}/c#/1#` })
+    expect(await client().stat({ uri: `${data}/c#/1#` })).toMatchObject({ exists: false })
+    expect(await client().stat({ uri: `${data}/c##` })).toMatchObject({ exists: true })
   })
 
   test('a root is listed, asked for and deleted', async () => {

@@ -50,7 +50,7 @@ export function createFront(ctx: GatewayContext, { router, security, rpc }: Fron
     if (match?.target === undefined) {
       setHeaders(res, security.headers)
       return match
-        ? wrongMethod(req, res, path, match.allow)
+        ? wrongMethod(req, res, match.allow, ctx.config.security !== undefined && API.test(path))
         : unknownPath(req, res, path, other => other !== path && router.find(req.method ?? 'GET', other) !== undefined)
     }
     try {
@@ -62,10 +62,11 @@ export function createFront(ctx: GatewayContext, { router, security, rpc }: Fron
   }
 }
 
-function wrongMethod(req: IncomingMessage, res: ServerResponse, path: string, allow: string): void {
+/** MLflow's security middleware makes 204 of the 200 that OPTIONS gets on API paths. */
+function wrongMethod(req: IncomingMessage, res: ServerResponse, allow: string, isEmptied: boolean): void {
   if (req.method !== 'OPTIONS') {
     writeHtml(res, 405, METHOD_NOT_ALLOWED, { Allow: allow })
-  } else if (API.test(path)) {
+  } else if (isEmptied) {
     res.writeHead(204, { Allow: allow, 'Content-Type': 'text/html; charset=utf-8' }).end()
   } else {
     writeHtml(res, 200, '', { Allow: allow })

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { SecurityConfig } from './config.ts'
-import { writeText } from './rest/respond.ts'
+import { writeRefusal, writeText } from './rest/respond.ts'
 
 /** MLflow's security middleware: which hosts and origins may call, and the headers of every answer. */
 export interface Security {
@@ -16,7 +16,7 @@ const LOOPBACK_ORIGIN = /^http:\/\/(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?$/
 const LOOPBACK_NAMES = new Set(['localhost', '127.0.0.1', '[::1]'])
 const CHANGES = new Set(['POST', 'PUT', 'DELETE', 'PATCH'])
 const PREFLIGHT_MAX_AGE_SECONDS = '600'
-const METHODS = 'GET, POST, PUT, DELETE, OPTIONS, PATCH'
+const METHODS = ['GET', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH']
 
 export function createSecurity(config: SecurityConfig | undefined, staticPrefix: string): Security {
   if (!config) return { headers: [], admit: () => true }
@@ -32,11 +32,11 @@ export function createSecurity(config: SecurityConfig | undefined, staticPrefix:
     admit(req, res, path) {
       const host = req.headers.host ?? req.headers[':authority']
       if (!hostAllowed(host as string | undefined) && !withoutHostCheck.has(path)) {
-        writeText(res, 403, 'Invalid Host header - possible DNS rebinding attack detected')
+        writeRefusal(res, 'Invalid Host header - possible DNS rebinding attack detected')
         return false
       }
       const { origin } = req.headers
-      if (origin === undefined) return true
+      if (!origin) return true
       return cors(req, res, origin, isApi(path))
     },
   }
@@ -53,28 +53,29 @@ function createCors(allowed: readonly string[]): Cors {
   return (req, res, origin, isApi) => {
     if (mayRead(origin)) res.setHeader('Access-Control-Allow-Origin', any ? '*' : origin)
     if (!any) res.setHeader('Access-Control-Allow-Credentials', 'true')
-    if (req.method === 'OPTIONS' && req.headers['access-control-request-method'] !== undefined) {
-      preflight(req, res, mayRead(origin))
+    const method = req.headers['access-control-request-method']
+    if (req.method === 'OPTIONS' && method !== undefined) {
+      preflight(req, res, [...(mayRead(origin) ? [] : ['origin']), ...(METHODS.includes(method) ? [] : ['method'])])
       return false
     }
     res.setHeader('Access-Control-Expose-Headers', '*')
     res.setHeader('Vary', 'Origin')
     if (isApi && CHANGES.has(req.method ?? '') && !mayChange(origin)) {
-      writeText(res, 403, 'Cross-origin request blocked')
+      writeRefusal(res, 'Cross-origin request blocked')
       return false
     }
     return true
   }
 }
 
-function preflight(req: IncomingMessage, res: ServerResponse, allowed: boolean): void {
+function preflight(req: IncomingMessage, res: ServerResponse, disallowed: readonly string[]): void {
   res.setHeader('Vary', 'Origin, Access-Control-Request-Method, Access-Control-Request-Headers')
-  res.setHeader('Access-Control-Allow-Methods', METHODS)
+  res.setHeader('Access-Control-Allow-Methods', METHODS.join(', '))
   res.setHeader('Access-Control-Max-Age', PREFLIGHT_MAX_AGE_SECONDS)
   const asked = req.headers['access-control-request-headers']
-  if (asked !== undefined && allowed) res.setHeader('Access-Control-Allow-Headers', asked)
-  if (allowed) writeText(res, 200, 'OK')
-  else writeText(res, 400, 'Disallowed CORS origin')
+  if (asked !== undefined) res.setHeader('Access-Control-Allow-Headers', asked)
+  if (disallowed.length === 0) writeText(res, 200, 'OK')
+  else writeText(res, 400, `Disallowed CORS ${disallowed.join(', ')}`)
 }
 
 function isLoopback(origin: string): boolean {
@@ -89,9 +90,8 @@ function allowHosts(configured: readonly string[] | undefined): (host: string | 
   const matches = anyOf(patterns)
   let last: string | undefined
   return host => {
-    if (host === undefined || host === '') return false
-    if (host === last || all) return true
-    if (!matches(host)) return false
+    if (all || (host !== undefined && host === last)) return true
+    if (!host || !matches(host)) return false
     last = host
     return true
   }

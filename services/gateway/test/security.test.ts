@@ -48,6 +48,7 @@ describe('hosts', () => {
     expect(await call(gateway, 'GET', '/', { Host: host })).toMatchObject({
       status: 403,
       text: 'Invalid Host header - possible DNS rebinding attack detected',
+      headers: { 'content-type': 'text/plain' },
     })
     expect((await call(gateway, 'GET', '/health', { Host: host })).status).toBe(200)
     expect((await call(gateway, 'GET', '/version', { Host: host })).status).toBe(200)
@@ -64,7 +65,7 @@ describe('hosts', () => {
 
   test('a star allows all', async () => {
     await using open = await startWith([], { allowedHosts: '*' })
-    expect((await call(open, 'GET', '/', { Host: 'evil.com' })).status).toBe(200)
+    for (const Host of ['evil.com', '']) expect((await call(open, 'GET', '/', { Host })).status).toBe(200)
   })
 })
 
@@ -103,7 +104,19 @@ describe('origins', () => {
     expect(await call(gateway, 'OPTIONS', GET_RUN, { Origin: 'http://evil.com', ...PREFLIGHT })).toMatchObject({
       status: 400,
       text: 'Disallowed CORS origin',
+      headers: { 'access-control-allow-headers': 'content-type, x-a' },
     })
+    const trace = { 'Access-Control-Request-Method': 'TRACE' }
+    expect(await call(gateway, 'OPTIONS', GET_RUN, { Origin: 'http://localhost', ...trace })).toMatchObject({
+      status: 400,
+      text: 'Disallowed CORS method',
+    })
+    expect((await call(gateway, 'OPTIONS', GET_RUN, { Origin: 'null', ...trace })).text).toBe('Disallowed CORS origin, method')
+  })
+
+  test('an empty origin is none', async () => {
+    const answer = await call(gateway, 'POST', GET_RUN, { Origin: '' })
+    expect([answer.status, answer.headers['access-control-allow-credentials']]).toEqual([405, undefined])
   })
 
   test('listed origins may change; a star is without credentials', async () => {
@@ -139,5 +152,7 @@ describe('headers', () => {
     const answer = await call(off, 'GET', '/', { Host: 'evil.com' })
     expect(answer.status).toBe(200)
     expect(answer.headers['x-content-type-options']).toBeUndefined()
+    expect((await call(off, 'OPTIONS', GET_RUN, {})).status).toBe(200)
+    expect((await call(gateway, 'OPTIONS', GET_RUN, {})).status).toBe(204)
   })
 })

@@ -130,12 +130,18 @@ test.each([
   './',
   's3://bucket/a/../b',
   'mlflow-artifacts://host:5000',
+  's3://bucket?a=/x',
+  '/data/c#/../../x',
 ])('artifacts at %o are never removed', uri => expect(isRemovable(uri)).toBe(false))
 
-test.each(['mlflow-artifacts:/1/r/artifacts', 's3://bucket/x', './mlruns/1/r/artifacts', '/data/1/r/artifacts', 'file:///data/x'])(
-  'artifacts at %o may be removed',
-  uri => expect(isRemovable(uri)).toBe(true),
-)
+test.each([
+  'mlflow-artifacts:/1/r/artifacts',
+  's3://bucket/x',
+  './mlruns/1/r/artifacts',
+  '/data/1/r/artifacts',
+  '/#c/1/r/artifacts',
+  'file:///data/x',
+])('artifacts at %o may be removed', uri => expect(isRemovable(uri)).toBe(true))
 
 test('only a folder that the server named after the experiment is its own', () => {
   expect(ownFolder('mlflow-artifacts:/7', '7', undefined)).toBe('mlflow-artifacts:/7')

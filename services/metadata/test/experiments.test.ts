@@ -108,5 +108,32 @@ onEachDatabase('experiments', create => {
     expect(await refusal(make(`s3://b/${'x'.repeat(2048)}`))).toMatch(/^INVALID_PARAMETER_VALUE: Invalid artifact path length/)
     const run = await world.runs.createRun(await make('s3://bucket/p/?q=1'))
     expect(run.run?.info?.artifactUri).toBe(`s3://bucket/p/${run.run?.info?.runId}/artifacts?q=1`)
+    const other = (await world.runs.createRun(await make('s3://bucket'))).run?.info
+    expect(other?.artifactUri).toBe(`s3://bucket/${other?.runId}/artifacts`)
+  })
+
+  test('a path follows whatever a root ends with', async () => {
+    const roots = {
+      's3://bucket': 's3://bucket/',
+      's3://bucket/': 's3://bucket/',
+      'gs://bucket?project=p': 'gs://bucket/ ?project=p',
+      'abfss://container@account.dfs.core.windows.net': 'abfss://container@account.dfs.core.windows.net/',
+      'file:///srv/art': 'file:///srv/art/',
+      'file:/srv/art': 'file:///srv/art/',
+      'file:///srv/art?param=value#fragment': 'file:///srv/art/ ?param=value#fragment',
+      'hdfs:///art': 'hdfs:/art/',
+      'mlflow-artifacts:/': 'mlflow-artifacts:/',
+      '/srv/art': '/srv/art/',
+    }
+    await using database = await create()
+    for (const [defaultArtifactRoot, expected] of Object.entries(roots)) {
+      await using world = await openWorld(database.url, { defaultArtifactRoot })
+      const [head, tail = ''] = expected.split(' ')
+      const { experimentId } = await world.experiments.createExperiment({ name: defaultArtifactRoot })
+      const { experiment } = await world.experiments.getExperiment({ experimentId })
+      expect(experiment?.artifactLocation).toBe(`${head}${experimentId}${tail}`)
+      const info = (await world.runs.createRun({ experimentId })).run?.info
+      expect(info?.artifactUri).toBe(`${head}${experimentId}/${info?.runId}/artifacts${tail}`)
+    }
   })
 })

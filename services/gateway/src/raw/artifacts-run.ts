@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
+import { artifactPlace } from '@millrace/kit/artifact-place'
 import { invalidParameter, MlflowError, temporarilyUnavailable, toMlflowError } from '@millrace/kit/errors'
 import type { GatewayContext } from '../context.ts'
 import { writeHtml } from '../rest/respond.ts'
@@ -29,7 +30,7 @@ async function getArtifact(req: IncomingMessage, res: ServerResponse, { query }:
   const { artifactUri } = await findRun(ctx, first(query, 'run_id') ?? first(query, 'run_uuid'))
   if (!ctx.bytes) throw temporarilyUnavailable('The artifacts service is not there')
   try {
-    await sendArtifact(req, res, ctx.bytes, `${artifactUri}#${path}`, fileName(path))
+    await sendArtifact(req, res, ctx.bytes, artifactPlace(artifactUri, path), fileName(path))
   } catch (reason) {
     const { errorCode, rawMessage } = toMlflowError(reason)
     throw res.headersSent ? reason : new MlflowError(errorCode, rawMessage, { cause: reason })
@@ -45,8 +46,8 @@ async function uploadArtifact(req: IncomingMessage, res: ServerResponse, { query
   const content = await readUpload(req)
   const { artifactUri } = await findRun(ctx, runId)
   if (!ctx.bytes) throw temporarilyUnavailable('The artifacts service is not there')
-  if (fileName(path) === '') throw invalidParameter('Invalid path')
-  await ctx.bytes.write(`${artifactUri}#${path}`, Readable.from([content], { objectMode: false }), { length: content.length })
+  if (path.endsWith('/')) throw invalidParameter('Invalid path')
+  await ctx.bytes.write(artifactPlace(artifactUri, path), Readable.from([content], { objectMode: false }), { length: content.length })
   res.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': 0 })
   res.end()
 }

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { posix } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { ByteChannel, ByteRange, ReadResult } from '@millrace/kit/bytes'
 import { toMlflowError } from '@millrace/kit/errors'
@@ -116,5 +117,5 @@ function parseRange(header: string | undefined): ByteRange | undefined | string 
 
 const position = (digits: string | undefined) => Math.min(Number(digits), Number.MAX_SAFE_INTEGER)
 
-/** Last segment; "" for a path that ends with a slash. */
-export const fileName = (path: string): string => path.slice(path.lastIndexOf('/') + 1)
+/** Last segment, also before slashes at the end; "" for no path. */
+export const fileName = (path: string): string => posix.basename(path)

@@ -44,6 +44,9 @@ export const writeJson = (res: ServerResponse, body: string, status = 200) => wr
 
 export const writeText = (res: ServerResponse, status: number, body: string) => write(res, status, 'text/plain; charset=utf-8', body)
 
+/** As MLflow's security middleware answers: without a charset. */
+export const writeRefusal = (res: ServerResponse, body: string) => write(res, 403, 'text/plain', body)
+
 export function writeHtml(res: ServerResponse, status: number, body: string, headers?: Record<string, string>): void {
   write(res, status, 'text/html; charset=utf-8', body, headers)
 }

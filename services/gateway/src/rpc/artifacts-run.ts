@@ -1,4 +1,6 @@
+import { posix } from 'node:path'
 import { createClient, type ServiceImpl } from '@connectrpc/connect'
+import { artifactPlace } from '@millrace/kit/artifact-place'
 import { doesNotExist, invalidParameter, temporarilyUnavailable } from '@millrace/kit/errors'
 import type { RunArtifactService } from '@millrace/proto/millrace/artifacts/v1/run_artifacts_pb'
 import { PresignMethod } from '@millrace/proto/millrace/artifacts/v1/store_pb'
@@ -17,8 +19,8 @@ export function runArtifacts(ctx: GatewayContext): ServiceImpl<typeof RunArtifac
     async listRunArtifacts({ runId, runUuid, path: given }, { signal }) {
       const path = given === undefined ? '' : safePath(given)
       const { artifactUri } = await findRun(ctx, runId || runUuid)
-      const { files } = await storeClient(ctx).list({ uri: `${artifactUri}#${path}` }, { signal })
-      const above = path === '' ? '' : `${path.replace(/\/+$/, '')}/`
+      const { files } = await storeClient(ctx).list({ uri: artifactPlace(artifactUri, path) }, { signal })
+      const above = shownFolder(artifactUri, path)
       return { rootUri: artifactUri, files: files.map(file => ({ ...shownSize(file), path: `${above}${file.path}` })) }
     },
 
@@ -27,9 +29,9 @@ export function runArtifacts(ctx: GatewayContext): ServiceImpl<typeof RunArtifac
       const path = safePath(given ?? '')
       const root = runId ? (await findRun(ctx, runId)).artifactUri : await modelRoot(ctx, modelId ?? '')
       refuseProxied(root, 'upload', '')
-      const { presignedUpload } = await storeClient(ctx).capabilities({ uri: root }, { signal })
+      const { presignedUpload } = await storeClient(ctx).capabilities({ uri: artifactPlace(root) }, { signal })
       if (presignedUpload) checkExpiration(expiration)
-      const uri = `${root}#${path}`
+      const uri = artifactPlace(root, path)
       const { url, headers } = await storeClient(ctx).presign(
         { uri, method: PresignMethod.PUT, expirationSeconds: Number(expiration) },
         { signal },
@@ -42,7 +44,7 @@ export function runArtifacts(ctx: GatewayContext): ServiceImpl<typeof RunArtifac
       if (expiration !== undefined) checkExpiration(expiration)
       const { artifactUri: root } = await findRun(ctx, runId)
       refuseProxied(root, 'download', 'runs with ')
-      const uri = `${root}#${path}`
+      const uri = artifactPlace(root, path)
       const { url, headers, size } = await storeClient(ctx).presign(
         { uri, method: PresignMethod.GET, expirationSeconds: Number(expiration ?? 0) },
         { signal },
@@ -75,11 +77,20 @@ function checkExpiration(seconds: bigint): void {
   throw invalidParameter(`expiration must be between 1 and ${EXPIRATION_SECONDS_MAX} seconds (got ${seconds}).`)
 }
 
+/** What comes before names in a list: MLflow's proxy repeats the path of the request, its repositories give that of the folder. */
+function shownFolder(root: string, path: string): string {
+  const folder = (isProxied(root) ? path : posix.join('/', path).slice(1)).replace(/\/+$/, '')
+  return folder === '' ? '' : `${folder}/`
+}
+
+const rootScheme = (root: string) => /^([a-z][a-z0-9+.-]*):/i.exec(root)?.[1]?.toLowerCase() ?? ''
+
+const isProxied = (root: string) => ['http', 'https', 'mlflow-artifacts'].includes(rootScheme(root))
+
 function refuseProxied(root: string, direction: 'upload' | 'download', owner: '' | 'runs with '): void {
-  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(root)?.[1]?.toLowerCase() ?? ''
-  if (scheme !== 'http' && scheme !== 'https' && scheme !== 'mlflow-artifacts') return
+  if (!isProxied(root)) return
   throw invalidParameter(
-    `Presigned ${direction} is not supported for ${owner}proxied artifact storage (artifact URI scheme: ${scheme}). ` +
+    `Presigned ${direction} is not supported for ${owner}proxied artifact storage (artifact URI scheme: ${rootScheme(root)}). ` +
       `This endpoint requires a ${owner === '' ? '' : 'run with a '}direct cloud storage artifact URI.`,
   )
 }

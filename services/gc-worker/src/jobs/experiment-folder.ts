@@ -1,3 +1,4 @@
+import { artifactPlace } from '@millrace/kit/artifact-place'
 import { artifactsCall, type Clients } from '../dependencies.ts'
 
 const DEPTH_MAX = 3
@@ -8,11 +9,12 @@ const DEPTH_MAX = 3
  * an artifact store, and their experiment numbers coincide.
  * @returns whether nothing is left.
  */
-export async function pruneFolder(artifacts: Clients['artifacts'], uri: string, depth = DEPTH_MAX): Promise<boolean> {
+export async function pruneFolder(artifacts: Clients['artifacts'], folder: string, depth = DEPTH_MAX): Promise<boolean> {
+  const uri = artifactPlace(folder)
   const { files } = await artifacts.list({ uri }, artifactsCall())
   let empty = true
   for (const file of files) {
-    const isEmpty = file.isDir === true && depth > 0 && (await pruneFolder(artifacts, `${uri}/${file.path}`, depth - 1))
+    const isEmpty = file.isDir === true && depth > 0 && (await pruneFolder(artifacts, `${folder}/${file.path}`, depth - 1))
     empty &&= isEmpty
   }
   if (!empty) return false

@@ -18,8 +18,9 @@ export function ownFolder(location: string, experimentId: string, defaultRoot: s
   return experimentId !== '' && roots.some(root => trimmed === `${root}/${experimentId}`) ? trimmed : undefined
 }
 
-/** Segments of the path below the bucket or host. */
+/** Segments of the path below the bucket or host. A local path has neither query nor fragment. */
 function pathOf(uri: string): string[] {
-  const path = uri.replace(/[?#].*$/s, '').replace(/^[a-z][a-z0-9+.-]*:(?:\/\/[^/]*)?/i, '')
+  const [head] = /^[a-z][a-z0-9+.-]*:(?:\/\/[^/?#]*)?/i.exec(uri) ?? ['']
+  const path = head === '' ? uri : uri.slice(head.length).replace(/[?#].*$/s, '')
   return path.split('/').filter(segment => segment !== '' && segment !== '.')
 }

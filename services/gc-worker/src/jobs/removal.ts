@@ -1,3 +1,4 @@
+import { artifactPlace } from '@millrace/kit/artifact-place'
 import { invalidState } from '@millrace/kit/errors'
 import { ViewType } from '@millrace/proto/millrace/tracking/v1/experiments_pb'
 import { artifactsCall, type Clients, metadataCall } from '../dependencies.ts'
@@ -104,7 +105,7 @@ async function removeArtifacts(context: RemovalContext, item: Item, uri: string)
 async function removeAll(context: RemovalContext, uri: string): Promise<void> {
   if (uri === '') return
   if (!isRemovable(uri)) throw invalidState(`The artifact location '${uri}' is the root of a store and is not removed`)
-  await context.clients.artifacts.delete({ uri }, artifactsCall())
+  await context.clients.artifacts.delete({ uri: artifactPlace(uri) }, artifactsCall())
 }
 
 function spared(item: Item, what: string, many: string) {

@@ -1,5 +1,6 @@
 import { isAbsolute, resolve } from 'node:path'
 import { invalidParameter } from '@millrace/kit/errors'
+import { SCHEMES_WITH_AUTHORITY } from '@millrace/kit/python-urls'
 
 /** A URI in the five parts of Python's urlsplit, which takes any scheme and never normalises. */
 export interface UriParts {
@@ -40,9 +41,14 @@ export function appendToUriPath(uri: string, ...paths: string[]): string {
   const { scheme, netloc, path, query, fragment } = splitUri(uri)
   checkQuery(query)
   if (!scheme) return join(uri, suffix)
-  const authority = netloc || (path.startsWith('//') ? '//' : '')
-  const head = `${scheme}:${authority ? `//${netloc}` : ''}`
-  return `${head}${join(path, suffix)}${query && `?${query}`}${fragment && `#${fragment}`}`
+  const tail = `${query && `?${query}`}${fragment && `#${fragment}`}`
+  return `${scheme}:${authorityOf(scheme, netloc, path)}${join(path, suffix)}${tail}`
+}
+
+/** What stands between a scheme and the path that is joined to it. */
+function authorityOf(scheme: string, netloc: string, path: string): string {
+  if (netloc) return path === '' ? `//${netloc}/` : `//${netloc}`
+  return path.startsWith('//') || (path.startsWith('/') && SCHEMES_WITH_AUTHORITY.has(scheme)) ? '//' : ''
 }
 
 function join(path: string, suffix: string): string {

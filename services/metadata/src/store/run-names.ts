@@ -1,7 +1,8 @@
 import { randomInt } from 'node:crypto'
 
+/** Words that MLflow's names begin with: what tells generated names from given ones looks at the first word. */
 const QUALITIES =
-  'able agile amber ample azure bold brave breezy bright brisk calm candid careful cheery clever cosmic crisp curious daring deft eager early earnest easy even fair famous fancy fleet fluent fond free fresh frosty gentle giant glad golden grand handy happy hardy honest humble ideal jolly keen kind large lean light lively loyal lucid lucky lunar mellow merry mighty mild misty modest neat nimble noble open patient placid plucky polite proud quick quiet rapid ready robust rosy royal rustic sage serene sharp shiny silent silver simple sleek smart smooth snug solar solid sound spry stable steady still stout sturdy subtle sunny super sure swift tame tidy tough tranquil true upbeat valiant vast vivid warm wise witty worthy zany zesty'.split(
+  'able adaptable adorable adventurous agreeable ambitious amusing awesome bold bright calm capable carefree caring charming classy clean colorful dapper dashing dazzling delightful efficient enchanting enthused fearless flawless fortunate fun gentle gifted handsome honorable illustrious industrious inquisitive intelligent judicious kindly learned legendary likeable luminous lyrical magnificent marvelous melodic merciful nimble orderly overjoyed peaceful persistent placid polite popular powerful rare receptive resilient respected righteous serious silent sincere skillful smiling spiffy stately stylish suave tasteful thoughtful treasured trusting unique upbeat useful valuable victorious welcoming whimsical wise youthful zealous'.split(
     ' ',
   )
 const THINGS =
