@@ -108,5 +108,31 @@ onEachDatabase('experiments', create => {
     expect(await refusal(make(`s3://b/${'x'.repeat(2048)}`))).toMatch(/^INVALID_PARAMETER_VALUE: Invalid artifact path length/)
     const run = await world.runs.createRun(await make('s3://bucket/p/?q=1'))
     expect(run.run?.info?.artifactUri).toBe(`s3://bucket/p/${run.run?.info?.runId}/artifacts?q=1`)
+    expect(await stored('../beside/./it')).toBe(`${process.cwd()}/../beside/it`)
+    expect(await stored('file:a%20b')).toBe(`file://${process.cwd()}/a b`)
+    expect(await stored('C:/x')).toBe('C:/x')
+    expect(await refusal(make('s3://[b/p'))).toBe("INVALID_PARAMETER_VALUE: 'artifact_location' is no URI: 's3://[b/p'")
+  })
+
+  test.each([
+    ['s3://bucket', 's3://bucket/ID/artifacts'],
+    ['s3://bucket?q=1', 's3://bucket/ID/artifacts?q=1'],
+    ['file:///data', 'file:///data/ID/artifacts'],
+    ['file:/data/', 'file:///data/ID/artifacts'],
+    ['dbfs:/data', 'dbfs:/data/ID/artifacts'],
+    ['/data', '/data/ID/artifacts'],
+  ])('runs of an experiment at %s are at %s', async (artifactLocation, expected) => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const { experimentId } = await world.experiments.createExperiment({ name: 'a', artifactLocation })
+    const { info } = (await world.runs.createRun({ experimentId })).run ?? {}
+    expect(info?.artifactUri).toBe(expected.replace('ID', info?.runId ?? ''))
+  })
+
+  test('the default location in a bucket keeps the bucket apart', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url, { defaultArtifactRoot: 's3://bucket' })
+    const { experimentId } = await world.experiments.createExperiment({ name: 'a' })
+    expect((await world.experiments.getExperiment({ experimentId })).experiment?.artifactLocation).toBe(`s3://bucket/${experimentId}`)
   })
 })

@@ -1,16 +1,8 @@
 import { invalidParameter } from '@millrace/kit/errors'
-import { SCHEMES_WITH_PARAMETERS } from '@millrace/kit/python-urls'
+import { SCHEMES_WITH_HOST, SCHEMES_WITH_PARAMETERS } from '@millrace/kit/python-urls'
 import { percentDecode } from '../rest/query.ts'
 
 const DECODE_ROUNDS_MAX = 10
-
-/** Schemes that take a host in Python's `urllib.parse`. */
-const WITH_HOST = new Set(
-  (
-    'ftp http gopher nntp telnet imap wais file mms https shttp snews prospero rtsp rtsps rtspu rsync svn svn+ssh sftp nfs git git+ssh ws wss ' +
-    'itms-services'
-  ).split(' '),
-)
 
 /**
  * A path from a client as MLflow takes it: percent-decoded until it stays the same, control characters spelled out as `%xx`.
@@ -65,7 +57,7 @@ function reparse(text: string): string {
   const lower = scheme.toLowerCase()
   const [bare, parameters] = SCHEMES_WITH_PARAMETERS.has(lower) ? cutParameters(beforeQuery) : [beforeQuery, '']
   let joined = parameters ? `${bare};${parameters}` : bare
-  if (host || (WITH_HOST.has(lower) && !joined.startsWith('//'))) {
+  if (host || (SCHEMES_WITH_HOST.has(lower) && !joined.startsWith('//'))) {
     joined = `//${host}${joined && !joined.startsWith('/') ? '/' : ''}${joined}`
   }
   return (lower && `${lower}:`) + joined + (query && `?${query}`) + (fragment && `#${fragment}`)
