@@ -135,4 +135,18 @@ onEachDatabase('experiments', create => {
     const { experimentId } = await world.experiments.createExperiment({ name: 'a' })
     expect((await world.experiments.getExperiment({ experimentId })).experiment?.artifactLocation).toBe(`s3://bucket/${experimentId}`)
   })
+
+  test('a request without an id deletes no experiment and tags none', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const { experiments } = world
+    const calls = [
+      () => experiments.deleteExperiment({}),
+      () => experiments.restoreExperiment({}),
+      () => experiments.setExperimentTag({ key: 'k', value: 'v' }),
+      () => experiments.deleteExperimentTag({ key: 'k' }),
+    ]
+    for (const call of calls) expect(await refusal(call())).toMatch(/^INVALID_PARAMETER_VALUE: Invalid experiment ID ''/)
+    expect((await experiments.getExperiment({ experimentId: '0' })).experiment).toMatchObject({ lifecycleStage: 'active', tags: [] })
+  })
 })
