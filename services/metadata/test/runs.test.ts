@@ -113,6 +113,14 @@ onEachDatabase('runs', create => {
     expect((await runs.getRun({ runId })).run?.info?.lifecycleStage).toBe('active')
   })
 
+  test('ids that no run can have are shown in ASCII', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const expected = `INVALID_PARAMETER_VALUE: Invalid value "\\u00e9\\ud83c\\udf89" for parameter 'run_id' supplied.`
+    expect(await refusal(world.runs.logBatch({ runId: 'é🎉' }))).toBe(expected)
+    expect(await refusal(world.runs.logInputs({ runId: 'é🎉' }))).toBe(expected)
+  })
+
   test('unknown runs and experiments are named', async () => {
     await using database = await create()
     await using world = await openWorld(database.url)

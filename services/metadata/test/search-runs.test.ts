@@ -136,6 +136,16 @@ onEachDatabase('search of runs', create => {
     })
   })
 
+  test('digits of other scripts are refused, ids at both ends of 64 bits are none', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    for (const filter of ['start_time >= \u0663', 'end_time < \u0663']) {
+      expect(await refusal(world.runs.searchRuns({ filter }))).toMatch(/^INVALID_PARAMETER_VALUE: /)
+    }
+    const experimentIds = ['-9223372036854775808', '9223372036854775807']
+    expect((await world.runs.searchRuns({ experimentIds })).runs).toEqual([])
+  })
+
   test('a token of another query says how many runs to skip, as in MLflow', async () => {
     await withRuns(
       8,
