@@ -26,6 +26,8 @@ export interface Endpoint {
   readonly encode: Encoder
   /** MLflow serves this RPC with a handler of its own, which knows no half-read messages. */
   readonly strict: boolean
+  /** No parameter is required. */
+  readonly mayBeEmpty: boolean
   /** What answers it looks at the HTTP request. */
   readonly seesRequest: boolean
 }
@@ -35,13 +37,15 @@ const PLAIN_JSON: DescMethodUnary = MetricService.method.getMetricHistoryBulk
 
 export function createEndpoint(rpc: DescMethodUnary, transport: Transport): Endpoint {
   const plain = rpc === PLAIN_JSON
+  const checks = checksOf(rpc.input)
   return {
     rpc,
     transport,
-    checks: checksOf(rpc.input),
+    checks,
     decode: decoderOf(rpc.input),
     encode: once(encoderOf(rpc.output, { plain })),
     strict: plain,
+    mayBeEmpty: !checks.some(one => one.required),
     seesRequest: rpc === ArtifactProxyService.method.createMultipartUpload,
   }
 }
@@ -60,10 +64,10 @@ function once(encode: Encoder): Encoder {
 
 /** Reads the request, calls the RPC and returns the answer's JSON in chunks. @throws anything; the caller turns it into an error body. */
 export async function callEndpoint(endpoint: Endpoint, req: IncomingMessage, path: PathParams, query: string): Promise<Buffer[]> {
-  const { rpc } = endpoint
+  const { rpc, mayBeEmpty } = endpoint
   const fromQuery = req.method === 'GET' && query !== '' && /[^&]/.test(query)
   if (!fromQuery) checkContentType(req)
-  const parameters = fromQuery ? queryParameters(rpc.input, query) : parseBody(await readBody(req))
+  const parameters = fromQuery ? queryParameters(rpc.input, query) : parseBody(await readBody(req), mayBeEmpty)
   const message = readMessage(endpoint, parameters)
   for (const name in path) setPathParam(rpc.input, message, name, path[name] ?? '')
   const values = endpoint.seesRequest ? createContextValues().set(httpRequest, req) : undefined
