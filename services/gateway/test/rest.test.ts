@@ -164,6 +164,13 @@ describe('requests', () => {
     const answer = await post(gateway, path, '{"run_id":["a"],"metric_key":"k"}')
     expect(answer.status).toBe(405)
   })
+
+  test("a query string's escapes that are not UTF-8 stay, the rest is decoded", async () => {
+    const runId = async (text: string) => JSON.parse((await get(gateway, `${RUNS}/get?run_id=${text}`)).text).run.info.run_id
+    expect(await runId('%C3')).toBe('%C3')
+    expect(await runId('%e9+%c3%a9%ff%F0%9F%8E%89x%F0%9F')).toBe('%E9 é%FF🎉x%F0%9F')
+    expect(await runId('%EF%BF%BD%zz')).toBe('\ufffd%zz')
+  })
 })
 
 describe('errors', () => {
