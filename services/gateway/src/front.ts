@@ -5,7 +5,7 @@ import { BodyTooLarge } from './rest/body.ts'
 import { METHOD_NOT_ALLOWED, NOT_FOUND, redirectPage } from './rest/pages.ts'
 import { percentDecode } from './rest/query.ts'
 import { errorBody, writeError, writeHtml, writeJson } from './rest/respond.ts'
-import type { Router } from './rest/router.ts'
+import type { Match, Router } from './rest/router.ts'
 import { type Handler, setHeaders } from './rest/table.ts'
 import type { Security } from './security.ts'
 
@@ -51,7 +51,7 @@ export function createFront(ctx: GatewayContext, { router, security, rpc }: Fron
       setHeaders(res, security.headers)
       return match
         ? wrongMethod(req, res, path, match.allow)
-        : unknownPath(req, res, path, other => other !== path && router.find(req.method ?? 'GET', other) !== undefined)
+        : unknownPath(req, res, path, other => (other === path ? undefined : router.find(req.method ?? 'GET', other)))
     }
     try {
       const work = match.target(req, res, match.params, queryOf(target))
@@ -73,10 +73,15 @@ function wrongMethod(req: IncomingMessage, res: ServerResponse, path: string, al
 }
 
 /** Not found, or a redirect when the path is served with its slashes put right. */
-function unknownPath(req: IncomingMessage, res: ServerResponse, path: string, isServed: (other: string) => boolean): void {
-  const other = [path.replace(/\/{2,}/g, '/'), `${path}/`].find(one => !one.endsWith('//') && isServed(one))
-  if (other === undefined) {
+function unknownPath(req: IncomingMessage, res: ServerResponse, path: string, find: (other: string) => Match<Handler> | undefined): void {
+  const other = [path.replace(/\/{2,}/g, '/'), `${path}/`].find(one => !one.endsWith('//') && find(one))
+  const match = other === undefined ? undefined : find(other)
+  if (other === undefined || !match) {
     writeHtml(res, 404, NOT_FOUND)
+    return
+  }
+  if (match.target === undefined) {
+    wrongMethod(req, res, other, match.allow)
     return
   }
   const query = queryOf(req.url ?? '')

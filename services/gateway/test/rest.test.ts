@@ -102,6 +102,11 @@ describe('routes', () => {
     expect(doubled.headers.get('location')).toBe(`${gateway.url}/api/2.0/mlflow/runs/get?run_id=r`)
   })
 
+  test('another method behind doubled slashes is 405, not a redirect', async () => {
+    const answer = await fetch(`${gateway.url}/api/2.0//mlflow/runs/get`, { method: 'POST', redirect: 'manual' })
+    expect([answer.status, answer.headers.get('allow')]).toEqual([405, 'HEAD, GET, OPTIONS'])
+  })
+
   test('OPTIONS names the methods', async () => {
     const answer = await fetch(`${gateway.url}${RUNS}/get`, { method: 'OPTIONS' })
     expect([answer.status, answer.headers.get('allow')]).toEqual([204, 'HEAD, GET, OPTIONS'])
