@@ -3,7 +3,7 @@ import { guessType, splitExtension } from '@millrace/kit/media-types'
 /** Extensions, and names without one, that MLflow serves as text so that browsers show nothing else in them. */
 const TEXT = new Set(
   (
-    'txt log err cfg conf cnf cf ini properties prop hocon toml yaml yml xml json js py py3 csv tsv md rst ipynb ' + 'MLmodel MLproject'
+    'txt log err cfg conf cnf cf ini properties prop hocon toml yaml yml xml json js py py3 csv tsv md rst ipynb ' + 'MLmodel mlproject'
   ).split(' '),
 )
 
