@@ -75,3 +75,15 @@ test.each([
   await upload(name, 'x')
   expect((await get(name)).headers['content-type']).toBe(type)
 })
+
+test('a presigned download whose run could not be read is of no run', async () => {
+  const answer = await client.send(
+    'POST',
+    '/api/2.0/mlflow/artifacts/presigned-download-url',
+    `{"expiration": true, "path": "p", "run_id": "${run}"}`,
+    {
+      'content-type': 'application/json',
+    },
+  )
+  expect([answer.status, message(answer)]).toEqual([404, 'Run with id= not found'])
+})
