@@ -1,5 +1,5 @@
 import type { ByteRange } from '@millrace/kit/bytes'
-import { doesNotExist, invalidParameter, type MlflowError } from '@millrace/kit/errors'
+import { doesNotExist, invalidParameter, MlflowError } from '@millrace/kit/errors'
 
 /** Error classes that tell callers in front of a store what happened; they are not MLflow's and go no further. */
 export const IS_A_DIRECTORY = 'IS_A_DIRECTORY'
@@ -10,6 +10,13 @@ export const noSuchArtifact = (key: string, cause?: unknown): MlflowError => doe
 
 export const isDirectory = (key: string, cause?: unknown): MlflowError =>
   invalidParameter(`Artifact path refers to a directory, not a file: '${key}'`, { errorClass: IS_A_DIRECTORY, cause })
+
+/** The error about `key` with the path that the client wrote for it. */
+export function namedAs(path: string, key: string, error: unknown): unknown {
+  if (!(error instanceof MlflowError) || !error.rawMessage.endsWith(`'${key}'`)) return error
+  const { errorCode, errorClass, rawMessage } = error
+  return new MlflowError(errorCode, `${rawMessage.slice(0, -key.length - 1)}${path}'`, { errorClass, cause: error })
+}
 
 export const rangeNotSatisfiable = (range: ByteRange, size?: number): MlflowError =>
   invalidParameter(`The range from byte ${range.start} is outside the artifact${size === undefined ? '' : ` of ${size} bytes`}`, {

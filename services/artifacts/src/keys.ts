@@ -28,9 +28,10 @@ export function checkWritable(path: string): string {
     throw invalidParameter(`Invalid artifact file name: '${name}'. Artifact names starting with '${TEMPORARY_PREFIX}' are reserved.`)
   }
   const key = checkKey(path)
+  if (/(^|\/)\.?$/.test(path)) throw invalidParameter(`Invalid artifact file name: '${path}' is a folder`)
   const folder = path.slice(0, path.lastIndexOf('/') + 1).replace(/\/+$/, '')
   const plain = posix.normalize(folder)
-  if (folder !== '' && (plain !== folder || plain === '.')) {
+  if (folder !== '' && (plain !== folder || plain === '.' || plain.startsWith('..'))) {
     throw invalidParameter(
       `Invalid artifact path: '${folder}'. Names may be treated as files in certain cases, and must not resolve to other names ` +
         `when treated as such. This name would resolve to '${plain}'`,

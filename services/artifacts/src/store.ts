@@ -4,7 +4,7 @@ import type { ReadResult, UploadPart, WriteOptions } from '@millrace/kit/bytes'
 import { invalidParameter, notImplemented } from '@millrace/kit/errors'
 import { guessType } from '@millrace/kit/media-types'
 import type { Driver, Entry, Multipart, PartWriteOptions, Presign, ReadOptions, Stat } from './driver.ts'
-import { noSuchArtifact } from './errors.ts'
+import { namedAs, noSuchArtifact } from './errors.ts'
 import type { Hold } from './held-bytes.ts'
 import { checkKey, checkWritable, isTemporary } from './keys.ts'
 
@@ -35,7 +35,11 @@ export class ArtifactStore {
   async read(path: string, options?: ReadOptions): Promise<ReadResult> {
     const key = checkKey(path)
     if (isTemporary(key)) throw noSuchArtifact(path)
-    return this.#driver.read(key, options)
+    try {
+      return await this.#driver.read(key, options)
+    } catch (error) {
+      throw path === key ? error : namedAs(path, key, error)
+    }
   }
 
   /** @param options with what `hold` gave for the body. */

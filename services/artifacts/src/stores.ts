@@ -1,4 +1,3 @@
-import { posix } from 'node:path'
 import { invalidParameter } from '@millrace/kit/errors'
 import type { ArtifactsConfig } from './config.ts'
 import { openSchemes } from './drivers/schemes.ts'
@@ -71,7 +70,7 @@ export function openStores(config: ArtifactsConfig): Stores {
       const { root, path } = splitUri(uri)
       const proxied = isAtOneOf(policy.trusted, root) ? undefined : proxiedPath(root)
       if (proxied !== undefined && (config.artifactsDestination || schemeOf(root) === 'mlflow-artifacts')) {
-        return openDestination(path === '' || proxied === '' ? proxied + path : posix.join(proxied, path))
+        return openDestination(path === '' || proxied === '' ? proxied + path : `${proxied.replace(/\/+$/, '')}/${path}`)
       }
       return { ...(await openDirect(root)), path, proxied: false }
     },

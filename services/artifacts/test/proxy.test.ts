@@ -89,6 +89,26 @@ describe('the artifact proxy', () => {
     expect([head.status, head.headers.get('content-length')]).toEqual([200, '7'])
   })
 
+  test('a path is shown as it was written, its name without slashes and dots after it', async () => {
+    await put('w/in.txt', '1')
+    const message = async (path: string) => ((await (await get(path)).json()) as { message: string }).message
+    expect(await message('w/none/')).toBe("No such artifact: 'w/none/'")
+    expect(await message('w//none')).toBe("No such artifact: 'w//none'")
+    const odd = await get('w/in.txt/')
+    expect([odd.status, odd.headers.get('content-type'), odd.headers.get('content-disposition')]).toEqual([
+      200,
+      'text/plain',
+      'attachment; filename=in.txt',
+    ])
+    expect(await (await get('w/in.txt', { Range: 'bytes= 0 - 0' })).text()).toBe('1')
+  })
+
+  test.each(['w/.', '....//x', '..;/x', '.../x/y'])('%s is no place to put an artifact', async path => {
+    const { status } = await put(path, '1')
+    expect(status).toBe(400)
+    expect(await readdir(data)).not.toContain(path.split('/')[0] === 'w' ? 'none' : path.split('/')[0])
+  })
+
   test('names that are not ASCII have both forms in the disposition', async () => {
     const name = encodeURIComponent('s p+é.txt')
     await put(`n/${name}`, '1')

@@ -5,7 +5,7 @@ import { BodyTooLarge } from './rest/body.ts'
 import { METHOD_NOT_ALLOWED, NOT_FOUND, redirectPage } from './rest/pages.ts'
 import { percentDecode } from './rest/query.ts'
 import { errorBody, writeError, writeHtml, writeJson } from './rest/respond.ts'
-import type { Router } from './rest/router.ts'
+import type { Match, Router } from './rest/router.ts'
 import { type Handler, setHeaders } from './rest/table.ts'
 import type { Security } from './security.ts'
 
@@ -26,6 +26,7 @@ const SERVER_INFO = /\/(ajax-)?api\/3\.0\/mlflow\/server-info$/
 /** Takes every request of the public port to what serves it. */
 export function createFront(ctx: GatewayContext, { router, security, rpc }: Front): RequestListener {
   const prefix = ctx.config.staticPrefix
+  const isEmptied = (path: string) => ctx.config.security !== undefined && API.test(path)
   const fail = (req: IncomingMessage, res: ServerResponse, reason: unknown) => {
     if (!res.headersSent) setHeaders(res, security.headers)
     if (reason instanceof BodyTooLarge) return refuseBody(req, res, reason)
@@ -50,8 +51,8 @@ export function createFront(ctx: GatewayContext, { router, security, rpc }: Fron
     if (match?.target === undefined) {
       setHeaders(res, security.headers)
       return match
-        ? wrongMethod(req, res, match.allow, ctx.config.security !== undefined && API.test(path))
-        : unknownPath(req, res, path, other => other !== path && router.find(req.method ?? 'GET', other) !== undefined)
+        ? wrongMethod(req, res, match.allow, isEmptied(path))
+        : unknownPath(req, res, path, { find: other => (other === path ? undefined : router.find(req.method ?? 'GET', other)), isEmptied })
     }
     try {
       const work = match.target(req, res, match.params, queryOf(target))
@@ -60,6 +61,12 @@ export function createFront(ctx: GatewayContext, { router, security, rpc }: Fron
       fail(req, res, reason)
     }
   }
+}
+
+interface Paths {
+  find(path: string): Match<Handler> | undefined
+  /** Whether OPTIONS gets no page. */
+  isEmptied(path: string): boolean
 }
 
 /** MLflow's security middleware makes 204 of the 200 that OPTIONS gets on API paths. */
@@ -74,10 +81,15 @@ function wrongMethod(req: IncomingMessage, res: ServerResponse, allow: string, i
 }
 
 /** Not found, or a redirect when the path is served with its slashes put right. */
-function unknownPath(req: IncomingMessage, res: ServerResponse, path: string, isServed: (other: string) => boolean): void {
-  const other = [path.replace(/\/{2,}/g, '/'), `${path}/`].find(one => !one.endsWith('//') && isServed(one))
-  if (other === undefined) {
+function unknownPath(req: IncomingMessage, res: ServerResponse, path: string, { find, isEmptied }: Paths): void {
+  const other = [path.replace(/\/{2,}/g, '/'), `${path}/`].find(one => !one.endsWith('//') && find(one))
+  const match = other === undefined ? undefined : find(other)
+  if (other === undefined || !match) {
     writeHtml(res, 404, NOT_FOUND)
+    return
+  }
+  if (match.target === undefined) {
+    wrongMethod(req, res, match.allow, isEmptied(other))
     return
   }
   const query = queryOf(req.url ?? '')

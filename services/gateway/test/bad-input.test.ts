@@ -50,6 +50,7 @@ const refused: [string, string, string][] = [
   ['log-metric', '[]', 'The request body must be a JSON object.'],
   ['log-metric', '5', 'The request body must be a JSON object.'],
   ['log-metric', '"x"', 'The request body must be a JSON object.'],
+  ['log-metric', `${'{"a":'.repeat(1000)}1${'}'.repeat(1000)}`, 'The JSON of the request body is nested too deeply.'],
   ['update', '{"run_id":"r","status":0}', invalid('0', 'status', 'int')],
   ['update', '{"run_id":"r","status":7.9}', invalid('7.9', 'status', 'float')],
   ['update', '{"run_uuid":"r","end_time":"1.5","status":{}}', invalid('"1.5"', 'end_time', 'str')],

@@ -96,6 +96,19 @@ describe('reading a message from JSON', () => {
     expect(set.runName).toBeUndefined()
   })
 
+  test.each([
+    [UpdateRunRequestSchema, '{"status":"\\ud800"}', 'a text is not Unicode'],
+    [UpdateRunRequestSchema, '{"status":Infinity}', 'an infinity has no name'],
+    [CreateRunRequestSchema, '{"tags":["\\ud800"]}', 'a text is not Unicode'],
+    [LogMetricRequestSchema, `{"value":1${'0'.repeat(400)}}`, 'an integer is too large for a double'],
+  ])('%# what breaks MLflow is refused', (desc, text, reason) => {
+    expect(() => read(desc, text)).toThrow(`The request body cannot be read: ${reason}.`)
+  })
+
+  test('NaN in the place of a name is passed over like an unknown name', () => {
+    expect(read(UpdateRunRequestSchema, '{"status":NaN,"run_id":"r"}')).toMatchObject({ set: { runId: 'r' }, failed: false })
+  })
+
   test('nested messages are read with their type names', () => {
     const { set } = read(
       LogInputsRequestSchema,
@@ -134,7 +147,12 @@ describe('the JSON of a body', () => {
     )
   })
 
+  test('where no parameter is required a list and a text count as an empty object', () => {
+    for (const text of ['[]', '[1]', '"[]"', '"\\"x\\""']) expect(parseBody(Buffer.from(text), true).json).toEqual({})
+    for (const text of ['5', 'true', '"5"', '"x"']) expect(() => parseBody(Buffer.from(text), true)).toThrow('must be a JSON object')
+  })
+
   test('ten thousand brackets neither overflow the stack nor pass', () => {
-    expect(parseBody(Buffer.from(`{"a":NaN,"b":${'['.repeat(10_000)}`)).json).toEqual({})
+    expect(() => parseBody(Buffer.from(`{"a":NaN,"b":${'['.repeat(10_000)}`))).toThrow('nested too deeply')
   })
 })

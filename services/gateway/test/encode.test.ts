@@ -35,7 +35,9 @@ test.each([
   [0, '0.0'],
   [-0, '-0.0'],
   [2, '2.0'],
-  [1e16, '10000000000000000'],
+  [1e16, '1e+16'],
+  [-(2 ** 63), '-9.223372036854776e+18'],
+  [1e300, '1e+300'],
 ])('the float %d is %s', (value, expected) => {
   expect(jsonOf(MetricSchema, create(MetricSchema, { value }))).toBe(`{"value":${expected}}`)
 })

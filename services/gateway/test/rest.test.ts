@@ -5,13 +5,14 @@ import { ArtifactStoreService } from '@millrace/proto/millrace/artifacts/v1/stor
 import { DatasetService } from '@millrace/proto/millrace/tracking/v1/datasets_pb'
 import { ExperimentService } from '@millrace/proto/millrace/tracking/v1/experiments_pb'
 import { LoggedModelService } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
-import { type LogMetricRequest, MetricService } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
+import { type GetMetricHistoryBulkRequest, type LogMetricRequest, MetricService } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
 import { RunService, type SearchRunsRequest } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Gateway } from '../src/service.ts'
 import { get, JSON_TYPE, post, some, startWith } from './fixture.ts'
 
 const logged: LogMetricRequest[] = []
+const bulk: GetMetricHistoryBulkRequest[] = []
 const searched: SearchRunsRequest[] = []
 
 const routes = [
@@ -33,7 +34,10 @@ const routes = [
       logged.push(request)
       return {}
     },
-    getMetricHistoryBulk: request => ({ metrics: request.runId.map(runId => ({ runId, key: request.metricKey, value: Number.NaN })) }),
+    getMetricHistoryBulk(request) {
+      bulk.push(request)
+      return { metrics: request.runId.map(runId => ({ runId, key: request.metricKey, value: Number.NaN })) }
+    },
   }),
   some(ExperimentService, {
     searchExperiments: request => ({ nextPageToken: JSON.stringify(request.orderBy), experiments: [{ name: String(request.maxResults) }] }),
@@ -98,6 +102,11 @@ describe('routes', () => {
     expect(doubled.headers.get('location')).toBe(`${gateway.url}/api/2.0/mlflow/runs/get?run_id=r`)
   })
 
+  test('another method behind doubled slashes is 405, not a redirect', async () => {
+    const answer = await fetch(`${gateway.url}/api/2.0//mlflow/runs/get`, { method: 'POST', redirect: 'manual' })
+    expect([answer.status, answer.headers.get('allow')]).toEqual([405, 'HEAD, GET, OPTIONS'])
+  })
+
   test('OPTIONS names the methods', async () => {
     const answer = await fetch(`${gateway.url}${RUNS}/get`, { method: 'OPTIONS' })
     expect([answer.status, answer.headers.get('allow')]).toEqual([204, 'HEAD, GET, OPTIONS'])
@@ -146,6 +155,26 @@ describe('requests', () => {
   test('the bulk history takes repeated parameters and answers bare NaN', async () => {
     const { text } = await get(gateway, '/ajax-api/2.0/mlflow/metrics/get-history-bulk?run_id=a&run_id=b&metric_key=k')
     expect(text).toBe('{"metrics":[{"key":"k","value":NaN,"run_id":"a"},{"key":"k","value":NaN,"run_id":"b"}]}')
+  })
+
+  test("the bulk history reads integers as Python's int(), of HEAD too, and no body", async () => {
+    const path = '/ajax-api/2.0/mlflow/metrics/get-history-bulk'
+    const points = async (maxResults: string) => {
+      const { text } = await get(gateway, `${path}?run_id=${encodeURIComponent(maxResults)}&metric_key=k&max_results=${maxResults}`)
+      return bulk.at(-1)?.maxResults ?? text
+    }
+    expect([await points('+2'), await points('-1'), await points('1_0')]).toEqual([2, -1, 10])
+    expect([await points('9'.repeat(20)), await points(`-${'9'.repeat(20)}`)]).toEqual([2_147_483_647, -2_147_483_647])
+    expect((await fetch(`${gateway.url}${path}?run_id=a&metric_key=k`, { method: 'HEAD' })).status).toBe(200)
+    const answer = await post(gateway, path, '{"run_id":["a"],"metric_key":"k"}')
+    expect(answer.status).toBe(405)
+  })
+
+  test("a query string's escapes that are not UTF-8 stay, the rest is decoded", async () => {
+    const runId = async (text: string) => JSON.parse((await get(gateway, `${RUNS}/get?run_id=${text}`)).text).run.info.run_id
+    expect(await runId('%C3')).toBe('%C3')
+    expect(await runId('%e9+%c3%a9%ff%F0%9F%8E%89x%F0%9F')).toBe('%E9 é%FF🎉x%F0%9F')
+    expect(await runId('%EF%BF%BD%zz')).toBe('\ufffd%zz')
   })
 })
 

@@ -108,6 +108,10 @@ onEachDatabase('experiments', create => {
     expect(await refusal(make(`s3://b/${'x'.repeat(2048)}`))).toMatch(/^INVALID_PARAMETER_VALUE: Invalid artifact path length/)
     const run = await world.runs.createRun(await make('s3://bucket/p/?q=1'))
     expect(run.run?.info?.artifactUri).toBe(`s3://bucket/p/${run.run?.info?.runId}/artifacts?q=1`)
+    expect(await stored('../beside/./it')).toBe(`${process.cwd()}/../beside/it`)
+    expect(await stored('file:a%20b')).toBe(`file://${process.cwd()}/a b`)
+    expect(await stored('C:/x')).toBe('C:/x')
+    expect(await refusal(make('s3://[b/p'))).toBe("INVALID_PARAMETER_VALUE: 'artifact_location' is no URI: 's3://[b/p'")
     const other = (await world.runs.createRun(await make('s3://bucket'))).run?.info
     expect(other?.artifactUri).toBe(`s3://bucket/${other?.runId}/artifacts`)
   })
@@ -135,5 +139,34 @@ onEachDatabase('experiments', create => {
       const info = (await world.runs.createRun({ experimentId })).run?.info
       expect(info?.artifactUri).toBe(`${head}${experimentId}/${info?.runId}/artifacts${tail}`)
     }
+  })
+
+  test.each([
+    ['s3://bucket', 's3://bucket/ID/artifacts'],
+    ['s3://bucket?q=1', 's3://bucket/ID/artifacts?q=1'],
+    ['file:///data', 'file:///data/ID/artifacts'],
+    ['file:/data/', 'file:///data/ID/artifacts'],
+    ['dbfs:/data', 'dbfs:/data/ID/artifacts'],
+    ['/data', '/data/ID/artifacts'],
+  ])('runs of an experiment at %s are at %s', async (artifactLocation, expected) => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const { experimentId } = await world.experiments.createExperiment({ name: 'a', artifactLocation })
+    const { info } = (await world.runs.createRun({ experimentId })).run ?? {}
+    expect(info?.artifactUri).toBe(expected.replace('ID', info?.runId ?? ''))
+  })
+
+  test('a request without an id deletes no experiment and tags none', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const { experiments } = world
+    const calls = [
+      () => experiments.deleteExperiment({}),
+      () => experiments.restoreExperiment({}),
+      () => experiments.setExperimentTag({ key: 'k', value: 'v' }),
+      () => experiments.deleteExperimentTag({ key: 'k' }),
+    ]
+    for (const call of calls) expect(await refusal(call())).toMatch(/^INVALID_PARAMETER_VALUE: Invalid experiment ID ''/)
+    expect((await experiments.getExperiment({ experimentId: '0' })).experiment).toMatchObject({ lifecycleStage: 'active', tags: [] })
   })
 })

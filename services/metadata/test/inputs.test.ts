@@ -113,5 +113,9 @@ onEachDatabase('inputs and outputs', create => {
     expect(await refusal(log('{"artifact_path":"a","utc_time_created":"2020","run_id":"q"}'))).toBe(
       "INVALID_PARAMETER_VALUE: Model json is missing mandatory fields: {'flavors'}",
     )
+    for (const flavors of ['""', '5', '[]']) {
+      const model = `{"artifact_path":"a","flavors":${flavors},"utc_time_created":"2020","run_id":"q"}`
+      expect(await refusal(log(model))).toBe('INVALID_PARAMETER_VALUE: Model info is malformed: flavors must be a JSON object.')
+    }
   })
 })

@@ -114,6 +114,32 @@ onEachDatabase('logging', create => {
     expect(await world.history(runId, 'm')).toHaveLength(1)
   })
 
+  test('half of a data set is refused with the metric', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const { runId } = await world.newRun()
+    const point = { key: 'm', value: 1, timestamp: 1n }
+    const expected = 'INVALID_PARAMETER_VALUE: Both dataset_name and dataset_digest must be provided if one is provided'
+    for (const half of [{ datasetName: 'd' }, { datasetDigest: 'g' }, { datasetName: 'd', datasetDigest: '' }]) {
+      expect(await refusal(world.metrics.logMetric({ runId, ...point, ...half }))).toBe(expected)
+      expect(await refusal(world.runs.logBatch({ runId: '../x', metrics: [point, { ...point, ...half }] }))).toBe(expected)
+    }
+    await world.metrics.logMetric({ runId, ...point, datasetName: 'd', datasetDigest: 'g' })
+    expect(await world.history(runId, 'm')).toHaveLength(1)
+  })
+
+  test('a batch with metrics of an unknown model keeps params and metrics, not tags', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const { runId } = await world.newRun()
+    const metrics = [{ key: 'm', value: 1, timestamp: 1n, modelId: 'm-none' }]
+    const batch = { runId, metrics, params: [{ key: 'p', value: '1' }], tags: [{ key: 't', value: '1' }] }
+    expect(await refusal(world.runs.logBatch(batch))).toMatch(/^BAD_REQUEST: .*m-none/)
+    const { tags, ...rest } = await world.read(runId)
+    expect(rest).toEqual({ metrics: { m: [1, 1n, 0n] }, params: { p: '1' } })
+    expect(Object.keys(tags)).toEqual(['mlflow.runName'])
+  })
+
   test('long values are cut or refused as configured', async () => {
     await using database = await create()
     const value = '🎉'.repeat(8001)

@@ -75,6 +75,8 @@ onEachDatabase('metric history', create => {
         .flatMap(id => Array(id === one ? 40 : 3).fill(id))
         .slice(0, 42),
     )
+    const points = async (maxResults: number) => values(await metrics.getMetricHistoryBulk({ runId: [two], metricKey: 'm', maxResults }))
+    expect([await points(2), await points(0), await points(-1), await points(-9)]).toEqual([[0, 1], [], [0, 1], []])
     expect(await refusal(metrics.getMetricHistoryBulk({ metricKey: 'm' }))).toMatch(/at least one run_id/)
 
     const sample = async (more: object) => values(await metrics.getMetricHistoryBulkInterval({ runIds: [one], metricKey: 'm', ...more }))

@@ -66,6 +66,23 @@ onEachDatabase('runs', create => {
     expect(await name()).toEqual(['by batch', undefined])
   })
 
+  test('an empty name tag names nothing, a tag given twice is refused', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const { experimentId } = await world.newRun()
+    const make = ([runName, ...names]: readonly [string, ...string[]]) =>
+      world.runs.createRun({ experimentId, runName, tags: names.map(value => ({ key: 'mlflow.runName', value })) })
+    for (const names of [
+      ['', ''],
+      ['a', ''],
+      ['', 'a', 'b'],
+      ['a', 'a', 'a'],
+    ] as const) {
+      expect(await refusal(make(names))).toBe('BAD_REQUEST: A run cannot have two tags of the same key')
+    }
+    expect(await refusal(make(['b', 'a', 'b']))).toMatch(/^INVALID_PARAMETER_VALUE: Both 'run_name' argument/)
+  })
+
   test('update changes what is given', async () => {
     await using database = await create()
     await using world = await openWorld(database.url)
@@ -94,6 +111,14 @@ onEachDatabase('runs', create => {
     await runs.restoreRun({ runId })
     await runs.restoreRun({ runId })
     expect((await runs.getRun({ runId })).run?.info?.lifecycleStage).toBe('active')
+  })
+
+  test('ids that no run can have are shown in ASCII', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const expected = `INVALID_PARAMETER_VALUE: Invalid value "\\u00e9\\ud83c\\udf89" for parameter 'run_id' supplied.`
+    expect(await refusal(world.runs.logBatch({ runId: 'é🎉' }))).toBe(expected)
+    expect(await refusal(world.runs.logInputs({ runId: 'é🎉' }))).toBe(expected)
   })
 
   test('unknown runs and experiments are named', async () => {

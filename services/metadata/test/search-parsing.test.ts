@@ -113,7 +113,9 @@ describe('page tokens', () => {
       encoded('{"offset": 0, "a": [1, 2.5, null, true, "x\'y"]}'),
       `Invalid page token, parsed value={'offset': 0, 'a': [1, 2.5, None, True, "x'y"]}`,
     ],
+    [encoded('{"offset": {}}'), "Invalid page token, parsed value={'offset': {}}"],
     [encoded('{"offset": "x"}'), 'Invalid page token, not stringable x'],
+    [encoded('{"offset": [2]}'), 'Invalid page token, not stringable [2]'],
   ])('%j is refused', (token, message) => {
     expect(() => parsePageToken(token)).toThrow(message)
   })

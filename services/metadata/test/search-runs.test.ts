@@ -136,6 +136,38 @@ onEachDatabase('search of runs', create => {
     })
   })
 
+  test('digits of other scripts are refused, ids at both ends of 64 bits are none', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    for (const filter of ['start_time >= \u0663', 'end_time < \u0663']) {
+      expect(await refusal(world.runs.searchRuns({ filter }))).toMatch(/^INVALID_PARAMETER_VALUE: /)
+    }
+    const experimentIds = ['-9223372036854775808', '9223372036854775807']
+    expect((await world.runs.searchRuns({ experimentIds })).runs).toEqual([])
+  })
+
+  test('a token of another query says how many runs to skip, as in MLflow', async () => {
+    await withRuns(
+      8,
+      i => ({ params: [{ key: 'even', value: `${i % 2 === 0}` }] }),
+      async (_, world, ids) => {
+        const experimentId = (await world.runs.getRun({ runId: ids[0] })).run?.info?.experimentId ?? ''
+        const search = async (request: object) => {
+          const { runs, nextPageToken } = await world.runs.searchRuns({ experimentIds: [experimentId], maxResults: 3, ...request })
+          return { names: runs.map(run => run.info?.runName), nextPageToken }
+        }
+        const { nextPageToken: pageToken } = await search({})
+        expect((await search({ pageToken })).names).toEqual(['r4', 'r3', 'r2'])
+        expect((await search({ pageToken, maxResults: 1 })).names).toEqual(['r4'])
+        expect((await search({ pageToken, filter: "params.even = 'true'" })).names).toEqual(['r0'])
+        expect((await search({ pageToken, runViewType: ViewType.ALL })).names).toEqual(['r4', 'r3', 'r2'])
+        await world.runs.deleteRun({ runId: ids[7] })
+        expect((await search({ pageToken, runViewType: ViewType.DELETED_ONLY })).names).toEqual([])
+        expect((await search({ pageToken, experimentIds: [experimentId, '0'] })).names).toEqual(['r3', 'r2', 'r1'])
+      },
+    )
+  })
+
   test('a page of a thousand runs holds each run whole and in order', async () => {
     await using database = await create()
     await using world = await openWorld(database.url)

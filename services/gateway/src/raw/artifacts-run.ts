@@ -52,16 +52,22 @@ async function uploadArtifact(req: IncomingMessage, res: ServerResponse, { query
   res.end()
 }
 
+const FORM = /^\s*(application\/x-www-form-urlencoded|multipart\/form-data)\s*(;|$)/i
+
+const noData = () => invalidParameter('Request must specify data.')
+
 async function readUpload(req: IncomingMessage): Promise<Buffer> {
   const tooLarge = () => invalidParameter('Artifact size is too large. Max size is 10MB.')
   if (Number(req.headers['content-length'] ?? 0) > UPLOAD_BYTES_MAX) throw tooLarge()
   const chunks: Buffer[] = []
   let length = 0
+  // MLflow's web framework takes a form's body for itself.
+  if (FORM.test(req.headers['content-type'] ?? '')) throw noData()
   for await (const chunk of req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     length += chunk.length
     if (length > UPLOAD_BYTES_MAX) throw tooLarge()
     chunks.push(chunk)
   }
-  if (length === 0) throw invalidParameter('Request must specify data.')
+  if (length === 0) throw noData()
   return Buffer.concat(chunks)
 }

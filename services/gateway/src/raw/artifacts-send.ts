@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { posix } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { ByteChannel, ByteRange, ReadResult } from '@millrace/kit/bytes'
 import { toMlflowError } from '@millrace/kit/errors'
@@ -103,7 +102,7 @@ function parseRange(header: string | undefined): ByteRange | undefined | string 
   const [, unit, list] = /^([^=]*)=(.*)$/s.exec(header) ?? []
   if (unit === undefined || list === undefined) return 'Malformed range header.'
   if (unit.trim().toLowerCase() !== 'bytes') return 'Only support bytes range'
-  const ranges = list.split(',').flatMap(part => /^\s*(\d*)-(\d*)\s*$/.exec(part)?.slice(1, 3).join('-') ?? [])
+  const ranges = list.split(',').flatMap(part => /^\s*(\d*)\s*-\s*(\d*)\s*$/.exec(part)?.slice(1, 3).join('-') ?? [])
   const valid = ranges.filter(part => part !== '-')
   const [only] = valid
   if (only === undefined) return 'Range header: range must be requested'
@@ -117,5 +116,8 @@ function parseRange(header: string | undefined): ByteRange | undefined | string 
 
 const position = (digits: string | undefined) => Math.min(Number(digits), Number.MAX_SAFE_INTEGER)
 
-/** Last segment, also before slashes at the end; "" for no path. */
-export const fileName = (path: string): string => posix.basename(path)
+/** Last segment that is a name; slashes and dots after it don't count. */
+export function fileName(path: string): string {
+  const plain = path.replace(/(\/\.?)+$/, '')
+  return plain.slice(plain.lastIndexOf('/') + 1)
+}

@@ -62,9 +62,10 @@ const LONG_INTEGER = /(?:^|[^.\d])\d{16}/
 
 /**
  * The JSON object of a body. As with MLflow, text that isn't JSON counts as {} and a JSON string is read a second time.
- * @throws MlflowError for JSON that isn't an object.
+ * @param mayBeEmpty no parameter is required: MLflow then takes lists and texts for {}, too.
+ * @throws MlflowError for other JSON that isn't an object.
  */
-export function parseBody(bytes: Buffer): Parameters {
+export function parseBody(bytes: Buffer, mayBeEmpty = false): Parameters {
   if (bytes.length === 0) return NOTHING
   let text = bytes.toString('utf8')
   if (text.includes('\ufffd') && !isUtf8(bytes)) return NOTHING
@@ -76,8 +77,9 @@ export function parseBody(bytes: Buffer): Parameters {
     if (json === undefined) throw notAnObject()
   }
   if (json === undefined || json === null) return NOTHING
+  if (mayBeEmpty && (typeof json === 'string' || Array.isArray(json))) return NOTHING
   if (typeof json !== 'object' || Array.isArray(json)) throw notAnObject()
-  return { json: json as Json, exact: () => parsePython(text) as Json }
+  return { json: json as Json, exact: () => (parseExactly(text) ?? json) as Json }
 }
 
 const notAnObject = () => invalidParameter('The request body must be a JSON object.')
@@ -89,9 +91,15 @@ function parseText(text: string): unknown {
   } catch {
     // Python also takes NaN, Infinity and -Infinity.
   }
+  return parseExactly(text)
+}
+
+/** Undefined for text that isn't JSON to Python. @throws MlflowError where Python gives up. */
+function parseExactly(text: string): unknown {
   try {
     return parsePython(text)
-  } catch {
+  } catch (reason) {
+    if (reason instanceof RangeError) throw invalidParameter('The JSON of the request body is nested too deeply.', { cause: reason })
     return undefined
   }
 }

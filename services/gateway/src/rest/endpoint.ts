@@ -11,6 +11,7 @@ import { rejectBothSpellings } from './codec/aliases.ts'
 import { type Checks, checksOf, validate } from './codec/checks.ts'
 import { type Decoder, decoderOf, type Reading } from './codec/decode.ts'
 import { type Encoder, encoderOf } from './codec/encode.ts'
+import { pythonIntOf } from './codec/scalars.ts'
 import { parseQuery } from './query.ts'
 import type { PathParams } from './router.ts'
 
@@ -24,8 +25,12 @@ export interface Endpoint {
   readonly checks: Checks
   readonly decode: Decoder
   readonly encode: Encoder
-  /** MLflow serves this RPC with a handler of its own, which knows no half-read messages. */
+  /** MLflow serves this RPC with a handler of its own, which reads the query string of any method and no half-read messages. */
   readonly strict: boolean
+  /** MLflow reads integers of the query string with Python's `int()`, of any size. */
+  readonly pythonIntegers: boolean
+  /** No parameter is required. */
+  readonly mayBeEmpty: boolean
   /** What answers it looks at the HTTP request. */
   readonly seesRequest: boolean
 }
@@ -35,13 +40,16 @@ const PLAIN_JSON: DescMethodUnary = MetricService.method.getMetricHistoryBulk
 
 export function createEndpoint(rpc: DescMethodUnary, transport: Transport): Endpoint {
   const plain = rpc === PLAIN_JSON
+  const checks = checksOf(rpc.input)
   return {
     rpc,
     transport,
-    checks: checksOf(rpc.input),
+    checks,
     decode: decoderOf(rpc.input),
     encode: once(encoderOf(rpc.output, { plain })),
     strict: plain,
+    pythonIntegers: plain || rpc === MetricService.method.getMetricHistoryBulkInterval,
+    mayBeEmpty: !checks.some(one => one.required),
     seesRequest: rpc === ArtifactProxyService.method.createMultipartUpload,
   }
 }
@@ -60,10 +68,10 @@ function once(encode: Encoder): Encoder {
 
 /** Reads the request, calls the RPC and returns the answer's JSON in chunks. @throws anything; the caller turns it into an error body. */
 export async function callEndpoint(endpoint: Endpoint, req: IncomingMessage, path: PathParams, query: string): Promise<Buffer[]> {
-  const { rpc } = endpoint
-  const fromQuery = req.method === 'GET' && query !== '' && /[^&]/.test(query)
+  const { rpc, strict, mayBeEmpty } = endpoint
+  const fromQuery = strict || (req.method === 'GET' && query !== '' && /[^&]/.test(query))
   if (!fromQuery) checkContentType(req)
-  const parameters = fromQuery ? queryParameters(rpc.input, query) : parseBody(await readBody(req))
+  const parameters = fromQuery ? queryParameters(endpoint, query) : parseBody(await readBody(req), mayBeEmpty)
   const message = readMessage(endpoint, parameters)
   for (const name in path) setPathParam(rpc.input, message, name, path[name] ?? '')
   const values = endpoint.seesRequest ? createContextValues().set(httpRequest, req) : undefined
@@ -80,20 +88,31 @@ function readMessage({ rpc, decode, checks, strict }: Endpoint, parameters: Para
   return message
 }
 
-/** Parameters of a query string by field name; text stays text, except booleans. */
-function queryParameters(desc: DescMessage, text: string): Parameters {
+/** Parameters of a query string by field name; text stays text, except booleans and where Python's `int()` reads it. */
+function queryParameters({ rpc, pythonIntegers }: Endpoint, text: string): Parameters {
   const query = parseQuery(text)
   const json: Record<string, unknown> = {}
-  for (const field of desc.fields) {
+  for (const field of rpc.input.fields) {
     const values = query.get(field.name)
     if (values === undefined) continue
+    const [first = ''] = values
     if (field.fieldKind === 'list') json[field.name] = values
-    else json[field.name] = isBoolean(field) ? booleanOf(values[0] ?? '') : values[0]
+    else if (isScalar(field, ScalarType.BOOL)) json[field.name] = booleanOf(first)
+    else json[field.name] = pythonIntegers && isScalar(field, ScalarType.INT32) ? nearestInt32(first) : first
   }
   return { json, exact: () => json }
 }
 
-const isBoolean = (field: DescField) => field.fieldKind === 'scalar' && field.scalar === ScalarType.BOOL
+const isScalar = (field: DescField, type: ScalarType) => field.fieldKind === 'scalar' && field.scalar === type
+
+const INT32_MAX = 2n ** 31n - 1n
+
+/** The integer as the field can hold it; text that is none stays. */
+function nearestInt32(text: string): number | string {
+  const found = pythonIntOf(text)
+  if (found === undefined) return text
+  return Number(found > INT32_MAX ? INT32_MAX : found < -INT32_MAX ? -INT32_MAX : found)
+}
 
 function booleanOf(text: string): boolean {
   const lower = text.toLowerCase()

@@ -1,9 +1,31 @@
+import { isUtf8 } from 'node:buffer'
 import type { Query } from '../raw/route.ts'
 
 /** Percent-decoding as Python's `unquote`: broken escapes stay, bytes that aren't UTF-8 become U+FFFD. */
 export function percentDecode(text: string): string {
   if (!text.includes('%')) return text
   return text.replace(/(?:%[0-9a-fA-F]{2})+/g, run => Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8'))
+}
+
+const UTF8_BYTES_MAX = 4
+
+/** The same for query strings, where MLflow's web framework leaves escapes of bytes that aren't UTF-8 as they are. */
+function queryDecode(text: string): string {
+  const decoded = percentDecode(text)
+  if (!decoded.includes('\ufffd')) return decoded
+  return text.replace(/(?:%[0-9a-fA-F]{2})+/g, run => validText(Buffer.from(run.replaceAll('%', ''), 'hex')))
+}
+
+function validText(bytes: Buffer): string {
+  let text = ''
+  for (let at = 0; at < bytes.length; ) {
+    let end = at + 1
+    while (end - at < UTF8_BYTES_MAX && end < bytes.length && !isUtf8(bytes.subarray(at, end))) end++
+    if (!isUtf8(bytes.subarray(at, end))) end = at
+    text += end > at ? bytes.toString('utf8', at, end) : `%${bytes.toString('hex', at, at + 1).toUpperCase()}`
+    at = Math.max(end, at + 1)
+  }
+  return text
 }
 
 /** The parameters of a query string; `+` is a space, a name without `=` has the value "". */
@@ -13,8 +35,8 @@ export function parseQuery(text: string): Query {
     if (pair === '') continue
     const plain = pair.includes('+') ? pair.replaceAll('+', ' ') : pair
     const equals = plain.indexOf('=')
-    const name = percentDecode(equals < 0 ? plain : plain.slice(0, equals))
-    const value = equals < 0 ? '' : percentDecode(plain.slice(equals + 1))
+    const name = queryDecode(equals < 0 ? plain : plain.slice(0, equals))
+    const value = equals < 0 ? '' : queryDecode(plain.slice(equals + 1))
     const values = found.get(name)
     if (values) values.push(value)
     else found.set(name, [value])

@@ -42,7 +42,7 @@ export function runArtifacts(ctx: GatewayContext): ServiceImpl<typeof RunArtifac
     async createPresignedDownloadUrl({ runId, path: given, expiration }, { signal }) {
       const path = safePath(given ?? '')
       if (expiration !== undefined) checkExpiration(expiration)
-      const { artifactUri: root } = await findRun(ctx, runId)
+      const { artifactUri: root } = await findRun(ctx, runId ?? '')
       refuseProxied(root, 'download', 'runs with ')
       const uri = artifactPlace(root, path)
       const { url, headers, size } = await storeClient(ctx).presign(
@@ -60,7 +60,7 @@ export interface FoundRun {
 
 /** @throws RESOURCE_DOES_NOT_EXIST for a run that metadata doesn't know. */
 export async function findRun({ metadata }: GatewayContext, runId: string | undefined): Promise<FoundRun> {
-  if (!runId) throw doesNotExist('Run with id=None not found')
+  if (!runId) throw doesNotExist(`Run with id=${runId ?? 'None'} not found`)
   if (!metadata) throw temporarilyUnavailable('The metadata service is not there')
   const { run } = await createClient(RunService, metadata).getRun({ runId })
   return { artifactUri: run?.info?.artifactUri ?? '' }

@@ -1,7 +1,7 @@
 import { invalidParameter } from '@millrace/kit/errors'
 import { SCHEMES_WITH_PARAMETERS } from '@millrace/kit/python-urls'
 import type { MetadataConfig } from '../config.ts'
-import { checkQuery, resolveIfLocal, schemeOf, splitUri } from '../store/artifact-uri.ts'
+import { checkQuery, resolveIfLocal, splitUri } from '../store/artifact-uri.ts'
 import { longerThan } from './checks.ts'
 
 type LocationConfig = Pick<
@@ -28,7 +28,8 @@ const HOST_SCHEMES: Record<string, { family: string; ports: readonly (number | u
 
 /** The location as it is stored. @throws INVALID_PARAMETER_VALUE for one that the server must not or cannot use. */
 export function checkArtifactLocation(location: string, config: LocationConfig): string {
-  const { scheme, path, query, fragment } = splitUri(location)
+  const { scheme, netloc, path, query, fragment } = splitUri(location)
+  if (netloc.includes('[') !== netloc.includes(']')) throw invalidParameter(`'artifact_location' is no URI: '${location}'`)
   // Of the path's last segment only.
   const params = SCHEMES_WITH_PARAMETERS.has(scheme) ? (/;(.*)$/.exec(path.slice(path.lastIndexOf('/') + 1))?.[1] ?? '') : ''
   if (fragment || params) throw invalidParameter("'artifact_location' URL can't include fragments or params.")
@@ -51,7 +52,7 @@ function checkLength(location: string, max: number): void {
 
 function checkHost(location: string, config: LocationConfig): void {
   const targets = targetsOf(location)
-  const scheme = schemeOf(location)
+  const { scheme } = splitUri(location)
   if (!targets || config.allowedHostSchemes.has(scheme)) return
   const trusted = new Set([config.defaultArtifactRoot, config.artifactsDestination ?? ''].flatMap(uri => targetsOf(uri) ?? []))
   if (targets.some(target => trusted.has(target))) return

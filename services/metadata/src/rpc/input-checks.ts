@@ -1,6 +1,7 @@
 import { invalidParameter } from '@millrace/kit/errors'
 import type { DatasetInput } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 import type { DatasetEdge } from '../store/inputs.ts'
+import { invalidValue } from './checks.ts'
 
 /** Unicode characters at most. */
 const LIMITS = { name: 500, digest: 36, source: 65_535, schema: 1_048_575, profile: 16_777_215, key: 255, value: 500 } as const
@@ -9,7 +10,7 @@ const RUN_ID = /^[a-zA-Z0-9][\p{L}\p{N}_-]{0,255}\n?$/u
 
 /** @throws INVALID_PARAMETER_VALUE for what cannot be the id of a run. */
 export function checkRunId(runId: string): void {
-  if (!RUN_ID.test(runId)) throw invalidParameter(`Invalid value ${JSON.stringify(runId)} for parameter 'run_id' supplied.`)
+  if (!RUN_ID.test(runId)) throw invalidValue('run_id', runId)
 }
 
 /** A data set of a request, each text within its limit; what is missing is empty. */

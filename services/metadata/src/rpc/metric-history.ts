@@ -56,7 +56,9 @@ export function metricHistory({ reads }: ReadContext): Pick<ServiceImpl<typeof M
       }
       if (key === undefined) throw invalidParameter('GetMetricHistoryBulk request must specify a metric_key.')
       const limit = Math.min(maxResults ?? BULK_POINTS_MAX, BULK_POINTS_MAX)
-      const metrics = await messages(history.ofRuns(runIds, key, Math.max(0, limit)), key)
+      const found = await messages(history.ofRuns(runIds, key, limit < 0 ? BULK_POINTS_MAX : limit), key)
+      // As a Python slice, which MLflow's handler cuts with: a negative end leaves off that many.
+      const metrics = found.slice(0, limit)
       return { $typeName: 'millrace.tracking.v1.GetMetricHistoryBulkResponse' as const, metrics }
     },
 

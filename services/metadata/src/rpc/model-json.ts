@@ -29,12 +29,13 @@ export function modelSummary(modelJson: string): string {
   const missing = MANDATORY.filter(field => !Object.hasOwn(model, field))
   if (missing.length > 0) throw invalidParameter(`Model json is missing mandatory fields: ${setRepr(missing)}`)
   const { run_id, artifact_path, utc_time_created, model_uuid = null, flavors } = model
+  if (flavors !== null && !isObject(flavors as Json)) throw invalidParameter('Model info is malformed: flavors must be a JSON object.')
   const summary: Record<string, Json> = {}
   if (run_id !== null) summary.run_id = run_id as Json
   if (artifact_path !== null) summary.artifact_path = artifact_path as Json
   summary.utc_time_created = typeof utc_time_created === 'string' ? utc_time_created : pythonJson(utc_time_created as Json)
   summary.model_uuid = model_uuid
-  summary.flavors = isObject(flavors as Json) ? withoutConfig(flavors as Record<string, Json>) : {}
+  summary.flavors = flavors === null ? {} : withoutConfig(flavors as Record<string, Json>)
   return pythonJson(summary)
 }
 

@@ -1,5 +1,6 @@
+import { hash } from 'node:crypto'
 import type { ServiceImpl } from '@connectrpc/connect'
-import { doesNotExist, invalidParameter } from '@millrace/kit/errors'
+import { doesNotExist } from '@millrace/kit/errors'
 import type {
   GetRunRequest,
   LogInputsRequest,
@@ -49,13 +50,16 @@ export function runReads({ db, reads }: ReadContext): Pick<ServiceImpl<typeof Ru
       const conditions = filter.conditions()
       const { offset, after } = parsePageToken(request.pageToken)
       const ids = request.experimentIds.map(comparableExperimentId)
-      const cursor = order.length === 0 ? cursorOf(after) : undefined
+      const query = order.length === 0 ? queryOf(request) : ''
+      const cursor = query ? cursorOf(after, query) : undefined
       const search = { experimentIds: ids, stages: stagesOf(request.runViewType), conditions, order, offset, after: cursor }
       return searches.read(keyOf(request), async () => {
         const page = await reader.search(search, pageSize)
         const runs: Run[] = []
         for await (const slice of page.slices()) for (const run of slice) runs.push(runMessage(run, false))
-        const nextPageToken = page.more ? createPageToken(offset + pageSize, order.length === 0 ? page.last : undefined) : undefined
+        const nextPageToken = page.more
+          ? createPageToken(offset + pageSize, query && page.last ? [...page.last, query] : undefined)
+          : undefined
         return { $typeName: 'millrace.tracking.v1.SearchRunsResponse', runs, nextPageToken }
       })
     },
@@ -88,11 +92,14 @@ export function runReads({ db, reads }: ReadContext): Pick<ServiceImpl<typeof Ru
 const keyOf = ({ experimentIds, filter, runViewType, maxResults, orderBy, pageToken }: SearchRunsRequest) =>
   JSON.stringify([experimentIds, filter, runViewType, maxResults, orderBy, pageToken])
 
-/** The place that one of our own tokens names; MLflow's tokens name an offset only. */
-function cursorOf(after: unknown): RunCursor | undefined {
-  if (after === undefined) return undefined
-  if (!Array.isArray(after) || typeof after[0] !== 'string' || (after[1] !== null && !/^-?\d{1,19}$/.test(String(after[1])))) {
-    throw invalidParameter('Invalid page token, its place cannot be read')
-  }
-  return after[1] === null ? undefined : { runId: after[0], startTime: BigInt(after[1]) }
+/** What a token's place belongs to: a token that is used for another query only says how many runs to skip, as MLflow's do. */
+const queryOf = ({ experimentIds, filter, runViewType }: SearchRunsRequest) =>
+  hash('sha256', JSON.stringify([experimentIds, filter ?? '', stagesOf(runViewType)])).slice(0, 16)
+
+/** The place that a token of this query names; MLflow's tokens and those of other queries name an offset only. */
+function cursorOf(after: unknown, query: string): RunCursor | undefined {
+  if (!Array.isArray(after) || after[2] !== query) return undefined
+  const [runId, startTime] = after
+  if (typeof runId !== 'string' || !/^-?\d{1,19}$/.test(String(startTime))) return undefined
+  return { runId, startTime: BigInt(startTime) }
 }

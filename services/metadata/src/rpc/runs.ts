@@ -100,9 +100,8 @@ function checkExperiment(text: string): number {
   return Number(id)
 }
 
-/** The run's name: as given, as its tag says, or a random one. The tag is added to `tags` when it isn't there. */
+/** The run's name: as given, as its tag says, or a random one. The tag is added to `tags` when it isn't there or is empty. */
 function nameOf(given: string, tags: KeyValue[]): string {
-  if (new Set(tags.map(tag => tag.key)).size < tags.length) throw badRequest('A run cannot have two tags of the same key')
   const tagged = tags.find(tag => tag.key === runNameTag)
   if (given && tagged?.value && given !== tagged.value) {
     throw invalidParameter(
@@ -111,7 +110,8 @@ function nameOf(given: string, tags: KeyValue[]): string {
     )
   }
   const name = given || tagged?.value || randomRunName()
-  if (!tagged) tags.push({ key: runNameTag, value: name })
+  if (!tagged?.value) tags.push({ key: runNameTag, value: name })
+  if (new Set(tags.map(tag => tag.key)).size < tags.length) throw badRequest('A run cannot have two tags of the same key')
   return name
 }
 

@@ -30,14 +30,17 @@ export function parsePageToken(token: string | undefined): PagePosition {
     throw invalidParameter(`Invalid page token, decoded value=${bytesRepr(bytes)}`, { cause })
   }
   const given = isObject(parsed) ? parsed.offset : undefined
-  if (!isObject(parsed) || !given) throw invalidParameter(`Invalid page token, parsed value=${repr(parsed)}`)
+  if (!isObject(parsed) || isFalse(given)) throw invalidParameter(`Invalid page token, parsed value=${repr(parsed)}`)
   const offset = typeof given === 'string' ? Number(parseInteger(given)) : Math.trunc(Number(given))
-  if (!Number.isSafeInteger(offset))
+  if (!Number.isSafeInteger(offset) || typeof given === 'object')
     throw invalidParameter(`Invalid page token, not stringable ${typeof given === 'string' ? given : repr(given)}`)
   return { offset: Math.max(0, offset), after: parsed.after }
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** What Python takes for false. */
+const isFalse = (value: unknown) => !value || (typeof value === 'object' && Object.keys(value).length === 0)
 
 /** Decodes as MLflow does: characters outside the alphabet are skipped, missing padding is an error. */
 function decodeBase64(token: string): Buffer | undefined {

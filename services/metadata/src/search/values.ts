@@ -26,8 +26,9 @@ export const isNumber = (node: Node) => node.kind === 'integer' || node.kind ===
 
 /** The number of an attribute: integers stay exact. */
 export function numberValue(node: Node): bigint | number {
-  if (node.kind === 'float') return Number(node.text)
-  return int64(BigInt(node.text), node.text)
+  const number = node.kind === 'float' ? Number(node.text) : parseInteger(node.text)
+  if (number === undefined || Number.isNaN(number)) throw invalidParameter(`Invalid value '${node.text}': digits are 0 to 9`)
+  return typeof number === 'bigint' ? int64(number, node.text) : number
 }
 
 /** The id of an experiment, which filters and requests give as text; it may be larger than any that exists. */
@@ -40,7 +41,7 @@ export function experimentId(text: string): bigint {
 /** An experiment's id that a database can compare with; a larger one is refused, where MLflow fails. */
 export function comparableExperimentId(text: string): bigint {
   const id = experimentId(text)
-  if (id > INT64_MAX || id < -INT64_MAX) throw invalidId(text)
+  if (id > INT64_MAX || id < -INT64_MAX - 1n) throw invalidId(text)
   return id
 }
 

@@ -1,4 +1,4 @@
-import { isAbsolute, resolve } from 'node:path'
+import { isAbsolute } from 'node:path'
 import { invalidParameter } from '@millrace/kit/errors'
 import { SCHEMES_WITH_AUTHORITY } from '@millrace/kit/python-urls'
 
@@ -27,12 +27,6 @@ export function splitUri(uri: string): UriParts {
   const mark = rest.indexOf('?')
   if (mark >= 0) [rest, query] = [rest.slice(0, mark), rest.slice(mark + 1)]
   return { scheme: scheme.toLowerCase(), netloc, path: rest, query, fragment }
-}
-
-/** Lower case; "" for a local path, also for one that begins with a drive letter. */
-export function schemeOf(uri: string): string {
-  const { scheme } = splitUri(uri)
-  return scheme.length === 1 ? '' : scheme
 }
 
 /** The URI with `path` after its own path; a query and a fragment stay at the end. */
@@ -75,12 +69,11 @@ function unquote(text: string): string {
   return text.replace(/(?:%[0-9a-f]{2})+/gi, run => Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8'))
 }
 
-/** A local path or `file:` URI made absolute against the working directory; anything else as it is. */
+/** A local path or `file:` URI made absolute against the working directory, `..` kept; anything else as it is. */
 export function resolveIfLocal(uri: string): string {
-  const scheme = schemeOf(uri)
-  if (scheme === '') return isAbsolute(uri) ? uri : resolve(uri)
+  const { scheme, netloc, path, query, fragment } = splitUri(uri)
+  if (scheme === '') return isAbsolute(uri) ? uri : inWorkingDirectory(uri)
   if (scheme !== 'file') return uri
-  const { netloc, path, query, fragment } = splitUri(uri)
   const host = netloc.replace(/:\d*$/, '')
   if (host && host !== '.' && !host.startsWith('localhost') && !host.startsWith('127.0.0.1')) {
     throw invalidParameter(
@@ -88,5 +81,10 @@ export function resolveIfLocal(uri: string): string {
     )
   }
   if (isAbsolute(path)) return uri
-  return `file://${resolve(unquote(path))}${query && `?${query}`}${fragment && `#${fragment}`}`
+  return `file://${inWorkingDirectory(path)}${query && `?${query}`}${fragment && `#${fragment}`}`
+}
+
+function inWorkingDirectory(path: string): string {
+  const parts = unquote(path).split('/')
+  return [process.cwd(), ...parts.filter(part => part !== '' && part !== '.')].join('/').replace(/^\/\//, '/')
 }

@@ -32,7 +32,7 @@ const workspace = 'default'
 const defaultId = 0
 const INT32_MAX = 2_147_483_647n
 
-/** Experiments with their tags. Ids are decimal texts; "" is the default experiment, as in MLflow's store. */
+/** Experiments with their tags. Ids are decimal texts; "" is the default experiment where one is read or renamed, as in MLflow's store. */
 export class Experiments {
   readonly #db: AnyDatabase
   readonly #root: string
@@ -105,7 +105,7 @@ export class Experiments {
 
   /** In any lifecycle stage. @throws RESOURCE_DOES_NOT_EXIST */
   async get(id: string): Promise<ExperimentWithTags> {
-    return this.#withTags(await this.#find(this.#db, id))
+    return this.#withTags(await this.#find(this.#db, id || String(defaultId)))
   }
 
   /** In any lifecycle stage. */
@@ -118,7 +118,7 @@ export class Experiments {
   /** @throws INVALID_STATE when it is deleted, BAD_REQUEST when the name is taken. */
   async rename(id: string, name: string): Promise<void> {
     await this.#db.transaction(async tx => {
-      const found = await this.#find(tx, id)
+      const found = await this.#find(tx, id || String(defaultId))
       if (found.lifecycle_stage !== 'active') throw invalidState('Cannot rename a non-active experiment.')
       await this.#update(tx, found.experiment_id, { name })
     })
@@ -172,7 +172,7 @@ export class Experiments {
   }
 
   async #find(on: Executor, id: string, stage?: string): Promise<ExperimentRow> {
-    const number = experimentId(id || String(defaultId))
+    const number = experimentId(id)
     const absent = () => doesNotExist(`No Experiment with id=${number} exists`)
     if (number < 0n || number > INT32_MAX) throw absent()
     const query = this.#db.kysely.selectFrom('experiments').selectAll().where('experiment_id', '=', Number(number))

@@ -56,11 +56,11 @@ export class PostgresRunWrites implements RunWrites {
   async log(entry: LogEntry): Promise<void> {
     const models = entry.metrics.some(metric => metric.model)
     const experimentId = models ? await this.#checkRun(entry.runId) : 0
-    if (models && !entry.batch) await this.#checkModels(entry)
-    await this.#laneOf(entry.runId).submit({ log: entry })
-    if (!models) return
-    if (entry.batch) await this.#checkModels(entry)
-    await this.#putModelMetrics(entry, experimentId)
+    const absent = models ? await this.#absentModel(entry) : undefined
+    if (absent !== undefined && !entry.batch) throw modelAbsent(absent)
+    await this.#laneOf(entry.runId).submit({ log: absent === undefined ? entry : { ...entry, tags: [] } })
+    if (absent !== undefined) throw modelAbsent(absent)
+    if (models) await this.#putModelMetrics(entry, experimentId)
   }
 
   async create(run: NewRun): Promise<string> {
@@ -141,10 +141,12 @@ export class PostgresRunWrites implements RunWrites {
     return experiment.artifact_location
   }
 
-  async #checkModels({ metrics }: LogEntry): Promise<void> {
+  /** The first model that metrics are of and that isn't there. */
+  async #absentModel({ metrics }: LogEntry): Promise<string | undefined> {
     const ids = new Set(metrics.flatMap(metric => metric.model?.modelId ?? []))
     for (const row of await this.#db.all(findModels([...ids]))) ids.delete(row.model_id)
-    for (const absent of ids) throw modelAbsent(absent)
+    const [absent] = ids
+    return absent
   }
 
   async #putModelMetrics({ runId, metrics }: LogEntry, experimentId: number): Promise<void> {

@@ -57,7 +57,7 @@ export interface RunRow {
 /**
  * Writes that many clients make at once. Each resolves when its rows are durable. One that is refused (an MlflowError: unknown or
  * deleted run, changed param, unknown model) writes nothing and never fails another; only metrics of an unknown model in a batch are
- * refused after the rest of it is written, as in MLflow.
+ * refused after its params and metrics are written, as in MLflow.
  */
 export interface RunWrites extends AsyncDisposable {
   log(entry: LogEntry): Promise<void>

@@ -167,7 +167,10 @@ const NOTHING = Object.freeze({})
  * empty message. Undefined is a misfit.
  */
 function asObject(value: unknown): object | undefined {
-  if (typeof value === 'string') return NOTHING
+  if (typeof value === 'string') {
+    if (!value.isWellFormed()) throw scalars.unreadable('a text is not Unicode')
+    return NOTHING
+  }
   if (typeof value !== 'object' || value === null) return undefined
   if (!Array.isArray(value)) return value
   return value.every(item => typeof item === 'string') ? NOTHING : undefined

@@ -1,6 +1,7 @@
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf'
 import { JsonBytes } from './json-bytes.ts'
 import { enumNames } from './names.ts'
+import { pythonFloat } from './python-json.ts'
 
 /** The message's JSON in UTF-8, in one chunk or more. */
 export type Encoder = (message: object) => Buffer[]
@@ -101,8 +102,9 @@ function float(value: number): string {
   return Number.isFinite(value) ? bareFloat(value) : `"${value}"`
 }
 
-/** A whole number keeps its fraction, as in Python: 1.0, -0.0. */
+/** A whole number keeps its fraction or exponent, as in Python: 1.0, -0.0, 1e+16. Without one it would be read as an exact integer. */
 function bareFloat(value: number): string {
-  if (!Number.isInteger(value) || Math.abs(value) >= 1e16) return `${value}`
+  if (!Number.isInteger(value)) return `${value}`
+  if (Math.abs(value) >= 1e16) return pythonFloat(value)
   return Object.is(value, -0) ? '-0.0' : `${value}.0`
 }

@@ -17,7 +17,7 @@ const TOKENS: readonly [string, PyJson][] = [
 
 /**
  * Reads JSON as Python's `json.loads` does: exact integers, the tokens NaN, Infinity and -Infinity, the last of repeated keys.
- * @throws SyntaxError
+ * @throws SyntaxError, or RangeError for more depth than Python reads
  */
 export function parsePython(text: string): PyJson {
   let at = 0
@@ -43,7 +43,7 @@ export function parsePython(text: string): PyJson {
     return JSON.parse(text.slice(start, at))
   }
   const value = (depth: number): PyJson => {
-    if (depth > DEPTH_MAX) throw fail()
+    if (depth > DEPTH_MAX) throw new RangeError(`nested too deeply at ${at}`)
     skip()
     const c = text[at]
     if (c === '"') return string()

@@ -1,7 +1,11 @@
+import { invalidParameter } from '@millrace/kit/errors'
 import { INTEGER_DIGITS_MAX } from './python-json.ts'
 
 /** What reading one JSON value gave when it doesn't fit the field. */
 export const MISFIT = Symbol('misfit')
+
+/** Values that MLflow doesn't survive reading. */
+export const unreadable = (what: string) => invalidParameter(`The request body cannot be read: ${what}.`)
 
 const INT64_MIN = -(2n ** 63n)
 const INT64_MAX = 2n ** 63n - 1n
@@ -72,7 +76,8 @@ export function double(value: unknown): number | typeof MISFIT {
   if (typeof value === 'number') return Number.isFinite(value) ? value : MISFIT
   if (typeof value === 'bigint') {
     const float = Number(value)
-    return Number.isFinite(float) ? float : MISFIT
+    if (!Number.isFinite(float)) throw unreadable('an integer is too large for a double')
+    return float
   }
   if (typeof value === 'boolean') return value ? 1 : 0
   if (typeof value !== 'string' || value === 'nan') return MISFIT
@@ -101,11 +106,14 @@ export function enumValue(
   if (typeof value === 'string') {
     const named = numbers.get(value)
     if (named !== undefined) return named
+    if (!value.isWellFormed()) throw unreadable('a text is not Unicode')
     const parsed = pythonIntOf(value)
     if (parsed === undefined) return undefined
     number = Number(parsed)
   } else if (typeof value === 'number' || typeof value === 'bigint') {
+    if (Number.isNaN(value)) return undefined
     number = Math.trunc(Number(value))
+    if (!Number.isFinite(number)) throw unreadable('an infinity has no name')
   } else if (typeof value === 'boolean') {
     number = value ? 1 : 0
   } else {
