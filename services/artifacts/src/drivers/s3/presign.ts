@@ -2,7 +2,7 @@ import { posix } from 'node:path'
 import { GetObjectCommand, HeadObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import type { Presign, Presigned } from '../../driver.ts'
-import { attachment } from '../attachment.ts'
+import { AS_STORED, attachment } from '../attachment.ts'
 import { s3Error } from './errors.ts'
 import { headersOf, sdkArgs } from './extra-args.ts'
 import { objectParams, type S3Location } from './location.ts'
@@ -17,8 +17,14 @@ export class S3Presign implements Presign {
   async download(key: string, expirationSeconds: number, signal?: AbortSignal): Promise<Presigned & { sizeBytes: number }> {
     const target = objectParams(this.#location, key)
     try {
-      const { ContentLength = 0 } = await this.#location.client.send(new HeadObjectCommand(target), { abortSignal: signal })
-      const command = new GetObjectCommand({ ...target, ResponseContentDisposition: attachment(posix.basename(target.Key)) })
+      const { ContentLength = 0, ContentEncoding } = await this.#location.client.send(new HeadObjectCommand(target), {
+        abortSignal: signal,
+      })
+      const command = new GetObjectCommand({
+        ...target,
+        ResponseContentDisposition: attachment(posix.basename(target.Key)),
+        ResponseContentEncoding: ContentEncoding && AS_STORED,
+      })
       const url = await getSignedUrl(this.#location.signer, command, { expiresIn: expirationSeconds })
       return { url, headers: {}, sizeBytes: ContentLength }
     } catch (error) {
