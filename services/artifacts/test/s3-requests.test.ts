@@ -80,6 +80,34 @@ describe('S3 requests', () => {
     expect(seen[1]?.headers).toMatchObject({ ...expected, 'content-type': 'image/png' })
   })
 
+  test('a checksum that is wanted goes with every part, and with the completion; clients make none', async () => {
+    const sent: (string | undefined)[] = []
+    let completion = ''
+    const server = createServer((req, res) => {
+      const checksum = req.headers['x-amz-checksum-sha256']?.toString()
+      if (req.url?.includes('partNumber=')) sent.push(checksum)
+      let body = ''
+      req.on('data', chunk => {
+        if (req.method === 'POST') body += chunk
+      })
+      req.once('end', () => {
+        if (req.url?.includes('uploadId=') && req.method === 'POST') completion = body
+        res.writeHead(200, { ETag: '"e"', ...(checksum ? { 'x-amz-checksum-sha256': checksum } : {}) }).end('<R><UploadId>u</UploadId></R>')
+      })
+    })
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const endpointUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    await using scheme = openS3Scheme({ ...s3TestConfig(), endpointUrl, uploadExtraArgs: { ChecksumAlgorithm: 'SHA256' } })
+    const driver = await scheme.open('s3://bucket/p')
+    await driver.write('k', generated(20 * 1024 * 1024))
+    expect(sent).toEqual(Array(3).fill(expect.stringMatching(/^[\w+/]{43}=$/)))
+    for (const checksum of sent) expect(completion).toContain(`<ChecksumSHA256>${checksum}</ChecksumSHA256>`)
+    const { headers } = (await driver.presign?.upload?.('k', 60, 'text/csv')) ?? {}
+    expect(headers).toEqual({ 'Content-Type': 'text/csv' })
+    server.closeAllConnections()
+    server.close()
+  })
+
   test('unsigned requests carry no signature and offer neither parts nor signed URLs', async () => {
     const seen = await observe({ unsigned: true }, async driver => {
       await driver.write('k', bodyOf('1'))

@@ -4,7 +4,7 @@ import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import type { Presign, Presigned } from '../../driver.ts'
 import { AS_STORED, attachment } from '../attachment.ts'
 import { s3Error } from './errors.ts'
-import { headersOf, sdkArgs } from './extra-args.ts'
+import { headersOf, sdkArgs, signedArgs } from './extra-args.ts'
 import { objectParams, type S3Location } from './location.ts'
 
 export class S3Presign implements Presign {
@@ -33,10 +33,10 @@ export class S3Presign implements Presign {
   }
 
   async upload(key: string, expirationSeconds: number, contentType: string): Promise<Presigned> {
-    const { uploadExtraArgs } = this.#location.config
-    const headers = headersOf({ ContentType: contentType, ...uploadExtraArgs })
+    const args = signedArgs(this.#location.config.uploadExtraArgs)
+    const headers = headersOf({ ContentType: contentType, ...args })
     const names = Object.keys(headers).map(name => name.toLowerCase())
-    const command = new PutObjectCommand({ ...objectParams(this.#location, key), ContentType: contentType, ...sdkArgs(uploadExtraArgs) })
+    const command = new PutObjectCommand({ ...objectParams(this.#location, key), ContentType: contentType, ...sdkArgs(args) })
     try {
       const url = await getSignedUrl(this.#location.signer, command, {
         expiresIn: expirationSeconds,
