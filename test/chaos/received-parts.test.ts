@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { filesBelow } from '../compat/deletion.ts'
-import { createBucket, createDatabase, describeWith } from '../services/backends.ts'
+import { createDatabase, describeWith } from '../services/backends.ts'
 import { startCluster } from '../services/cluster.ts'
 import { type HttpClient, httpClient } from '../services/http.ts'
 import { type Millrace, startMillrace } from '../services/millrace.ts'
@@ -147,24 +147,5 @@ describeWith(['postgres'], 'services as processes of their own', () => {
     const whole = createHash('sha256')
     for (const part of content) whole.update(part)
     expect(await sha256(client, 'big/moved.bin')).toBe(whole.digest('hex'))
-  })
-})
-
-describeWith(['s3'], 'S3', () => {
-  test('an upload that nobody goes on with is aborted in the store', async () => {
-    await using folder = await tempFolder('parts')
-    await using bucket = await createBucket('parts')
-    const backendStoreUri = `sqlite:///${folder.path}/mlflow.db`
-    const options = { cwd: folder.path, backendStoreUri, artifactsDestination: `${bucket.uri}/root` }
-    const env = { ...bucket.env, MILLRACE_MULTIPART_UPLOAD_EXPIRY: '2s' }
-    {
-      await using server = await startMillrace({ ...options, env })
-      using client = httpClient(server.url)
-      await createUpload(client, 'big', 'lost.bin', 2)
-      expect(await bucket.openUploads()).toBe(1)
-    }
-    await sleep(2_000)
-    await using _server = await startMillrace({ ...options, env })
-    await eventually('it is gone', async () => ((await bucket.openUploads()) === 0 ? true : undefined))
   })
 })

@@ -1,4 +1,5 @@
 """A file above the multipart limits goes up in parts and comes down by presigned ranges, straight to and from the store.
+It is named as compressed ones are, which stores tell and HTTP clients unpack.
 
 The environment sets MLflow's multipart switches and sizes; S3_ENDPOINT names the store, TRANSFER_BYTES the file's size.
 Prints what was sent where, and how long both took.
@@ -39,7 +40,7 @@ client = MlflowClient()
 experiment_id = client.create_experiment("multipart-" + os.urandom(4).hex())
 run_id = client.create_run(experiment_id).info.run_id
 with tempfile.TemporaryDirectory() as folder:
-    big = Path(folder) / "big ü.bin"
+    big = Path(folder) / "big ü.tar.gz"
     with open(big, "wb") as file:
         for start in range(0, size, 1 << 24):
             file.write(os.urandom(min(1 << 24, size - start)))
@@ -49,7 +50,7 @@ with tempfile.TemporaryDirectory() as folder:
     up = dict(calls)
     calls.clear()
     started = time.monotonic()
-    down = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="models/big ü.bin", dst_path=folder + "/down")
+    down = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="models/big ü.tar.gz", dst_path=folder + "/down")
     down_seconds = time.monotonic() - started
     assert sha256(down) == sha256(big)
     assert [f.file_size for f in client.list_artifacts(run_id, "models")] == [size]

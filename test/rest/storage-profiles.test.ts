@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { writeFile } from 'node:fs/promises'
+import { readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { CreateBucketCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -29,6 +29,46 @@ const team = identity(
 const secrets = [shared.secretKey, team.secretKey, owner.secretKey]
 
 const keysOf = ({ accessKey, secretKey }: S3Identity) => ({ AWS_ACCESS_KEY_ID: accessKey, AWS_SECRET_ACCESS_KEY: secretKey })
+
+/** Statuses of an upload, a list and a download of a run whose experiment is at `location`, or at the server's own. */
+async function use(client: HttpClient, location?: string): Promise<number[]> {
+  const name = randomBytes(4).toString('hex')
+  const api = '/api/2.0/mlflow'
+  const created = await client.ok<{ experiment_id: string }>('POST', `${api}/experiments/create`, { name, artifact_location: location })
+  const about = { experiment_id: created.experiment_id, start_time: 1 }
+  const { run: made } = await client.ok<{ run: { info: { run_id: string } } }>('POST', `${api}/runs/create`, about)
+  const id = made.info.run_id
+  const up = await client.send('POST', `/ajax-api/2.0/mlflow/upload-artifact?run_uuid=${id}&path=d/x.txt`, 'kept', {
+    'content-type': 'text/plain',
+  })
+  const list = await client.send('GET', `${api}/artifacts/list?run_id=${id}&path=d`)
+  const down = await client.send('GET', `/get-artifact?run_id=${id}&path=d/x.txt`)
+  if (down.status === 200) expect(down.text).toBe('kept')
+  return [up.status, list.status, down.status]
+}
+
+test('an experiment may be at a host that a profile names, and at no other', async () => {
+  await using folder = await tempFolder('profile-host')
+  const cwd = folder.path
+  const file = (name: string) => join(cwd, name)
+  await using lab = await startMillrace({ cwd, backendStoreUri: `sqlite:///${file('lab.db')}`, artifactsDestination: file('lab') })
+  const at = ({ url }: Millrace, path: string) => `${url.replace('http:', 'mlflow-artifacts:')}/${path}`
+  await writeFile(file('profiles.json'), JSON.stringify({ lab: { prefixes: [at(lab, 'team')], settings: {} } }))
+  await using server = await startMillrace({
+    cwd,
+    backendStoreUri: `sqlite:///${file('own.db')}`,
+    artifactsDestination: file('own'),
+    env: { MILLRACE_STORAGE_PROFILES: file('profiles.json') },
+  })
+  using client = httpClient(server.url)
+  expect(await use(client, at(lab, 'team/experiment'))).toEqual([200, 200, 200])
+  expect(await readdir(file('lab/team/experiment'))).toHaveLength(1)
+  const elsewhere = { name: 'elsewhere', artifact_location: 'sftp://127.0.0.1/team' }
+  const refused = await client.send('POST', '/api/2.0/mlflow/experiments/create', JSON.stringify(elsewhere), {
+    'content-type': 'application/json',
+  })
+  expect([refused.status, refused.text]).toEqual([400, expect.stringContaining("'sftp' scheme addresses a host other than")])
+})
 
 describeWith(['s3'], 'storage profiles: two buckets, each with an identity of its own', () => {
   let folder: TempFolder
@@ -77,23 +117,6 @@ describeWith(['s3'], 'storage profiles: two buckets, each with an identity of it
         return answer
       },
     }
-  }
-
-  /** Statuses of an upload, a list and a download of a run whose experiment is at `location`, or at the server's own. */
-  async function use(client: HttpClient, location?: string): Promise<number[]> {
-    const name = randomBytes(4).toString('hex')
-    const api = '/api/2.0/mlflow'
-    const created = await client.ok<{ experiment_id: string }>('POST', `${api}/experiments/create`, { name, artifact_location: location })
-    const about = { experiment_id: created.experiment_id, start_time: 1 }
-    const { run: made } = await client.ok<{ run: { info: { run_id: string } } }>('POST', `${api}/runs/create`, about)
-    const id = made.info.run_id
-    const up = await client.send('POST', `/ajax-api/2.0/mlflow/upload-artifact?run_uuid=${id}&path=d/x.txt`, 'kept', {
-      'content-type': 'text/plain',
-    })
-    const list = await client.send('GET', `${api}/artifacts/list?run_id=${id}&path=d`)
-    const down = await client.send('GET', `/get-artifact?run_id=${id}&path=d/x.txt`)
-    if (down.status === 200) expect(down.text).toBe('kept')
-    return [up.status, list.status, down.status]
   }
 
   const count = async (bucket: string) => (await admin.send(new ListObjectsV2Command({ Bucket: `${bucket}-${run}` }))).Contents?.length ?? 0

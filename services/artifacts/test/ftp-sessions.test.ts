@@ -29,13 +29,15 @@ describe('FTP locations', () => {
     ['ftp://h', { hostname: 'h', port: 21, credentials: undefined, root: '' }],
     ['FTP://u@h:2121/a//b/?x#y', { hostname: 'h', port: 2121, credentials: { user: 'u', password: '' }, root: '/a/b' }],
     ['ftp://u%40x:p%3A%2F%20@h/a%20b c', { hostname: 'h', port: 21, credentials: { user: 'u@x', password: 'p:/ ' }, root: '/a%20b c' }],
+    ['ftp:///x', { hostname: 'localhost', port: 21, credentials: undefined, root: '/x' }],
+    ['ftp://u:p@:2121/x', { hostname: 'localhost', port: 2121, credentials: { user: 'u', password: 'p' }, root: '/x' }],
     ['ftp://[::1]:21/', { hostname: '::1', port: 21, credentials: undefined, root: '' }],
   ])('%s', (uri, location) => {
     expect(parseFtpUri(uri)).toEqual(location)
   })
 
   test.each([
-    'ftp:///x',
+    'ftp:/x',
     'ftp://h:0/x',
     'ftp://h:x/y',
     'ftp://u%0d%0aDELE:secret@h/x',

@@ -144,6 +144,17 @@ describe.each([
     await withStore(open, answer, driver => driver.write('k', generated(LENGTH), { length: LENGTH }))
   })
 
+  test('are sent again by a store that refuses in the breath in which it asks for them', async () => {
+    const answer: Answering = (message, response, count) => {
+      if (count > 1) return void take(message, response)
+      message.socket.cork()
+      response.writeContinue()
+      refuse(response, 503, 'SlowDown')
+      message.socket.uncork()
+    }
+    await withStore(open, answer, driver => driver.write('k', generated(LENGTH), { length: LENGTH }))
+  })
+
   test('are not sent again once the store has taken something, and can be read to their end', async () => {
     for (const [fail, errorCode] of [
       [(response: ServerResponse) => void refuse(response, 503, 'SlowDown'), 'TEMPORARILY_UNAVAILABLE'],

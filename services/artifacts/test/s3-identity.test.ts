@@ -247,12 +247,18 @@ describe('sessions and where identities come from', () => {
     await new Promise<void>(resolve => agent.listen(0, '127.0.0.1', resolve))
     const uri = `http://127.0.0.1:${(agent.address() as AddressInfo).port}/keys`
     const said = await replace(join(folder.path, 'said.json'), JSON.stringify({ ...answer, ...ends }))
-    const config = await replace(join(folder.path, 'config'), `[profile tool]\ncredential_process = cat ${said}\n`)
-    for (const env of [{ AWS_CONTAINER_CREDENTIALS_FULL_URI: uri }, { AWS_CONFIG_FILE: config, AWS_PROFILE: 'tool' }]) {
+    const sections = ['[default]', 'region = eu-west-3', '[profile tool]', `credential_process = cat ${said}`]
+    sections.push('[profile role]', `role_arn = ${ROLE}`, 'credential_source = EcsContainer')
+    const config = await replace(join(folder.path, 'config'), `${sections.join('\n')}\n`)
+    const container = { AWS_CONTAINER_CREDENTIALS_FULL_URI: uri }
+    for (const env of [container, { AWS_CONFIG_FILE: config, ...container }, { AWS_CONFIG_FILE: config, AWS_PROFILE: 'tool' }]) {
       await using artifacts = await open({ MLFLOW_S3_ENDPOINT_URL: standIn.url, ...env })
       expect(await roundTrip(artifacts)).toBe('kept')
       expect(standIn.seen.at(-1)?.authorization).toContain('Credential=given/')
     }
+    await using assumed = await open({ AWS_ENDPOINT_URL: standIn.url, AWS_CONFIG_FILE: config, AWS_PROFILE: 'role', ...container })
+    expect(await roundTrip(assumed)).toBe('kept')
+    expect(standIn.seen.at(-1)?.authorization).toContain('Credential=ASIA1/')
     agent.close()
   })
 })

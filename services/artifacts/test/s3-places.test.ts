@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
 import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { createClient } from '@connectrpc/connect'
 import { createDirectTransport } from '@millrace/kit/rpc'
 import { ArtifactStoreService, PresignMethod } from '@millrace/proto/millrace/artifacts/v1/store_pb'
@@ -59,13 +61,23 @@ describeWith(['s3'], 'S3 over TLS', () => {
     for (const trip of [roundTrip, longRoundTrip]) expect(await trip(artifacts)).toBe('kept')
   })
 
+  test('so is the one of the profile', async () => {
+    const config = join(folder.path, 'config')
+    await writeFile(config, `[profile lab]\nca_bundle = ${certificates.caFile}\n`)
+    const profile = { AWS_PROFILE: 'lab', AWS_CONFIG_FILE: config }
+    await using artifacts = await open({ ...env, ...profile }, bucket)
+    expect(await roundTrip(artifacts)).toBe('kept')
+    await writeFile(config, '[profile lab]\nca_bundle = /absent.pem\n')
+    await expect(open({ ...env, ...profile }, bucket)).rejects.toThrow("Invalid value for ca_bundle of the AWS profile: '/absent.pem'")
+  })
+
   test('another authority, or none, is refused', async () => {
     const { caFile } = await makeCertificates(folder.path, 'wrong')
     for (const trust of [{ AWS_CA_BUNDLE: caFile }, {}]) {
       await using artifacts = await open({ ...env, ...trust }, bucket)
       for (const trip of [roundTrip, longRoundTrip]) {
         const error: unknown = await trip(artifacts).catch((reason: unknown) => reason)
-        expect(error).toMatchObject({ errorCode: 'TEMPORARILY_UNAVAILABLE', rawMessage: expect.stringContaining('certificate') })
+        expect(error).toMatchObject({ errorCode: 'TEMPORARILY_UNAVAILABLE', rawMessage: expect.stringContaining('No trusted connection') })
       }
     }
   })

@@ -1,7 +1,7 @@
 import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { bodyOf } from '../src/conformance/bodies.ts'
+import { bodyOf, generated } from '../src/conformance/bodies.ts'
 import type { Driver } from '../src/driver.ts'
 import type { S3Config } from '../src/drivers/s3/config.ts'
 import { openS3Scheme } from '../src/drivers/s3/scheme.ts'
@@ -80,12 +80,62 @@ describe('S3 requests', () => {
     expect(seen[1]?.headers).toMatchObject({ ...expected, 'content-type': 'image/png' })
   })
 
+  test('a checksum that is wanted goes with every part, and with the completion; clients make none', async () => {
+    const sent: (string | undefined)[] = []
+    let completion = ''
+    const server = createServer((req, res) => {
+      const checksum = req.headers['x-amz-checksum-sha256']?.toString()
+      if (req.url?.includes('partNumber=')) sent.push(checksum)
+      let body = ''
+      req.on('data', chunk => {
+        if (req.method === 'POST') body += chunk
+      })
+      req.once('end', () => {
+        if (req.url?.includes('uploadId=') && req.method === 'POST') completion = body
+        res.writeHead(200, { ETag: '"e"', ...(checksum ? { 'x-amz-checksum-sha256': checksum } : {}) }).end('<R><UploadId>u</UploadId></R>')
+      })
+    })
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const endpointUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    await using scheme = openS3Scheme({ ...s3TestConfig(), endpointUrl, uploadExtraArgs: { ChecksumAlgorithm: 'SHA256' } })
+    const driver = await scheme.open('s3://bucket/p')
+    await driver.write('k', generated(20 * 1024 * 1024))
+    expect(sent).toEqual(Array(3).fill(expect.stringMatching(/^[\w+/]{43}=$/)))
+    for (const checksum of sent) expect(completion).toContain(`<ChecksumSHA256>${checksum}</ChecksumSHA256>`)
+    const { headers } = (await driver.presign?.upload?.('k', 60, 'text/csv')) ?? {}
+    expect(headers).toEqual({ 'Content-Type': 'text/csv' })
+    server.closeAllConnections()
+    server.close()
+  })
+
   test('unsigned requests carry no signature and offer neither parts nor signed URLs', async () => {
     const seen = await observe({ unsigned: true }, async driver => {
       await driver.write('k', bodyOf('1'))
       expect([driver.multipart, driver.presign]).toEqual([undefined, undefined])
     })
     expect(seen[0]?.headers.authorization).toBeUndefined()
+  })
+
+  test.each([
+    [403, 'AccessDenied', 'PERMISSION_DENIED'],
+    [400, 'EntityTooLarge', 'INVALID_PARAMETER_VALUE'],
+  ])('parts that a store answers with %i %s and does not read tell why', async (status, code, errorCode) => {
+    const server = createServer((req, res) => void req.resume().once('end', () => res.end('<R><UploadId>u</UploadId></R>')))
+    server.on('checkContinue', (req, res) => {
+      const head = { 'Content-Type': 'application/xml', Connection: 'close' }
+      res.writeHead(status, head).end(`<Error><Code>${code}</Code></Error>`, () => req.socket.destroy())
+    })
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const endpointUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    await using scheme = openS3Scheme({ ...s3TestConfig(), endpointUrl })
+    const driver = await scheme.open('s3://bucket/p')
+    const length = 20 * 1024 * 1024
+    await expect(driver.write('k', generated(length), { length })).rejects.toMatchObject({
+      errorCode,
+      rawMessage: expect.stringContaining(code),
+    })
+    server.closeAllConnections()
+    server.close()
   })
 
   test('a server that never answers is given up', async () => {

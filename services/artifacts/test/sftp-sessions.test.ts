@@ -82,6 +82,14 @@ function credentialCases(server: SftpServer, known: Env): void {
       })
       await works(root, { SSH_AUTH_SOCK: socket })
       expect(await refusal(root, { SSH_AUTH_SOCK: `${socket}-gone` })).toMatchObject({ errorCode: 'UNAUTHENTICATED' })
+      const config = join(server.folder, 'only')
+      const only = async (file: string) => {
+        await writeFile(config, `IdentitiesOnly yes\nIdentityFile ${file}\n`)
+        return { SSH_AUTH_SOCK: socket, MILLRACE_SFTP_CONFIG: config }
+      }
+      // Encrypted, but the agent has it open.
+      await works(root, await only(server.encryptedKeyFile))
+      expect(await refusal(root, await only('/another/key'))).toMatchObject({ errorCode: 'UNAUTHENTICATED' })
     })
 
     test('an alias of the ssh configuration with its key and known hosts', async () => {

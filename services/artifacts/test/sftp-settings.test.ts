@@ -83,6 +83,7 @@ Host *
       identityFiles: [`${home}/.ssh/store`, '/keys/artifacts at store.example.com'],
       hostKeyName: 'store.example.com',
       agentSocket: '/agent',
+      identitiesOnly: false,
     })
     expect(await resolve('sftp://u@store:3/x', text)).toMatchObject({ hostname: 'store.example.com', port: 3, user: 'u' })
     expect(await resolve('sftp://no.inner/x', text)).toMatchObject({ hostname: 'no.inner', port: 1, user: 'late', identityFiles: [] })
@@ -104,7 +105,7 @@ Match all
   IdentitiesOnly yes
 `
     expect(await resolve('sftp://bob@store/x', text)).toMatchObject({ hostname: 'one', port: 2022, hostKeyName: 'known-as' })
-    expect(await resolve('sftp://eve@store/x', text)).toMatchObject({ hostname: 'two', port: 2022, agentSocket: undefined })
+    expect(await resolve('sftp://eve@store/x', text)).toMatchObject({ hostname: 'two', port: 2022, identitiesOnly: true })
     expect(await resolve('sftp://xyz/x', text)).toMatchObject({ hostname: 'two', port: 22, user: 'me', hostKeyName: 'two' })
   })
 

@@ -1,4 +1,5 @@
 import { ConfigError, checkBoolean, checkInteger, checkList, type Env, type Flags, type Raw, read } from '@millrace/kit/config'
+import { readStorageProfiles } from '@millrace/kit/storage-profiles'
 import { parseStoreUri } from './store/db/uri.ts'
 
 export interface MetadataConfig {
@@ -8,6 +9,8 @@ export interface MetadataConfig {
   readonly defaultArtifactRoot: string
   /** Where the server's own artifact proxy stores; its host is as trusted as the root's. */
   readonly artifactsDestination?: string
+  /** Prefixes of storage profiles, whose hosts are trusted as well. */
+  readonly profilePrefixes: readonly string[]
   /** Unicode characters. */
   readonly artifactLocationLengthMax: number
   /** Schemes that may name any host in an experiment's artifact location. */
@@ -23,6 +26,7 @@ export interface RawMetadata {
   defaultArtifactRoot?: Raw
   serveArtifacts?: Raw
   artifactsDestination?: Raw
+  profiles?: Raw
   artifactLocationLengthMax?: Raw
   allowedHostSchemes?: Raw
   truncateLongValues?: Raw
@@ -35,6 +39,7 @@ export function readMetadata(env: Env, flags: Flags): RawMetadata {
     defaultArtifactRoot: read(env, flags, 'defaultArtifactRoot', 'MLFLOW_DEFAULT_ARTIFACT_ROOT'),
     serveArtifacts: read(env, flags, 'serveArtifacts', 'MLFLOW_SERVE_ARTIFACTS'),
     artifactsDestination: read(env, flags, 'artifactsDestination', 'MLFLOW_ARTIFACTS_DESTINATION'),
+    profiles: read(env, flags, undefined, 'MILLRACE_STORAGE_PROFILES'),
     artifactLocationLengthMax: read(env, flags, undefined, 'MLFLOW_ARTIFACT_LOCATION_MAX_LENGTH'),
     allowedHostSchemes: read(env, flags, undefined, 'MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES'),
     truncateLongValues: read(env, flags, undefined, 'MLFLOW_TRUNCATE_LONG_VALUES'),
@@ -57,6 +62,7 @@ export function checkMetadata(raw: RawMetadata): MetadataConfig {
     backendStoreUri: checkStoreUri(raw.backendStoreUri),
     defaultArtifactRoot: raw.defaultArtifactRoot?.value ?? (serveArtifacts ? PROXIED_ROOT : LOCAL_ROOT),
     artifactsDestination: raw.artifactsDestination?.value,
+    profilePrefixes: readStorageProfiles(raw.profiles).flatMap(({ prefixes }) => prefixes),
     artifactLocationLengthMax: checkInteger(raw.artifactLocationLengthMax, LOCATION_LENGTH_DEFAULT, 1, Number.MAX_SAFE_INTEGER),
     allowedHostSchemes: new Set(checkList(raw.allowedHostSchemes).map(scheme => scheme.toLowerCase())),
     truncateLongValues: checkBoolean(raw.truncateLongValues, true),

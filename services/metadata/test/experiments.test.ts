@@ -91,7 +91,10 @@ onEachDatabase('experiments', create => {
 
   test('artifact locations are kept, made absolute or refused', async () => {
     await using database = await create()
-    await using world = await openWorld(database.url, { artifactsDestination: 'sftp://files.example/root' })
+    await using world = await openWorld(database.url, {
+      artifactsDestination: 'sftp://files.example/root',
+      profilePrefixes: ['ftp://lab.example/team'],
+    })
     const { experiments } = world
     const make = async (artifactLocation: string) => {
       const { experimentId } = await experiments.createExperiment({ name: artifactLocation, artifactLocation })
@@ -101,6 +104,8 @@ onEachDatabase('experiments', create => {
     expect(await stored('s3://bucket/prefix/?region=x')).toBe('s3://bucket/prefix/?region=x')
     expect(await stored('relative/folder')).toBe(`${process.cwd()}/relative/folder`)
     expect(await stored('sftp://files.example:22/other')).toBe('sftp://files.example:22/other')
+    expect(await stored('ftp://lab.example/anywhere')).toBe('ftp://lab.example/anywhere')
+    expect(await refusal(make('webhdfs://elsewhere/x'))).toContain("cannot use the 'webhdfs' scheme")
     expect(await refusal(make('sftp://elsewhere/x'))).toMatch(/^INVALID_PARAMETER_VALUE: 'artifact_location' cannot use the 'sftp' scheme/)
     expect(await refusal(make('runs:/x'))).toBe("INVALID_PARAMETER_VALUE: Artifact location cannot be a runs:/ URI. Given: 'runs:/x'")
     expect(await refusal(make('s3://b/p#f'))).toBe("INVALID_PARAMETER_VALUE: 'artifact_location' URL can't include fragments or params.")

@@ -30,7 +30,7 @@ export async function openAzureSessions(): Promise<SessionSite> {
     end: async () => tokens.endAll(),
     given: tokens.given,
     contents: () => container.everything(''),
-    streams: true,
+    refusal: { status: 401, errorCode: 'UNAUTHENTICATED' },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
 }

@@ -40,6 +40,7 @@ export async function openGcsSessions(): Promise<SessionSite> {
     end: async () => tokens.endAll(),
     given: tokens.given,
     contents: () => bucket.names(''),
+    refusal: { status: 401, errorCode: 'UNAUTHENTICATED' },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
 }

@@ -42,6 +42,7 @@ export async function openS3Sessions(): Promise<SessionSite> {
       for (const session of seen) ended.add(session)
     },
     given: () => seen.size,
+    refusal: { status: 403, errorCode: 'PERMISSION_DENIED' },
     async contents() {
       const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: bucket }))
       const { Uploads = [] } = await client.send(new ListMultipartUploadsCommand({ Bucket: bucket }))

@@ -8,6 +8,6 @@ export interface SessionSite extends AsyncDisposable {
   given(): number
   /** Everything that the store itself knows to be there. */
   contents(): Promise<string[]>
-  /** Whether a body of known length passes through without being held, so that it can't be sent again. */
-  readonly streams?: boolean
+  /** What a client is told whose body can't be sent again. */
+  readonly refusal: { status: number; errorCode: string }
 }

@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { bodyOf, text } from './bodies.ts'
 import type { Suite } from './suite.ts'
@@ -23,6 +24,17 @@ export function presignCases({ harness, withDriver }: Suite): void {
         if (!unchecked.includes('signatures')) expect((await fetch(`${url}x`, { headers })).status).toBeGreaterThanOrEqual(400)
         const missing = driver.presign.download('p/none', EXPIRATION_SECONDS)
         await expect(missing).rejects.toMatchObject({ errorCode: 'RESOURCE_DOES_NOT_EXIST' })
+      }))
+
+    test('a signed URL downloads what is compressed as it was stored', () =>
+      withDriver(['z.csv.gz'], async driver => {
+        if (!driver.presign) return
+        const stored = gzipSync('a,b')
+        await driver.write('z.csv.gz', bodyOf(stored), { length: stored.length, contentType: 'text/csv', contentEncoding: 'gzip' })
+        const { url, headers, sizeBytes } = await driver.presign.download('z.csv.gz', EXPIRATION_SECONDS)
+        const got = await fetch(url, { headers })
+        expect(Buffer.from(await got.arrayBuffer())).toEqual(stored)
+        expect(sizeBytes).toBe(stored.length)
       }))
 
     test('a signed URL uploads the object', () =>

@@ -4,6 +4,12 @@ export function attachment(name: string): string {
   return `attachment; filename="${name.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
 }
 
+/**
+ * A Content-Encoding that says of compressed objects that they are what they are: HTTP clients, MLflow's among them, would unpack what
+ * comes by a signed URL, and ranges of it have nothing to unpack.
+ */
+export const AS_STORED = 'identity'
+
 function escapeByte(character: string): string {
   return `%${character.charCodeAt(0).toString(16).toUpperCase()}`
 }

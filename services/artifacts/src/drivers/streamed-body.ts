@@ -43,7 +43,8 @@ export function sendStreamed(call: ClientRequest, { stream, length }: StreamedBo
       if (isBegun || !isHeld) return
       isBegun = true
       call.on('drain', onDrain)
-      stream.on('data', take)
+      // Nobody resumes by listening to a stream that an earlier call has let go of.
+      stream.on('data', take).resume()
     }
     const breakOff = (error: unknown) => {
       letGo()

@@ -6,7 +6,7 @@ import { longerThan } from './checks.ts'
 
 type LocationConfig = Pick<
   MetadataConfig,
-  'artifactLocationLengthMax' | 'allowedHostSchemes' | 'defaultArtifactRoot' | 'artifactsDestination'
+  'artifactLocationLengthMax' | 'allowedHostSchemes' | 'defaultArtifactRoot' | 'artifactsDestination' | 'profilePrefixes'
 >
 
 /**
@@ -18,6 +18,8 @@ const HOST_SCHEMES: Record<string, { family: string; ports: readonly (number | u
   sftp: { family: 'sftp', ports: [22] },
   hdfs: { family: 'hdfs', ports: [undefined] },
   viewfs: { family: 'hdfs', ports: [undefined] },
+  webhdfs: { family: 'webhdfs', ports: [9870] },
+  swebhdfs: { family: 'swebhdfs', ports: [9871] },
   http: { family: 'http', ports: [80] },
   https: { family: 'http', ports: [443] },
   'mlflow-artifacts': { family: 'http', ports: [80, 443] },
@@ -54,7 +56,8 @@ function checkHost(location: string, config: LocationConfig): void {
   const targets = targetsOf(location)
   const { scheme } = splitUri(location)
   if (!targets || config.allowedHostSchemes.has(scheme)) return
-  const trusted = new Set([config.defaultArtifactRoot, config.artifactsDestination ?? ''].flatMap(uri => targetsOf(uri) ?? []))
+  const { defaultArtifactRoot, artifactsDestination = '', profilePrefixes } = config
+  const trusted = new Set([defaultArtifactRoot, artifactsDestination, ...profilePrefixes].flatMap(uri => targetsOf(uri) ?? []))
   if (targets.some(target => trusted.has(target))) return
   throw invalidParameter(
     `'artifact_location' cannot use the '${scheme}' scheme: the '${scheme}' scheme addresses a host other than the tracking server's ` +

@@ -8,8 +8,8 @@ import {
   permissionDenied,
   temporarilyUnavailable,
 } from '@millrace/kit/errors'
-import { fileInTheWay, folderInTheWay, noSuchArtifact } from '../../errors.ts'
-import { isUnreachable } from '../system-errors.ts'
+import { fileInTheWay, folderInTheWay, noSuchArtifact, storeIsFull, storeIsUntrusted } from '../../errors.ts'
+import { isUnreachable, isUntrusted } from '../system-errors.ts'
 
 /** What the Blob service refused. Holds neither URL nor headers, which may be signed. */
 export class AzureFailure extends Error {
@@ -61,14 +61,14 @@ const CODES: Record<string, readonly [ErrorCode, string]> = {
   InvalidBlobOrBlock: ['RESOURCE_CONFLICT', 'An unfinished upload by another program is in the way; the store drops it within a week'],
   ConditionNotMet: ['RESOURCE_CONFLICT', 'The artifact was replaced at the same time'],
   InvalidBlockList: ['RESOURCE_CONFLICT', 'The artifact was replaced while it was being uploaded'],
-  AccountLimitExceeded: ['RESOURCE_EXHAUSTED', 'The artifact store is full'],
-  InsufficientStorage: ['RESOURCE_EXHAUSTED', 'The artifact store is full'],
   InvalidResourceName: ['INVALID_PARAMETER_VALUE', 'The artifact store refuses the name of the artifact'],
   OutOfRangeInput: ['INVALID_PARAMETER_VALUE', 'The artifact store refuses the name of the artifact'],
   InvalidUri: ['INVALID_PARAMETER_VALUE', 'The artifact store refuses the name of the artifact'],
   RequestBodyTooLarge: ['INVALID_PARAMETER_VALUE', 'The artifact is larger than its store takes'],
   BlockCountExceedsLimit: ['INVALID_PARAMETER_VALUE', 'The artifact is larger than its store takes'],
 }
+
+const FULL = new Set(['AccountLimitExceeded', 'InsufficientStorage'])
 
 /** MLflow's code for what Azure answered; wording of ours, since Azure's quotes what was signed. */
 export function azureError(error: unknown, key: string): MlflowError {
@@ -79,6 +79,8 @@ export function azureError(error: unknown, key: string): MlflowError {
   const known = Object.hasOwn(CODES, code) ? CODES[code] : undefined
   if (known) return new MlflowError(known[0], `${known[1]} (${code})`, options)
   if (isUnreachable(error)) return temporarilyUnavailable('The artifact store is not reachable', options)
+  if (isUntrusted(error)) return storeIsUntrusted(code, error)
+  if (status === 507 || FULL.has(code)) return storeIsFull(error, code)
   switch (code) {
     case 'ParentPathIsNotADirectory':
     case 'PathConflict':
@@ -100,6 +102,5 @@ export function azureError(error: unknown, key: string): MlflowError {
   if (status === 403) return permissionDenied(`The artifact store refused the server access to artifact '${key}' (${code})`, options)
   if (status === 400) return invalidParameter(`The artifact store refused artifact '${key}' (${code})`, options)
   if (status === 429 || status === 503) return temporarilyUnavailable('The artifact store is busy', options)
-  if (status === 507) return new MlflowError('RESOURCE_EXHAUSTED', 'The artifact store is full', options)
   return internalError(`The artifact store failed at artifact '${key}' (${code})`, options)
 }

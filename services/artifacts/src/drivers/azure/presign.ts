@@ -1,6 +1,7 @@
 import { posix } from 'node:path'
 import type { Presign, Presigned } from '../../driver.ts'
 import { isDirectory, noSuchArtifact } from '../../errors.ts'
+import { AS_STORED } from '../attachment.ts'
 import { type AzureLocation, blobName, blobPath, isMarker, marksFolder } from './blobs.ts'
 import { encode } from './client.ts'
 import { azureError } from './errors.ts'
@@ -23,7 +24,8 @@ export class AzurePresign implements Presign {
       if (isMarker(found)) throw marksFolder(found) ? isDirectory(key) : noSuchArtifact(key)
       // RFC 6266; without it a browser would show the blob instead of saving it.
       const disposition = `attachment; filename*=UTF-8''${encode(posix.basename(path))}`
-      const url = await this.#signer.url({ path, permissions: 'r', expirationSeconds, disposition }, '', signal)
+      const encoding = found['content-encoding'] && AS_STORED
+      const url = await this.#signer.url({ path, permissions: 'r', expirationSeconds, disposition, encoding }, '', signal)
       return { url, headers: {}, sizeBytes: Number(found['content-length'] ?? 0) }
     } catch (error) {
       throw azureError(error, key)

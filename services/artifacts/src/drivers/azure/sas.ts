@@ -10,6 +10,8 @@ export interface SasGrant {
   expirationSeconds: number
   /** Content-Disposition of what is downloaded. */
   disposition?: string
+  /** Content-Encoding of what is downloaded, in the place of the blob's. */
+  encoding?: string
 }
 
 /** What signs for an account whose server has tokens only; Azure grants it for at most a week. */
@@ -105,7 +107,7 @@ export function sasQuery(account: AzureAccount, grant: SasGrant, expiresTime: nu
     '',
     '',
     grant.disposition ?? '',
-    '',
+    grant.encoding ?? '',
     '',
     '',
   ].join('\n')
@@ -123,6 +125,7 @@ export function sasQuery(account: AzureAccount, grant: SasGrant, expiresTime: nu
     sks: delegation?.service,
     skv: delegation?.version,
     rscd: grant.disposition,
+    rsce: grant.encoding,
     sig: signature,
   }
   return Object.entries(query)

@@ -7,7 +7,8 @@ import {
   permissionDenied,
   temporarilyUnavailable,
 } from '@millrace/kit/errors'
-import { codeOf } from '../system-errors.ts'
+import { storeIsUntrusted } from '../../errors.ts'
+import { codeOf, isUntrusted } from '../system-errors.ts'
 
 /** The code of a server's refusal (RFC 959 section 4.2); undefined for everything else. */
 export function replyOf(error: unknown): number | undefined {
@@ -59,9 +60,7 @@ export function ftpError(error: unknown, key: string): MlflowError {
   const message = error instanceof Error ? error.message : ''
   if (code === 'ETIMEDOUT' || /^Timeout/.test(message)) return deadlineExceeded('The artifact store took too long', options)
   if (code === 'ABORT_ERR') return cancelled(`The transfer of artifact '${key}' was cut off`, options)
-  if (/CERT|SSL|TLS|VERIFY/.test(code)) {
-    return temporarilyUnavailable(`No trusted connection to the artifact store is possible (${code})`, options)
-  }
+  if (isUntrusted(error)) return storeIsUntrusted(code, error)
   if (code !== '' || /clos|FIN|disconnected/i.test(message)) return temporarilyUnavailable('The artifact store is not reachable', options)
   return internalError(`The artifact store failed at artifact '${key}'`, options)
 }

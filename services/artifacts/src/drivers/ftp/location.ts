@@ -15,18 +15,18 @@ const PORT = 21
 
 /**
  * `ftp://user:password@host:port/path`. User and password are percent-decoded; the path is absolute on the server and taken as written,
- * as MLflow takes it; a query or fragment is not part of it.
+ * as MLflow takes it; a query or fragment is not part of it. No host is this machine.
  */
 export function parseFtpUri(uri: string): FtpLocation {
-  const [, authority = '', path = ''] = /^ftp:\/\/([^/?#]*)([^?#]*)/i.exec(uri) ?? []
+  const [whole, authority = '', path = ''] = /^ftp:\/\/([^/?#]*)([^?#]*)/i.exec(uri) ?? []
   const at = authority.lastIndexOf('@')
-  const [, host, port] = /^(\[[\da-f:.]+\]|[^:[\]\\\s]+)(?::(\d+))?$/i.exec(authority.slice(at + 1)) ?? []
+  const [, host, port] = /^(\[[\da-f:.]+\]|[^:[\]\\\s]*)(?::(\d+))?$/i.exec(authority.slice(at + 1)) ?? []
   const number = port === undefined ? PORT : Number(port)
-  if (!host || number < 1 || number > 65_535 || /[\r\n\0]/.test(path)) throw malformed(uri)
+  if (whole === undefined || host === undefined || number < 1 || number > 65_535 || /[\r\n\0]/.test(path)) throw malformed(uri)
   const root = path.split('/').filter(segment => segment !== '')
   if (root.some(segment => segment === '.' || segment === '..')) throw malformed(uri)
   return {
-    hostname: host.replace(/^\[|\]$/g, ''),
+    hostname: host.replace(/^\[|\]$/g, '') || 'localhost',
     port: number,
     credentials: at > 0 ? credentials(authority.slice(0, at), uri) : undefined,
     root: root.map(segment => `/${segment}`).join(''),

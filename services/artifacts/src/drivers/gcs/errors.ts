@@ -8,8 +8,8 @@ import {
   permissionDenied,
   temporarilyUnavailable,
 } from '@millrace/kit/errors'
-import { noSuchArtifact } from '../../errors.ts'
-import { codeOf, isUnreachable } from '../system-errors.ts'
+import { noSuchArtifact, storeIsFull, storeIsUntrusted } from '../../errors.ts'
+import { codeOf, isUnreachable, isUntrusted } from '../system-errors.ts'
 
 /** An answer that isn't a success. */
 export class GcsFailure extends Error {
@@ -55,6 +55,7 @@ export function gcsError(error: unknown, key: string): MlflowError {
   }
   const code = codeOf(error) || (error instanceof Error ? error.name : 'Unknown')
   if (isUnreachable(error)) return temporarilyUnavailable('The artifact store is not reachable', options)
+  if (isUntrusted(error)) return storeIsUntrusted(code, error)
   switch (code) {
     case 'ETIMEDOUT':
     case 'TimeoutError':
@@ -85,7 +86,7 @@ function ofStatus(error: GcsFailure, key: string): MlflowError {
     case 404:
       return noSuchArtifact(key, error)
     case 507:
-      return new MlflowError('RESOURCE_EXHAUSTED', 'The artifact store is full', options)
+      return storeIsFull(error)
     default:
       if (BUSY.has(status)) return temporarilyUnavailable('The artifact store is busy', options)
       return internalError(`The artifact store failed at artifact '${key}' (${status})`, options)

@@ -7,8 +7,8 @@ import {
   permissionDenied,
   temporarilyUnavailable,
 } from '@millrace/kit/errors'
-import { fileInTheWay, folderInTheWay, noSuchArtifact } from '../../errors.ts'
-import { codeOf, isUnreachable as hasNoConnection } from '../system-errors.ts'
+import { fileInTheWay, folderInTheWay, noSuchArtifact, storeIsFull, storeIsUntrusted } from '../../errors.ts'
+import { codeOf, isUnreachable as hasNoConnection, isUntrusted } from '../system-errors.ts'
 
 /** What a server of WebHDFS answered instead of a result. The message may name users, paths and tokens: it stays within the server. */
 export class RemoteFailure extends Error {
@@ -79,9 +79,7 @@ export function hdfsError(error: unknown, key: string): MlflowError {
   if (code === 'ABORT_ERR' || code === 'ERR_STREAM_PREMATURE_CLOSE') {
     return cancelled(`The transfer of artifact '${key}' was cut off`, options)
   }
-  if (/CERT|SELF_SIGNED|UNABLE_TO_|^ERR_(SSL|TLS)|^EPROTO$/.test(code)) {
-    return temporarilyUnavailable("The artifact store's certificate is not trusted", options)
-  }
+  if (isUntrusted(error)) return storeIsUntrusted(code, error)
   return internalError(`The artifact store failed at artifact '${key}'`, options)
 }
 
@@ -143,7 +141,7 @@ function invalidName(cause: RemoteFailure, key: string): MlflowError {
 }
 
 function full(cause: RemoteFailure): MlflowError {
-  return temporarilyUnavailable(`The artifact store is full (${cause.exception})`, { cause })
+  return storeIsFull(cause, cause.exception)
 }
 
 function unknownAnswer(error: RemoteFailure): MlflowError {
@@ -158,6 +156,8 @@ function unknownAnswer(error: RemoteFailure): MlflowError {
     case 503:
     case 504:
       return temporarilyUnavailable('The artifact store is busy', options)
+    case 507:
+      return storeIsFull(error)
     default:
       return internalError(`The artifact store does not answer as WebHDFS does (HTTP ${error.status})`, options)
   }

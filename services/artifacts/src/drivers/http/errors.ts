@@ -8,7 +8,7 @@ import {
   temporarilyUnavailable,
 } from '@millrace/kit/errors'
 import { noSuchArtifact } from '../../errors.ts'
-import { codeOf, isUnreachable } from '../system-errors.ts'
+import { codeOf, isUnreachable, isUntrusted } from '../system-errors.ts'
 
 /** The other server's answer was not a success. */
 export class HttpFailure extends Error {
@@ -40,7 +40,7 @@ export function httpError(error: unknown, key: string): MlflowError {
     case 'ERR_STREAM_PREMATURE_CLOSE':
       return cancelled(`The transfer of artifact '${key}' was cut off`, options)
     default:
-      if (/CERT|SSL|TLS|VERIFY/.test(code)) {
+      if (isUntrusted(error)) {
         return temporarilyUnavailable(`No trusted connection to the other tracking server is possible (${code})`, options)
       }
       return internalError(`The other tracking server failed at artifact '${key}'`, options)

@@ -1,5 +1,5 @@
 import { cancelled, internalError, invalidParameter, MlflowError, permissionDenied, temporarilyUnavailable } from '@millrace/kit/errors'
-import { fileInTheWay, folderInTheWay, noSuchArtifact } from '../../errors.ts'
+import { fileInTheWay, folderInTheWay, noSuchArtifact, storeIsFull } from '../../errors.ts'
 import { codeOf } from '../system-errors.ts'
 
 /** Whether a path leads nowhere, also because one of its folders is a file. */
@@ -32,7 +32,7 @@ export function localError(error: unknown, key: string): MlflowError {
       return permissionDenied(`The server may not access artifact '${key}'`, { cause: error })
     case 'ENOSPC':
     case 'EDQUOT':
-      return temporarilyUnavailable('The artifact store is full', { cause: error })
+      return storeIsFull(error)
     case 'EMFILE':
     case 'ENFILE':
       return temporarilyUnavailable('The server has too many open files', { cause: error })

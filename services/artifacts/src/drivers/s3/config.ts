@@ -79,8 +79,9 @@ export function readS3Config(env: Env): RawS3Config {
 }
 
 export function checkS3Config(raw: RawS3Config): S3Config {
-  const { accessKeyId, secretAccessKey, caBundle } = raw
+  const { accessKeyId, secretAccessKey } = raw
   const { identity, section } = checkAwsIdentity(raw.identity ?? {})
+  const caBundle = raw.caBundle ?? (section.ca_bundle ? { value: section.ca_bundle, source: 'ca_bundle of the AWS profile' } : undefined)
   const configured = checkEndpoint(raw.configuredEndpointUrl) ?? section['s3.endpoint_url'] ?? section.endpoint_url
   return {
     endpointUrl: checkEndpoint(raw.endpointUrl) ?? (checkBoolean(raw.ignoreConfiguredEndpoints, false) ? undefined : configured),

@@ -101,20 +101,20 @@ interface Chain {
   watched: string[]
 }
 
-/** The first that is there: keys, a named profile, a web identity, the default profile, the container's, the machine's; then the role. */
+/**
+ * The first that is there: keys, a named profile, a web identity, the default profile, the container's, the machine's; then the role. A
+ * profile that names no keys, as one with only a region, is not there.
+ */
 function chain({ keys, identity, sts }: CredentialOptions): Chain {
   const { role, files, profile, container } = identity
   if (role?.tokenFile && !keys && !profile) return { provider: webIdentity(role, role.tokenFile, sts), watched: [role.tokenFile] }
   const watched = files && !keys ? [files.config, files.credentials] : []
+  const place = container ? () => fromContainer(container) : identity.instanceMetadata ? fromMachine : undefined
   const base = keys
     ? async () => keys
     : files
-      ? () => fromProfile({ files, name: profile ?? 'default', sts, seen: [] })
-      : container
-        ? () => fromContainer(container)
-        : identity.instanceMetadata
-          ? fromMachine
-          : () => Promise.reject(new CredentialsError('no credentials are configured'))
+      ? () => fromFiles({ files, name: profile ?? 'default', sts, container, seen: [] }, place)
+      : (place ?? (() => Promise.reject(new CredentialsError('no credentials are configured'))))
   return { provider: role && !role.tokenFile ? assumed(role, base, sts) : base, watched }
 }
 
@@ -147,9 +147,19 @@ interface Named {
   files: SharedFiles
   name: string
   sts: StsClientConfig
+  container: AwsIdentity['container']
   /** Profiles that led here. */
   seen: readonly string[]
 }
+
+/** @param place where the server runs, which may have keys when the profile names none. */
+async function fromFiles(named: Named, place: Provider | undefined): Promise<Keys> {
+  const section = readProfile(named.files, named.name)
+  return section && place && !namesKeys(section) ? place() : fromProfile(named)
+}
+
+const namesKeys = (section: Section) =>
+  keysOf(section) !== undefined || ['role_arn', 'credential_process', 'sso_session', 'sso_start_url'].some(name => name in section)
 
 async function fromProfile(named: Named): Promise<Keys> {
   const { files, name, sts, seen } = named
@@ -161,7 +171,8 @@ async function fromProfile(named: Named): Promise<Keys> {
   if (arn === undefined) return own ?? elsewhere(named, section)
   const tokenFile = section.web_identity_token_file
   if (tokenFile !== undefined) return webIdentity({ arn, sessionName }, tokenFile, sts)()
-  const base = source === undefined ? fromCredentialSource(section) : await sourceOf({ ...named, seen: [...seen, name] }, source, own)
+  const base =
+    source === undefined ? fromCredentialSource(section, named) : await sourceOf({ ...named, seen: [...seen, name] }, source, own)
   return assumed({ arn, sessionName, externalId }, base, sts)()
 }
 
@@ -171,8 +182,9 @@ async function sourceOf(named: Named, source: string, own: Keys | undefined): Pr
   return () => fromProfile({ ...named, name: source })
 }
 
-function fromCredentialSource({ credential_source: kind }: Section): Provider {
+function fromCredentialSource({ credential_source: kind }: Section, { container }: Named): Provider {
   if (kind === 'Ec2InstanceMetadata') return fromMachine
+  if (kind === 'EcsContainer' && container) return () => fromContainer(container)
   return () =>
     Promise.reject(new CredentialsError('a profile with role_arn has no source_profile, and no credential_source that is known here'))
 }

@@ -8,8 +8,8 @@ import {
   permissionDenied,
   temporarilyUnavailable,
 } from '@millrace/kit/errors'
-import { noSuchArtifact } from '../../errors.ts'
-import { isUnreachable } from '../system-errors.ts'
+import { noSuchArtifact, storeIsFull, storeIsUntrusted } from '../../errors.ts'
+import { codeOf, isUnreachable, isUntrusted } from '../system-errors.ts'
 import { SILENT_STORE } from './silence.ts'
 
 interface Failure {
@@ -52,6 +52,7 @@ export function s3Error(error: unknown, key: string): MlflowError {
   const { code, status } = failureOf(error)
   const options = { cause: error }
   if (isUnreachable(error)) return temporarilyUnavailable('The artifact store is not reachable', options)
+  if (isUntrusted(error)) return storeIsUntrusted(codeOf(error), error)
   switch (code) {
     case 'NoSuchBucket':
       return doesNotExist('The bucket of the artifact location does not exist', options)
@@ -91,21 +92,23 @@ export function s3Error(error: unknown, key: string): MlflowError {
     case 'RequestTimeout':
     case 'ETIMEDOUT':
       return deadlineExceeded('The artifact store took too long', options)
-    case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
-    case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
-    case 'SELF_SIGNED_CERT_IN_CHAIN':
-    case 'DEPTH_ZERO_SELF_SIGNED_CERT':
-    case 'CERT_HAS_EXPIRED':
-    case 'CERT_SIGNATURE_FAILURE':
-    case 'ERR_TLS_CERT_ALTNAME_INVALID':
-      return temporarilyUnavailable(`The artifact store's certificate is not trusted (${code})`, options)
+    // MinIO's words, and Ceph's.
+    case 'XMinioStorageFull':
+    case 'XMinioAdminBucketQuotaExceeded':
+    case 'QuotaExceeded':
+      return storeIsFull(error, code)
+    case 'InvalidObjectState':
+      return new MlflowError('RESOURCE_CONFLICT', 'The artifact is in the archive tier of its store', options)
     case 'AbortError':
     case 'ABORT_ERR':
     case 'ERR_STREAM_PREMATURE_CLOSE':
       return cancelled(`The transfer of artifact '${key}' was cut off`, options)
     default:
       if (isMissing(error)) return noSuchArtifact(key, error)
-      if (status === 401 || status === 403) return permissionDenied(`The artifact store refused access to artifact '${key}'`, options)
+      if (status === 401 || status === 403) {
+        return permissionDenied(`The artifact store refused the server access to artifact '${key}' (${code})`, options)
+      }
+      if (status === 507) return storeIsFull(error, code)
       if (status === 429 || status === 503) return temporarilyUnavailable('The artifact store is busy', options)
       return internalError(`The artifact store failed at artifact '${key}' (${code})`, options)
   }

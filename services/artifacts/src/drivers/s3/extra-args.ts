@@ -46,6 +46,11 @@ export function sdkArgs(args: Args): Record<string, unknown> {
   return Object.fromEntries(Object.entries(args).map(([name, value]) => [name, DATES.has(name) ? new Date(String(value)) : value]))
 }
 
+/** Of what clients send by themselves to signed URLs: its checksum would be theirs to make. */
+export function signedArgs({ ChecksumAlgorithm: _, ...args }: Args): Args {
+  return args
+}
+
 export function partArgs(args: Args): Record<string, unknown> {
   return Object.fromEntries(Object.entries(args).filter(([name]) => OF_PARTS.includes(name)))
 }

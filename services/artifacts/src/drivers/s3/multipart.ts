@@ -5,7 +5,7 @@ import { guessType } from '@millrace/kit/media-types'
 import type { Multipart, PartTarget, SentPart } from '../../driver.ts'
 import { beginUpload } from './begin.ts'
 import { failureOf, isMissing, s3Error } from './errors.ts'
-import { sdkArgs } from './extra-args.ts'
+import { sdkArgs, signedArgs } from './extra-args.ts'
 import { objectParams, type S3Location } from './location.ts'
 
 /** A client asks for all URLs before it sends the first part, so they must last as long as the slowest upload. */
@@ -24,7 +24,7 @@ export class S3Multipart implements Multipart {
     const target = objectParams(this.#location, key)
     const { type, encoding } = guessType(key)
     try {
-      const about = { ...target, ContentType: type, ContentEncoding: encoding, ...sdkArgs(config.uploadExtraArgs) }
+      const about = { ...target, ContentType: type, ContentEncoding: encoding, ...sdkArgs(signedArgs(config.uploadExtraArgs)) }
       const UploadId = await beginUpload(this.#location, about, signal)
       const parts: PartTarget[] = []
       for (let partNumber = 1; partNumber <= partCount; partNumber++) {

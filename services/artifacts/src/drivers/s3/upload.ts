@@ -1,5 +1,11 @@
 import { addAbortSignal, type Readable } from 'node:stream'
-import { type CompletedPart, CompleteMultipartUploadCommand, PutObjectCommand, UploadPartCommand } from '@aws-sdk/client-s3'
+import {
+  type CompletedPart,
+  CompleteMultipartUploadCommand,
+  PutObjectCommand,
+  UploadPartCommand,
+  type UploadPartCommandInput,
+} from '@aws-sdk/client-s3'
 import { type BodyPart, partsOf } from '../../body-parts.ts'
 import type { DriverWriteOptions } from '../../driver.ts'
 import type { Hold } from '../../held-bytes.ts'
@@ -84,6 +90,11 @@ function partSizeBytes(number: number, length: number | undefined): number {
   return PART_SIZE_BYTES_MIN * 2 ** Math.floor((number - 1) / 2000)
 }
 
+/** The store has made them of what it got, and wants them back with the completion. */
+function checksumsOf(answer: object): Partial<CompletedPart> {
+  return Object.fromEntries(Object.entries(answer).filter(([name, value]) => value !== undefined && /^Checksum(?!Type)/.test(name)))
+}
+
 type Target = ReturnType<typeof objectParams> & { UploadId: string | undefined }
 
 async function sendParts(location: S3Location, target: Target, first: BodyPart, rest: AsyncIterable<BodyPart>, signal?: AbortSignal) {
@@ -92,10 +103,12 @@ async function sendParts(location: S3Location, target: Target, first: BodyPart, 
   const sent: CompletedPart[] = []
   const inFlight = new Set<Promise<void>>()
   const failures: unknown[] = []
+  const { ChecksumAlgorithm } = sdkArgs(location.config.uploadExtraArgs) as Pick<UploadPartCommandInput, 'ChecksumAlgorithm'>
+  const checksum = ChecksumAlgorithm && { ChecksumAlgorithm }
   const send = async (number: number, bytes: Buffer) => {
-    const command = new UploadPartCommand({ ...target, PartNumber: number, Body: bytes })
-    const { ETag } = await location.client.send(command, { abortSignal })
-    sent[number - 1] = { PartNumber: number, ETag }
+    const command = new UploadPartCommand({ ...target, ...checksum, PartNumber: number, Body: bytes })
+    const { ETag, ...answer } = await location.client.send(command, { abortSignal })
+    sent[number - 1] = { PartNumber: number, ETag, ...checksumsOf(answer) }
   }
   const add = async (number: number, part: BodyPart) => {
     const sending = send(number, part.bytes).finally(() => inFlight.delete(sending))

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import ssh2, { type AnyAuthMethod, type ParsedKey } from 'ssh2'
 import type { SftpConfig } from './config.ts'
 import { unauthenticated } from './errors.ts'
+import { NamedKeysAgent, publicKeyOf } from './named-keys-agent.ts'
 import type { Target } from './target.ts'
 
 const USUAL_KEYS = ['.ssh/id_ed25519', '.ssh/id_ecdsa', '.ssh/id_rsa']
@@ -65,7 +66,15 @@ export async function authMethods(target: Target, config: SftpConfig, keys: KeyR
       throw unauthenticated('The private key for the artifact store cannot be read with the passphrase given', key)
   }
   for (const file of target.identityFiles ?? []) await offer(file)
-  if (target.agentSocket) methods.push({ type: 'agent', username, agent: target.agentSocket })
-  if (!target.identityFiles && config.homeFolder) for (const file of USUAL_KEYS) await offer(join(config.homeFolder, file))
+  const { homeFolder } = config
+  const usual = homeFolder && !target.identityFiles ? USUAL_KEYS.map(file => join(homeFolder, file)) : []
+  if (target.agentSocket) methods.push({ type: 'agent', username, agent: await agentOf(target.agentSocket, target, usual) })
+  for (const file of usual) await offer(file)
   return methods
+}
+
+async function agentOf(socket: string, { identitiesOnly, identityFiles = [] }: Target, usual: string[]): Promise<NamedKeysAgent | string> {
+  if (!identitiesOnly) return socket
+  const named = await Promise.all([...identityFiles, ...usual].map(publicKeyOf))
+  return new NamedKeysAgent(socket, new Set(named.flatMap(key => key ?? [])))
 }

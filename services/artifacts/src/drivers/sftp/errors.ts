@@ -8,7 +8,7 @@ import {
   permissionDenied,
   temporarilyUnavailable,
 } from '@millrace/kit/errors'
-import { fileInTheWay, folderInTheWay, noSuchArtifact } from '../../errors.ts'
+import { fileInTheWay, folderInTheWay, noSuchArtifact, storeIsFull } from '../../errors.ts'
 import { codeOf } from '../system-errors.ts'
 
 /** Codes of SSH_FXP_STATUS: draft-ietf-secsh-filexfer-02 section 7, those above 8 of -13 section 9.1, which some servers send too. */
@@ -49,7 +49,6 @@ export class LostSession extends Error {
 
 export const unreachable = (cause?: unknown): MlflowError => temporarilyUnavailable('The artifact store is not reachable', { cause })
 export const tooSlow = (cause?: unknown): MlflowError => deadlineExceeded('The artifact store took too long', { cause })
-export const full = (cause?: unknown): MlflowError => temporarilyUnavailable('The artifact store is full', { cause })
 export const tooManyCalls = (): MlflowError => temporarilyUnavailable('Too many calls are waiting for a connection to the artifact store')
 
 export const unauthenticated = (message: string, cause?: unknown): MlflowError => new MlflowError('UNAUTHENTICATED', message, { cause })
@@ -127,7 +126,7 @@ export function sftpError(error: unknown, key: string): MlflowError {
       return invalidParameter('Invalid path', options)
     case STATUS.noSpace:
     case STATUS.quotaExceeded:
-      return full(error)
+      return storeIsFull(error)
     case STATUS.noConnection:
     case STATUS.connectionLost:
       return unreachable(error)

@@ -16,6 +16,8 @@ export interface Target {
   /** Named by the configuration; undefined when the usual ones are meant. */
   identityFiles?: readonly string[]
   agentSocket?: string
+  /** Whether only those keys of the agent are used whose files are named, or else the usual ones. */
+  identitiesOnly: boolean
   /** Name that the host has in known_hosts files. */
   hostKeyName: string
   knownHosts: readonly KnownHost[]
@@ -53,7 +55,8 @@ export async function resolveTarget(endpoint: Endpoint, config: SftpConfig): Pro
     user,
     passwords: [...endpoint.passwords, ...(config.password === undefined ? [] : [config.password])],
     identityFiles: settings.get('identityfile')?.flatMap(([written = 'none']) => (written === 'none' ? [] : (path(written) ?? []))),
-    agentSocket: agentSocket(first('identityagent'), first('identitiesonly'), config.agentSocket, path),
+    agentSocket: agentSocket(first('identityagent'), config.agentSocket, path),
+    identitiesOnly: first('identitiesonly')?.toLowerCase() === 'yes',
     hostKeyName: first('hostkeyalias') ?? hostname,
     knownHosts: (await Promise.all(known.map(readKnownHosts))).flat(),
   }
@@ -97,11 +100,10 @@ function expandPath(written: string, { homeFolder, localUser = '', host, hostnam
 
 function agentSocket(
   identityAgent: string | undefined,
-  identitiesOnly: string | undefined,
   given: string | undefined,
   path: (written: string) => string | undefined,
 ): string | undefined {
-  if (identitiesOnly?.toLowerCase() === 'yes' || identityAgent?.toLowerCase() === 'none') return undefined
+  if (identityAgent?.toLowerCase() === 'none') return undefined
   return identityAgent === undefined || identityAgent === 'SSH_AUTH_SOCK' || identityAgent === '$SSH_AUTH_SOCK'
     ? given
     : path(identityAgent)

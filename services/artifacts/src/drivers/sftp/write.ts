@@ -4,10 +4,10 @@ import { addAbortSignal, type Readable } from 'node:stream'
 import { internalError } from '@millrace/kit/errors'
 import { failingAsCancelled } from '../../body-parts.ts'
 import type { DriverWriteOptions } from '../../driver.ts'
-import { folderInTheWay } from '../../errors.ts'
+import { folderInTheWay, storeIsFull } from '../../errors.ts'
 import { TEMPORARY_PREFIX } from '../../keys.ts'
 import type { UploadFolders } from '../made-folders.ts'
-import { full, isMissing, LostSession, STATUS, statusOf } from './errors.ts'
+import { isMissing, LostSession, STATUS, statusOf } from './errors.ts'
 import { checkContained, makeFolder } from './paths.ts'
 import { Pipeline } from './pipeline.ts'
 import { letGo, type SessionPool } from './pool.ts'
@@ -66,7 +66,7 @@ export async function writeFile(pool: SessionPool, target: WriteTarget, body: Re
 async function discard(pool: SessionPool, temporary: string, folders: UploadFolders, error: unknown): Promise<unknown> {
   let failure = error
   const clean = async (session: Session) => {
-    if (statusOf(error) === STATUS.failure && (await isFull(session, posix.dirname(temporary)))) failure = full(error)
+    if (statusOf(error) === STATUS.failure && (await isFull(session, posix.dirname(temporary)))) failure = storeIsFull(error)
     await session.unlink(temporary).catch((missing: unknown) => {
       if (!isMissing(missing)) throw missing
     })

@@ -1,0 +1,59 @@
+import { readFile } from 'node:fs/promises'
+import { createServer as createPlainServer } from 'node:http'
+import { createServer } from 'node:https'
+import { describe, expect, test } from 'vitest'
+import { listenOnLoopback, tempFolder } from '../../../test/services/process.ts'
+import { makeCertificates } from '../../../test/services/tls.ts'
+import { bodyOf } from '../src/conformance/bodies.ts'
+import { checkStoreSettings, openSchemes, readStoreSettings } from '../src/drivers/schemes.ts'
+import { HeldBytes } from '../src/held-bytes.ts'
+
+type Env = Record<string, string>
+
+/** Stores that speak HTTP, at a server that is none of them. */
+const STORES: [name: string, env: (url: string) => Env, root: (url: string) => string][] = [
+  ['S3', MLFLOW_S3_ENDPOINT_URL => ({ MLFLOW_S3_ENDPOINT_URL, AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b' }), () => 's3://bucket/p'],
+  ['Google Cloud Storage', STORAGE_EMULATOR_HOST => ({ STORAGE_EMULATOR_HOST }), () => 'gs://bucket/p'],
+  [
+    'Azure',
+    url => ({ AZURE_STORAGE_CONNECTION_STRING: `AccountName=a;AccountKey=AAAA;BlobEndpoint=${url}/a` }),
+    () => 'wasbs://container@a.blob.core.windows.net/p',
+  ],
+  ['HDFS', MILLRACE_WEBHDFS_URL => ({ MILLRACE_WEBHDFS_URL }), () => 'hdfs:///p'],
+  ['another tracking server', () => ({}), url => `${url}/api/2.0/mlflow-artifacts/artifacts/p`],
+]
+
+async function told(env: Env, root: string): Promise<unknown> {
+  await using schemes = openSchemes(checkStoreSettings(readStoreSettings(env)), new HeldBytes())
+  const driver = await schemes.byName[root.slice(0, root.indexOf(':'))]?.open(root, { isTrusted: true })
+  return driver?.write('x', bodyOf('1'), { length: 1 }).then(
+    () => 'taken',
+    reason => reason,
+  )
+}
+
+describe.each(STORES)('%s', (_name, env, root) => {
+  test('with a certificate that nobody vouches for, or without TLS, is told as such', async () => {
+    await using folder = await tempFolder('untrusted')
+    const { certFile, keyFile } = await makeCertificates(folder.path, 'nobody')
+    const [cert, key] = await Promise.all([readFile(certFile), readFile(keyFile)])
+    for (const server of [createServer({ cert, key }), createPlainServer()]) {
+      const url = `https://127.0.0.1:${await listenOnLoopback(server)}`
+      const rawMessage = expect.stringMatching(
+        /^No trusted connection to the .* is possible \((UNABLE_TO_VERIFY_LEAF_SIGNATURE|EPROTO|ERR_SSL\w*)\)$/,
+      )
+      expect(await told(env(url), root(url))).toMatchObject({ errorCode: 'TEMPORARILY_UNAVAILABLE', rawMessage })
+      server.closeAllConnections()
+      server.close()
+    }
+  })
+
+  test('that is full is told as such', async () => {
+    const server = createPlainServer((request, response) => void request.resume().once('end', () => response.writeHead(507).end()))
+    const url = `http://127.0.0.1:${await listenOnLoopback(server)}`
+    const rawMessage = expect.stringMatching(/^The artifact store .*is full/)
+    expect(await told(env(url), root(url))).toMatchObject({ errorCode: 'TEMPORARILY_UNAVAILABLE', rawMessage })
+    server.closeAllConnections()
+    server.close()
+  })
+})
