@@ -1,7 +1,10 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
+import { setTimeout } from 'node:timers/promises'
 import { RunStatus } from '@millrace/proto/millrace/tracking/v1/runs_pb'
+import pg from 'pg'
 import { expect, test } from 'vitest'
+import { createDatabase, describeWith } from '../../../test/services/backends.ts'
 import { onEachDatabase, openWorld, refusal } from './world.ts'
 
 onEachDatabase('group commit', create => {
@@ -105,7 +108,7 @@ onEachDatabase('group commit', create => {
       const [runId] = (await once(writer, 'message')) as [string]
       const acknowledged = new Set<number>()
       writer.on('message', step => acknowledged.add(step as number))
-      await new Promise(resolve => setTimeout(resolve, 300))
+      await setTimeout(300)
       writer.kill('SIGKILL')
       await once(writer, 'exit')
       await using world = await openWorld(database.url)
@@ -113,5 +116,28 @@ onEachDatabase('group commit', create => {
       expect(acknowledged.size).toBeGreaterThan(0)
       expect([...acknowledged].filter(step => !found.has(step))).toEqual([])
     }
+  })
+})
+
+describeWith(['postgres'], 'group commit on PostgreSQL', () => {
+  test('a run that another program has locked holds up no other', async () => {
+    await using database = await createDatabase('metadata')
+    await using world = await openWorld(database.url)
+    const experimentId = '0'
+    const runId = (await world.runs.createRun({ experimentId })).run?.info?.runId
+    const other = new pg.Client({ connectionString: database.url })
+    await other.connect()
+    await other.query('BEGIN')
+    await other.query('SELECT 1 FROM runs WHERE run_uuid = $1 FOR UPDATE', [runId])
+    const held = refusal(world.runs.setTag({ runId, key: 't', value: 'v' }))
+    await setTimeout(100)
+    for (let i = 0; i < 8; i++) {
+      const { run } = await world.runs.createRun({ experimentId })
+      await world.metrics.logMetric({ runId: run?.info?.runId, key: 'm', value: i, timestamp: 1n })
+    }
+    expect(await Promise.race([held, 'held'])).toBe('held')
+    await other.query('COMMIT')
+    expect(await held).toBe('accepted')
+    await other.end()
   })
 })

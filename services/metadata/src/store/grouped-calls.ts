@@ -41,6 +41,8 @@ export class GroupedCalls<Op, Result> implements AsyncDisposable {
   #waiting: Entry<Op, Result>[] = []
   /** What the group that is under way weighs. */
   #sent = 0
+  /** When that group was sent. */
+  #sentAt = 0
   /** What those weigh that wait. */
   #pending = 0
   /** How many callers the next group may expect. */
@@ -55,6 +57,11 @@ export class GroupedCalls<Op, Result> implements AsyncDisposable {
   /** What the entries weigh that are not settled. */
   get load(): number {
     return this.#pending + this.#sent
+  }
+
+  /** For how long the group that is under way has been, in milliseconds. */
+  get waited(): number {
+    return this.#sent > 0 ? performance.now() - this.#sentAt : 0
   }
 
   submit(op: Op): Promise<Result> {
@@ -116,6 +123,7 @@ export class GroupedCalls<Op, Result> implements AsyncDisposable {
     }
     this.#waiting = later
     this.#sent = weight
+    this.#sentAt = performance.now()
     this.#pending -= weight
     return group
   }

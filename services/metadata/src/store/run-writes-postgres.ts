@@ -14,6 +14,8 @@ import { artifactFolder, type LogEntry, type NewRun, type RunChange, type RunRow
  */
 const lanes = 2
 const laneRowsMin = 400
+/** A group that takes longer waits for a lock that somebody else holds. */
+const laneMsMax = 50
 
 const findRun = statement<{ lifecycle_stage: string; experiment_id: number }>(
   'SELECT lifecycle_stage, experiment_id FROM runs WHERE run_uuid = $1',
@@ -119,10 +121,11 @@ export class PostgresRunWrites implements RunWrites {
 
   #laneOf(runId: string): GroupedCalls<Op, Result> {
     const first = this.#lanes[0] as GroupedCalls<Op, Result>
-    if (first.load < laneRowsMin) return first
+    if (first.load < laneRowsMin && first.waited < laneMsMax) return first
     let hash = 0
     for (let i = 0; i < runId.length; i++) hash = (hash * 31 + runId.charCodeAt(i)) | 0
-    return this.#lanes[Math.abs(hash) % lanes] as GroupedCalls<Op, Result>
+    const lane = this.#lanes[Math.abs(hash) % lanes] ?? first
+    return lane.waited < laneMsMax ? lane : (this.#lanes.find(other => other.waited < laneMsMax) ?? lane)
   }
 
   /** The run's experiment. */
