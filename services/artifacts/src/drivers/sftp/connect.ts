@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { MlflowError } from '@millrace/kit/errors'
 import ssh2, { type AnyAuthMethod, type ConnectConfig, type ServerHostKeyAlgorithm, type SFTPWrapper } from 'ssh2'
 import { codeOf } from '../system-errors.ts'
+import { useKeyObjects } from './cipher-keys.ts'
 import type { SftpConfig } from './config.ts'
 import { authMethods, type KeyRing } from './credentials.ts'
 import { connectionError, refusedHostKey, tooSlow, unauthenticated, unreachable, wasDropped } from './errors.ts'
@@ -45,6 +46,7 @@ function connectTo(target: Target, methods: AnyAuthMethod[], config: SftpConfig)
   const { hostname: host, port, user: username } = target
   const lines = linesOf(target.knownHosts, target.hostKeyName, port)
   const client = new ssh2.Client()
+  useKeyObjects(client)
   return new Promise<Session>((resolve, reject) => {
     const timeoutMs = Math.min(config.timeoutMs, CONNECT_TIMEOUT_MS)
     const timer = setTimeout(() => fail(tooSlow()), timeoutMs)
