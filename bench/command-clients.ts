@@ -85,7 +85,7 @@ export const commandClients: Record<string, Open> = {
       return runOk('sftp', [...options, '-b', file, `${user}@127.0.0.1`])
     }
     return commands(folder, { destination: `${keyUrl}${data}/root`, env }, stack, {
-      put: file => batch(`put ${file} ${data}/own.bin`),
+      put: file => batch(`put -f ${file} ${data}/own.bin`),
       get: () => batch(`get ${data}/own.bin /dev/null`),
     })
   },

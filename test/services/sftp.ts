@@ -39,6 +39,8 @@ export interface SftpServerOptions {
   without?: string[]
   /** Connections at their start beyond which more are dropped. */
   startupsMax?: number
+  /** The only ones that the server has; those of a connection are renewed after each MiB. */
+  ciphers?: string
   /** Whether a connection gets no session: MaxSessions 0, until `takeSessions`. */
   refusesSessions?: boolean
 }
@@ -47,7 +49,7 @@ const ACCOUNT_DAYS = 1
 const SESSIONS_MAX = 10
 
 /** OpenSSH's server on a port of its own, with keys and an account of its own. */
-export async function startSshd({ without = [], startupsMax = 50, refusesSessions }: SftpServerOptions = {}): Promise<SftpServer> {
+export async function startSshd({ without = [], startupsMax = 50, ciphers, refusesSessions }: SftpServerOptions = {}): Promise<SftpServer> {
   if (process.getuid?.() !== 0) throw new Error('sshd: only root can start it')
   await ensurePackages(['openssh-server'], () => which('sshd', '/usr/sbin') !== undefined)
   await using stack = new AsyncDisposableStack()
@@ -94,6 +96,7 @@ MaxStartups ${startupsMax}
 MaxSessions ${sessionsMax}
 Subsystem sftp ${internal}
 ForceCommand ${internal}
+${ciphers === undefined ? '' : `Ciphers ${ciphers}\nRekeyLimit 1M`}
 `,
     )
   await configure(refusesSessions ? 0 : SESSIONS_MAX)

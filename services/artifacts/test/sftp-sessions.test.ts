@@ -50,6 +50,22 @@ await describeWithServer(
   },
 )
 
+for (const ciphers of ['aes128-gcm@openssh.com', 'chacha20-poly1305@openssh.com', 'aes256-ctr']) {
+  await describeWithServer(
+    `sshd with ${ciphers}`,
+    () => startSshd({ ciphers }),
+    server => {
+      test('files go both ways, also when keys change on the way', async () => {
+        await withStore(`${server.url}${server.data}`, { MILLRACE_SFTP_KNOWN_HOSTS: server.knownHostsFile }, async driver => {
+          await driver.write('big.bin', generated(5 * MIB))
+          const { body } = await driver.read('big.bin')
+          expect(await digest(body)).toEqual(await digest(generated(5 * MIB)))
+        })
+      })
+    },
+  )
+}
+
 function credentialCases(server: SftpServer, known: Env): void {
   describe('credentials', () => {
     const works = (root: string, env: Env) =>

@@ -1,7 +1,9 @@
+import { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MlflowError } from '@millrace/kit/errors'
 import ssh2, { type AnyAuthMethod, type ConnectConfig, type ServerHostKeyAlgorithm, type SFTPWrapper } from 'ssh2'
 import { codeOf } from '../system-errors.ts'
+import { useKeyObjects } from './cipher-keys.ts'
 import type { SftpConfig } from './config.ts'
 import { authMethods, type KeyRing } from './credentials.ts'
 import { connectionError, refusedHostKey, tooSlow, unauthenticated, unreachable, wasDropped } from './errors.ts'
@@ -45,6 +47,8 @@ function connectTo(target: Target, methods: AnyAuthMethod[], config: SftpConfig)
   const { hostname: host, port, user: username } = target
   const lines = linesOf(target.knownHosts, target.hostKeyName, port)
   const client = new ssh2.Client()
+  const socket = new Socket()
+  useKeyObjects(client)
   return new Promise<Session>((resolve, reject) => {
     const timeoutMs = Math.min(config.timeoutMs, CONNECT_TIMEOUT_MS)
     const timer = setTimeout(() => fail(tooSlow()), timeoutMs)
@@ -63,12 +67,11 @@ function connectTo(target: Target, methods: AnyAuthMethod[], config: SftpConfig)
       client.sftp((error, sftp: SFTPWrapper) => {
         if (error) return fail(error)
         clearTimeout(timer)
-        resolve(new Session(client, sftp, config.timeoutMs))
+        resolve(new Session({ client, sftp, socket }, config.timeoutMs))
       })
     })
     const options: ConnectConfig = {
-      host,
-      port,
+      sock: socket,
       username,
       readyTimeout: 0,
       keepaliveInterval: KEEPALIVE_INTERVAL_MS,
@@ -84,8 +87,9 @@ function connectTo(target: Target, methods: AnyAuthMethod[], config: SftpConfig)
     }
     try {
       client.connect(options)
+      socket.connect({ host, port })
       // Requests are small and wait for their answers: held back for more to send, each would take 40 ms.
-      client.setNoDelay(true)
+      socket.setNoDelay(true)
     } catch (error) {
       fail(error)
     }

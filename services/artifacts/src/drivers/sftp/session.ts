@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import type { Client, SFTPWrapper, Stats } from 'ssh2'
 import { connectionError, isMissing, LostSession, statusOf, tooSlow, unreachable } from './errors.ts'
 
@@ -17,6 +18,13 @@ export interface Space {
   freeFiles: number | undefined
 }
 
+export interface Connection {
+  readonly client: Client
+  readonly sftp: SFTPWrapper
+  /** What the client goes through. */
+  readonly socket: Socket
+}
+
 /**
  * One connection with its SFTP channel, which any number of calls may share: the server answers them one after another. A server that
  * leaves a call without an answer for `timeoutMs` loses the connection, and every call on it fails with LostSession.
@@ -24,6 +32,7 @@ export interface Space {
 export class Session {
   readonly #client: Client
   readonly #sftp: SFTPWrapper
+  readonly #socket: Socket
   readonly #unanswered = new Set<(error: LostSession) => void>()
   readonly #watch: NodeJS.Timeout
   #lost: LostSession | undefined
@@ -31,9 +40,10 @@ export class Session {
   /** Called once when the connection is gone. */
   onLost: () => void = () => undefined
 
-  constructor(client: Client, sftp: SFTPWrapper, timeoutMs: number) {
+  constructor({ client, sftp, socket }: Connection, timeoutMs: number) {
     this.#client = client
     this.#sftp = sftp
+    this.#socket = socket
     client.on('error', (error: unknown) => this.#lose(new LostSession(connectionError(error))))
     client.on('close', () => this.#lose(new LostSession(unreachable())))
     sftp.on('error', (error: unknown) => this.#lose(new LostSession(connectionError(error))))
@@ -116,6 +126,7 @@ export class Session {
         this.#quietSinceMs = performance.now()
         this.#unanswered.delete(reject)
       }
+      this.#gather()
       try {
         send((error, value) => {
           answered()
@@ -129,6 +140,16 @@ export class Session {
         throw error
       }
     })
+  }
+
+  /**
+   * Has everything that is sent in one turn of the event loop leave in one write. ssh2 writes each packet in three pieces, and a request
+   * of 32 KiB is two packets: six system calls, which were a tenth of a transfer's CPU time.
+   */
+  #gather(): void {
+    if (this.#socket.writableCorked > 0) return
+    this.#socket.cork()
+    process.nextTick(() => this.#socket.uncork())
   }
 
   /** ssh2 refuses at once to send a request that the server didn't say it has. */

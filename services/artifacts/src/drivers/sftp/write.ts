@@ -13,8 +13,11 @@ import { Pipeline } from './pipeline.ts'
 import { letGo, type SessionPool } from './pool.ts'
 import type { Session } from './session.ts'
 
-/** What every server takes in one request; larger ones gain nothing, since SSH cuts them up. */
-export const REQUEST_BYTES = 32 * 1024
+/**
+ * Every server takes 32 KiB in one request, and SSH cuts up what is more. With what they say about themselves, a write and the answer to a
+ * read of so much are a few bytes more and two packets, of which each has its price: a seventh of a transfer's CPU time.
+ */
+export const REQUEST_BYTES = 31 * 1024
 
 /** Enough for 1 Gbit/s at 8 ms, in 1 MiB for each transfer. */
 export const REQUESTS_AT_ONCE_MAX = 32
