@@ -65,6 +65,23 @@ describe('requests to Azure', () => {
       1,
     ))
 
+  test('a body that is broken off goes on where it was, in the same version', () => {
+    const content = 'abcdefghij'
+    const breakOff: Answer = (call, response, count) => {
+      if (count === 1) {
+        response.writeHead(200, { etag: '"v"', 'content-length': content.length }).write(content.slice(0, 4))
+        setTimeout(() => call.socket.destroy(), 50)
+        return
+      }
+      expect(call.headers).toMatchObject({ range: 'bytes=4-9', 'if-match': '"v"' })
+      response.writeHead(206, { etag: '"v"', 'content-range': 'bytes 4-9/10', 'content-length': 6 }).end(content.slice(4))
+    }
+    return against(breakOff, async driver => {
+      const { body, length } = await driver.read('k')
+      expect([length, await text(body)]).toEqual([10, content])
+    })
+  })
+
   test('a body that the store breaks off is an error', () =>
     against(
       (_call, response) => {

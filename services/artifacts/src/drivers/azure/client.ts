@@ -62,6 +62,11 @@ export class BlobClient {
     }
   }
 
+  /** Longest silence of the store. */
+  get timeoutMs(): number {
+    return this.#connection.timeoutMs
+  }
+
   /** The answer's body as text. */
   async text(call: BlobCall): Promise<string> {
     return textOfAnswer(await this.send(call))
