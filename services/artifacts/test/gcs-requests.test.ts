@@ -56,6 +56,22 @@ describe('GCS requests', () => {
     expect(seen.length).toBe(1)
   })
 
+  test.each([
+    ['CKih16GjycICEAE=', '"CKih16GjycICEAE="'],
+    ['"quoted"', '"quoted"'],
+    ['W/"weak"', 'W/"weak"'],
+  ])('the tag %s is %s to clients', async (etag, expected) => {
+    const server = createServer((_, res) => res.writeHead(200, { ETag: etag, 'Content-Length': 1 }).end('x'))
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const STORAGE_EMULATOR_HOST = `127.0.0.1:${(server.address() as AddressInfo).port}`
+    await using scheme = openGcsScheme(gcsConfig({ STORAGE_EMULATOR_HOST }))
+    const found = await (await scheme.open('gs://bucket/p')).read('k')
+    found.body.destroy()
+    expect(found.etag).toBe(expected)
+    server.closeAllConnections()
+    server.close()
+  })
+
   test('without credentials nothing is signed', () =>
     against(404, 'notFound', async driver => {
       expect([driver.multipart, driver.presign]).toEqual([undefined, undefined])

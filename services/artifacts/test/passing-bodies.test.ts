@@ -8,10 +8,12 @@ import { describe, expect, test } from 'vitest'
 import { listenOnLoopback } from '../../../test/services/process.ts'
 import { digest, generated } from '../src/conformance/bodies.ts'
 import type { Driver, Scheme } from '../src/driver.ts'
+import { openAzureScheme } from '../src/drivers/azure/scheme.ts'
 import { openGcsScheme } from '../src/drivers/gcs/scheme.ts'
 import { checkS3Config, readS3Config, type S3Config } from '../src/drivers/s3/config.ts'
 import { openS3Scheme } from '../src/drivers/s3/scheme.ts'
 import { HeldBytes } from '../src/held-bytes.ts'
+import { azureConfig } from './azure-server.ts'
 import { gcsConfig } from './gcs-server.ts'
 import { s3TestConfig } from './s3-server.ts'
 
@@ -22,7 +24,9 @@ const FULL = new HeldBytes(0)
 type Answering = (message: IncomingMessage, response: ServerResponse, count: number) => void
 
 const refuse = (response: ServerResponse, status: number, code: string) =>
-  response.writeHead(status, { 'Content-Type': 'application/xml' }).end(`<Error><Code>${code}</Code><Message>no</Message></Error>`)
+  response
+    .writeHead(status, { 'Content-Type': 'application/xml', 'x-ms-error-code': code })
+    .end(`<Error><Code>${code}</Code><Message>no</Message></Error>`)
 
 type Open = (endpoint: string, timeoutMs: number) => { scheme: Scheme; root: string }
 
@@ -37,6 +41,14 @@ const openGcs: Open = (endpoint, timeoutMs) => ({
   scheme: openGcsScheme({ ...gcsConfig({ STORAGE_EMULATOR_HOST: endpoint }), timeoutMs }, FULL),
   root: 'gs://bucket/p',
 })
+
+const openAzure: Open = (endpoint, timeoutMs) => {
+  const connection = `AccountName=acct;AccountKey=${Buffer.alloc(32).toString('base64')};BlobEndpoint=${endpoint}/acct`
+  return {
+    scheme: openAzureScheme({ ...azureConfig({ AZURE_STORAGE_CONNECTION_STRING: connection }), timeoutMs }),
+    root: 'wasbs://container@acct.blob.core.windows.net/p',
+  }
+}
 
 /** A driver without room for bodies, whose store is asked whether it wants them. */
 async function withStore(open: Open, answer: Answering, action: (driver: Driver) => Promise<void>, timeoutMs = 20_000): Promise<void> {
@@ -134,6 +146,7 @@ test('bodies that pass through to Google Cloud Storage go as one request, with t
 describe.each([
   { name: 'S3', open: openS3(), outdated: [400, 'ExpiredToken', 'PERMISSION_DENIED'] as const },
   { name: 'Google Cloud Storage', open: openGcs, outdated: [401, 'authError', 'UNAUTHENTICATED'] as const },
+  { name: 'Azure', open: openAzure, outdated: [401, 'InvalidAuthenticationInfo', 'UNAUTHENTICATED'] as const },
 ])('bodies that pass through to $name', ({ open, outdated: [status, code, denied] }) => {
   test('are sent again while the store has taken nothing of them', async () => {
     const answer: Answering = (message, response, count) => {
@@ -155,7 +168,7 @@ describe.each([
     await withStore(open, answer, driver => driver.write('k', generated(LENGTH), { length: LENGTH }))
   })
 
-  test('are not sent again once the store has taken something, and can be read to their end', async () => {
+  test('are not sent again once the store has taken something, and can be read to their end', { timeout: 15_000 }, async () => {
     for (const [fail, errorCode] of [
       [(response: ServerResponse) => void refuse(response, 503, 'SlowDown'), 'TEMPORARILY_UNAVAILABLE'],
       [(response: ServerResponse) => void refuse(response, status, code), denied],

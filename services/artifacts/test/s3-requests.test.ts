@@ -1,7 +1,7 @@
 import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { bodyOf, generated } from '../src/conformance/bodies.ts'
+import { bodyOf, generated, text } from '../src/conformance/bodies.ts'
 import type { Driver } from '../src/driver.ts'
 import type { S3Config } from '../src/drivers/s3/config.ts'
 import { openS3Scheme } from '../src/drivers/s3/scheme.ts'
@@ -19,7 +19,8 @@ async function observe(changes: Partial<S3Config>, action: (driver: Driver) => P
     seen.push({ line: `${req.method} ${req.url}`, headers: req.headers })
     req.resume()
     const xml = req.url?.includes('uploads') ? '<R><UploadId>u</UploadId></R>' : '<R><Contents><Key>p/k</Key></Contents></R>'
-    req.once('end', () => res.writeHead(200, { ETag: '"e"', 'Content-Type': 'application/xml' }).end(req.method === 'HEAD' ? '' : xml))
+    const head = { ETag: '"e"', 'Content-Type': 'application/xml', 'Content-Length': xml.length }
+    req.once('end', () => res.writeHead(200, head).end(req.method === 'HEAD' ? '' : xml))
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   const endpointUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -104,6 +105,29 @@ describe('S3 requests', () => {
     for (const checksum of sent) expect(completion).toContain(`<ChecksumSHA256>${checksum}</ChecksumSHA256>`)
     const { headers } = (await driver.presign?.upload?.('k', 60, 'text/csv')) ?? {}
     expect(headers).toEqual({ 'Content-Type': 'text/csv' })
+    server.closeAllConnections()
+    server.close()
+  })
+
+  test('a download that is broken off goes on where it was, in the same version', async () => {
+    const content = 'abcdefghij'
+    const asked: unknown[] = []
+    const server = createServer((req, res) => {
+      asked.push([req.headers.range, req.headers['if-match']])
+      if (asked.length === 1) {
+        res.writeHead(200, { ETag: '"v"', 'Content-Length': content.length }).write(content.slice(0, 4))
+        setTimeout(() => req.socket.destroy(), 50)
+      } else res.writeHead(206, { ETag: '"v"', 'Content-Range': 'bytes 4-9/10', 'Content-Length': 6 }).end(content.slice(4))
+    })
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const endpointUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    await using scheme = openS3Scheme({ ...s3TestConfig(), endpointUrl })
+    const { body, length } = await (await scheme.open('s3://bucket/p')).read('k')
+    expect([length, await text(body)]).toEqual([10, content])
+    expect(asked).toEqual([
+      [undefined, undefined],
+      ['bytes=4-9', '"v"'],
+    ])
     server.closeAllConnections()
     server.close()
   })

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { StreamedBody } from '../streamed-body.ts'
+import { isTaken, type StreamedBody } from '../streamed-body.ts'
 import { type AzureAccount, hmac } from './account.ts'
 import { type Connection, textOfAnswer } from './connection.ts'
 import { AzureFailure, isPassing } from './errors.ts'
@@ -33,11 +33,10 @@ export class BlobClient {
   }
 
   /**
-   * An answer of 2xx, to be read or destroyed. What failed in passing is sent again, unless it has a streamed body.
+   * An answer of 2xx, to be read or destroyed. What failed in passing is sent again, but not once something of a streamed body was taken.
    * @throws AzureFailure for other answers; otherwise as Connection.
    */
   async send(call: BlobCall): Promise<IncomingMessage> {
-    const replayable = call.body === undefined || Buffer.isBuffer(call.body)
     const { credential } = this.account
     const tokens = credential.kind === 'token' ? credential.source : undefined
     let renewed = false
@@ -50,7 +49,7 @@ export class BlobClient {
         const refused = isTokenRefusal(error) ? token : undefined
         // Also when this call can't be sent again: the next one has another token.
         if (refused !== undefined) tokens?.forget(refused)
-        if (!replayable || call.signal?.aborted) throw error
+        if (isSpent(call) || call.signal?.aborted) throw error
         if (refused !== undefined && !renewed) {
           renewed = true
           continue
@@ -61,6 +60,11 @@ export class BlobClient {
         })
       }
     }
+  }
+
+  /** Longest silence of the store. */
+  get timeoutMs(): number {
+    return this.#connection.timeoutMs
   }
 
   /** The answer's body as text. */
@@ -80,6 +84,7 @@ export class BlobClient {
     const all: Record<string, string> = { 'x-ms-version': API_VERSION, 'x-ms-date': new Date().toUTCString() }
     for (const [name, value] of Object.entries(headers)) if (value !== undefined) all[name] = value
     if (method === 'PUT' || method === 'POST') all['content-length'] = String(body?.length ?? 0)
+    if (isStreamed(body)) all.expect = '100-continue'
     const written = given.map(([name, value]) => `${name}=${encode(value)}`)
     const { credential, endpoint } = this.account
     if (credential.kind === 'sas') written.push(credential.query)
@@ -97,13 +102,17 @@ export class BlobClient {
   }
 }
 
+const isStreamed = (body: BlobCall['body']): body is StreamedBody => body !== undefined && !Buffer.isBuffer(body)
+
+const isSpent = ({ body }: BlobCall) => isStreamed(body) && isTaken(body)
+
 /** A token may end before its time is over. */
 const isTokenRefusal = (error: unknown) => error instanceof AzureFailure && (error.status === 401 || error.code === 'AuthenticationFailed')
 
 async function failureOf(answer: IncomingMessage, body: BlobCall['body']): Promise<AzureFailure> {
   const { statusCode = 0, headers } = answer
   // A streamed body goes no further, and its sender has to be told before it has sent everything.
-  if (body && !Buffer.isBuffer(body)) {
+  if (isStreamed(body)) {
     answer.once('error', () => undefined)
     answer.destroy()
   } else await textOfAnswer(answer).catch(() => '')

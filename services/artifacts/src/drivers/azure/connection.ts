@@ -2,7 +2,7 @@ import { type ClientRequest, Agent as HttpAgent, type IncomingMessage, type Requ
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
 import type { Readable } from 'node:stream'
 import { type StreamedBody, sendStreamed } from '../streamed-body.ts'
-import { SILENT_STORE } from './errors.ts'
+import { silence } from './errors.ts'
 
 const CONNECT_TIMEOUT_MS = 10_000
 const CONNECTIONS_MAX = 256
@@ -18,14 +18,14 @@ export interface HttpCall {
 
 /** Kept connections to the hosts of one configuration. */
 export class Connection implements Disposable {
-  readonly #timeoutMs: number
+  readonly timeoutMs: number
   readonly #http: HttpAgent
   readonly #https: HttpsAgent
   readonly #ca: string | undefined
 
   constructor(timeoutMs: number, ca?: string) {
     const agent = { keepAlive: true, maxSockets: CONNECTIONS_MAX, noDelay: true }
-    this.#timeoutMs = timeoutMs
+    this.timeoutMs = timeoutMs
     this.#ca = ca
     this.#http = new HttpAgent(agent)
     this.#https = new HttpsAgent({ ...agent, ca })
@@ -50,9 +50,9 @@ export class Connection implements Disposable {
       signal,
     }
     const call = secure ? requestHttps({ ...options, ca: this.#ca }) : requestHttp(options)
-    if (streamed) return sendStreamed(call, streamed, { timeoutMs: this.#timeoutMs, silence })
+    if (streamed) return sendStreamed(call, streamed, { timeoutMs: this.timeoutMs, silence })
     return new Promise((resolve, reject) => {
-      limitTime(call, this.#timeoutMs)
+      limitTime(call, this.timeoutMs)
       call.once('error', reject)
       call.once('response', resolve)
       call.end(body)
@@ -64,8 +64,6 @@ export class Connection implements Disposable {
     this.#https.destroy()
   }
 }
-
-const silence = () => Object.assign(new Error('the store did not answer in time'), { code: SILENT_STORE })
 
 function limitTime(call: ClientRequest, timeoutMs: number): void {
   const giveUp = () => call.destroy(silence())

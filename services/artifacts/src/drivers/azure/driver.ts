@@ -1,13 +1,14 @@
-import type { IncomingHttpHeaders } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
 import type { ByteRange, ReadResult } from '@millrace/kit/bytes'
-import { invalidParameter } from '@millrace/kit/errors'
+import { internalError, invalidParameter } from '@millrace/kit/errors'
 import type { Driver, DriverWriteOptions, Entry, Multipart, Presign, ReadOptions, Stat } from '../../driver.ts'
 import { isDirectory, noSuchArtifact, rangeNotSatisfiable, resolveRange } from '../../errors.ts'
 import type { Hold } from '../../held-bytes.ts'
 import { byCodePoint } from '../../keys.ts'
+import { ResumingBody } from '../resuming-body.ts'
 import { type AzureLocation, blobName, blobPath, folderPrefix, isMarker, listBlobs, marksFolder } from './blobs.ts'
-import { azureError, isMissing, statusOf } from './errors.ts'
+import { azureError, isMissing, isPassing, silence, statusOf } from './errors.ts'
 import { AzureMultipart } from './multipart.ts'
 import { AzurePresign } from './presign.ts'
 import { removeBelow, removeBlob } from './remove.ts'
@@ -133,15 +134,33 @@ export class AzureDriver implements Driver {
       answer.destroy()
       throw rangeNotSatisfiable(range, Number(size))
     }
-    const modified = answer.headers['last-modified']
+    const { etag, 'last-modified': modified } = answer.headers
     return {
       length,
       size: Number(size),
       start: Number(start),
-      etag: answer.headers.etag,
+      etag,
       lastModified: modified ? new Date(modified) : undefined,
-      body: answer,
+      body: this.#resuming(answer, { key, start: Number(start), end: Number(start) + length, signal }),
     }
+  }
+
+  /** The bytes of an answer, and what it leaves out of them when its connection is lost. */
+  #resuming(
+    answer: IncomingMessage,
+    { key, signal, ...extent }: { key: string; start: number; end: number; signal?: AbortSignal },
+  ): Readable {
+    const { client } = this.#location
+    const { etag } = answer.headers
+    const open = async (from: number) => {
+      const headers = { range: `bytes=${from}-${extent.end - 1}`, 'if-match': etag }
+      const next = await client.send({ method: 'GET', path: blobPath(this.#location, key), headers, signal })
+      if (next.headers['content-range']?.startsWith(`bytes ${from}-`)) return withoutLimit(next)
+      next.destroy()
+      throw internalError(`The artifact store did not go on with artifact '${key}' where it was`)
+    }
+    const told = (failure: unknown) => azureError(failure, key)
+    return new ResumingBody(withoutLimit(answer), { ...extent, timeoutMs: client.timeoutMs, signal, silence, isPassing, told, open })
   }
 
   async #isFolder(key: string, signal?: AbortSignal): Promise<boolean> {
@@ -154,6 +173,12 @@ export class AzureDriver implements Driver {
       throw azureError(error, key)
     }
   }
+}
+
+/** Whoever reads a body watches over the store's silence: that of a slow reader is none. */
+function withoutLimit(answer: IncomingMessage): IncomingMessage {
+  answer.socket.setTimeout(0)
+  return answer
 }
 
 function rangeHeader({ start, end }: ByteRange): string {

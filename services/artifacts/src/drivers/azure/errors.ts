@@ -28,6 +28,8 @@ export class AzureFailure extends Error {
 /** Code of the error of a call that the store left without an answer for as long as is allowed. */
 export const SILENT_STORE = 'SILENT_STORE'
 
+export const silence = (): Error => Object.assign(new Error('the store did not answer in time'), { code: SILENT_STORE })
+
 export const codeOf = (error: unknown): string =>
   error instanceof Error ? String((error as { code?: unknown }).code || error.name) : 'Unknown'
 

@@ -21,6 +21,8 @@ const SETTLING_MS_MAX = 5_000
 /** An abandoned upload is cleared away in the background when the store can't be told at once. */
 const ABANDON_ATTEMPTS_MAX = 8
 const ABANDON_DELAY_MS = 1_000
+/** For the answer behind a lost connection: the client waits for it. */
+const REFUSAL_MS_MAX = 3_000
 
 /**
  * Puts a stream of any length at a place. One of known length passes through as a single PUT, without being held; otherwise it goes as
@@ -85,7 +87,8 @@ export function heldBytes(length: number | undefined): number {
 /** A store that refuses a body which is still coming cuts the connection, and its answer may be lost; another call gets it. */
 async function refusalBehind({ client }: AzureLocation, path: string, error: unknown, signal?: AbortSignal): Promise<unknown> {
   if (!isLost(error)) return error
-  const refusal: unknown = await client.headers({ method: 'HEAD', path, signal }).catch(reason => reason)
+  const limit = AbortSignal.any([AbortSignal.timeout(REFUSAL_MS_MAX), ...(signal ? [signal] : [])])
+  const refusal: unknown = await client.headers({ method: 'HEAD', path, signal: limit }).catch(reason => reason)
   return refusal instanceof AzureFailure && !isMissing(refusal) ? refusal : error
 }
 

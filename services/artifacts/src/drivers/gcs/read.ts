@@ -39,10 +39,13 @@ export async function read(location: GcsLocation, key: string, range?: ByteRange
     start,
     length: end + 1 - start,
     size,
-    etag,
+    etag: etag && quoted(etag),
     lastModified: modified ? new Date(modified) : undefined,
   }
 }
+
+/** The JSON API's tags come without the quotes that HTTP wants (RFC 9110 section 8.8.3). */
+const quoted = (etag: string) => (/^(W\/)?"/.test(etag) ? etag : `"${etag}"`)
 
 function firstRange(range: ByteRange | undefined, chunkBytes: number | undefined): string | undefined {
   const { start, end } = range ?? { start: 0, end: undefined }

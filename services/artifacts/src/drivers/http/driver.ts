@@ -22,6 +22,9 @@ const FOLDER: Stat = { isDir: true, sizeBytes: 0 }
 /** Largest body that is taken whole, to go over a kept connection and again when that was closed. */
 const SMALL_BODY_BYTES_MAX = 256 * 1024
 
+/** For the answer behind a lost connection: the client waits for it. */
+const REFUSAL_MS_MAX = 3_000
+
 /**
  * Artifacts that another tracking server proxies. When they become visible and how durable they are is the other server's doing;
  * ranges work whether it knows them or not. Presigned downloads are there while it offers them; so is its multipart upload, in whose
@@ -159,7 +162,8 @@ export class HttpDriver implements Driver {
   async #refusalBehind(key: string, lost: unknown, signal?: AbortSignal): Promise<Error> {
     try {
       const path = requestPath(this.#location, 'artifacts', '')
-      ;(await this.#client.send(this.#location, { method: 'GET', path, signal })).destroy()
+      const limit = AbortSignal.any([AbortSignal.timeout(REFUSAL_MS_MAX), ...(signal ? [signal] : [])])
+      ;(await this.#client.send(this.#location, { method: 'GET', path, signal: limit })).destroy()
       return httpError(lost, key)
     } catch (error) {
       return httpError(error instanceof HttpFailure ? error : lost, key)

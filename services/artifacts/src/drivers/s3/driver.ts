@@ -1,13 +1,7 @@
 import type { Readable } from 'node:stream'
-import {
-  DeleteObjectsCommand,
-  GetObjectCommand,
-  HeadObjectCommand,
-  ListObjectsV2Command,
-  type ListObjectsV2Output,
-} from '@aws-sdk/client-s3'
-import type { ByteRange, ReadResult } from '@millrace/kit/bytes'
-import { internalError, invalidParameter } from '@millrace/kit/errors'
+import { DeleteObjectsCommand, HeadObjectCommand, ListObjectsV2Command, type ListObjectsV2Output } from '@aws-sdk/client-s3'
+import type { ReadResult } from '@millrace/kit/bytes'
+import { invalidParameter } from '@millrace/kit/errors'
 import type { Driver, DriverWriteOptions, Entry, Multipart, Presign, ReadOptions, Stat } from '../../driver.ts'
 import { isDirectory, noSuchArtifact, rangeNotSatisfiable } from '../../errors.ts'
 import type { Hold } from '../../held-bytes.ts'
@@ -16,6 +10,7 @@ import { failureOf, isMissing, s3Error } from './errors.ts'
 import { bucketParams, folderPrefix, objectKey, objectParams, type S3Location } from './location.ts'
 import { S3Multipart } from './multipart.ts'
 import { S3Presign } from './presign.ts'
+import { read } from './read.ts'
 import { hold, upload } from './upload.ts'
 
 const FOLDER: Stat = { isDir: true, sizeBytes: 0 }
@@ -63,24 +58,7 @@ export class S3Driver implements Driver {
   async read(key: string, { range, signal }: ReadOptions = {}): Promise<ReadResult> {
     if (objectKey(this.#location, key) === '') throw isDirectory(key)
     try {
-      const command = new GetObjectCommand({ ...objectParams(this.#location, key), Range: range && rangeHeader(range) })
-      const {
-        Body,
-        ContentLength = 0,
-        ContentRange,
-        ETag,
-        LastModified,
-      } = await this.#location.client.send(command, { abortSignal: signal })
-      if (!Body) throw internalError(`The artifact store sent no body for artifact '${key}'`)
-      const [, start, size] = /^bytes (\d+)-\d+\/(\d+)$/.exec(ContentRange ?? '') ?? []
-      return {
-        length: ContentLength,
-        size: size === undefined ? ContentLength : Number(size),
-        start: start === undefined ? 0 : Number(start),
-        etag: ETag,
-        lastModified: LastModified,
-        body: Body as Readable,
-      }
+      return await read(this.#location, key, range, signal)
     } catch (error) {
       const { code, status } = failureOf(error)
       if (range && (code === 'InvalidRange' || status === 416)) throw rangeNotSatisfiable(range)
@@ -158,8 +136,4 @@ export class S3Driver implements Driver {
       throw s3Error(error, key)
     }
   }
-}
-
-function rangeHeader({ start, end }: ByteRange): string {
-  return start < 0 ? `bytes=${start}` : `bytes=${start}-${end ?? ''}`
 }
