@@ -11,7 +11,7 @@ import { rejectBothSpellings } from './codec/aliases.ts'
 import { type Checks, checksOf, validate } from './codec/checks.ts'
 import { type Decoder, decoderOf, type Reading } from './codec/decode.ts'
 import { type Encoder, encoderOf } from './codec/encode.ts'
-import { pythonIntOf } from './codec/scalars.ts'
+import { int32, MISFIT, pythonIntOf } from './codec/scalars.ts'
 import { parseQuery } from './query.ts'
 import type { PathParams } from './router.ts'
 
@@ -107,10 +107,13 @@ const isScalar = (field: DescField, type: ScalarType) => field.fieldKind === 'sc
 
 const INT32_MAX = 2n ** 31n - 1n
 
-/** The integer as the field can hold it; text that is none stays. */
+/** The integer as the field can hold it; text that is none stays for the checks to name. @throws where only protobuf takes it for one. */
 function nearestInt32(text: string): number | string {
   const found = pythonIntOf(text)
-  if (found === undefined) return text
+  if (found === undefined) {
+    if (int32(text) !== MISFIT) throw invalidParameter(`'${text}' is no integer.`)
+    return text
+  }
   return Number(found > INT32_MAX ? INT32_MAX : found < -INT32_MAX ? -INT32_MAX : found)
 }
 
