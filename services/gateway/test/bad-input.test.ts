@@ -50,6 +50,8 @@ const refused: [string, string, string][] = [
   ['log-metric', '[]', 'The request body must be a JSON object.'],
   ['log-metric', '5', 'The request body must be a JSON object.'],
   ['log-metric', '"x"', 'The request body must be a JSON object.'],
+  ['search', `{"x":${'['.repeat(5000)}${']'.repeat(5000)}}`, 'The JSON of the request body is nested too deeply.'],
+  ['create', `{"tags":${'['.repeat(1000)}${']'.repeat(1000)}}`, 'The JSON of the request body is nested too deeply.'],
   ['log-metric', `${'{"a":'.repeat(1000)}1${'}'.repeat(1000)}`, 'The JSON of the request body is nested too deeply.'],
   ['update', '{"run_id":"r","status":0}', invalid('0', 'status', 'int')],
   ['update', '{"run_id":"r","status":7.9}', invalid('7.9', 'status', 'float')],

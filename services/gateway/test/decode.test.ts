@@ -13,7 +13,7 @@ import { parseBody } from '../src/rest/body.ts'
 import { decoderOf } from '../src/rest/codec/decode.ts'
 
 function read(desc: DescMessage, text: string) {
-  const reading = { failed: false, camelCase: false }
+  const reading = { failed: false, camelCase: false, unknown: false }
   const all = decoderOf(desc)(parseBody(Buffer.from(text)).json, reading)
   const set = Object.fromEntries(Object.entries(all).filter(([name, value]) => name !== '$typeName' && value !== undefined))
   return { set, ...reading }

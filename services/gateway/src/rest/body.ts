@@ -82,6 +82,8 @@ export function parseBody(bytes: Buffer, mayBeEmpty = false): Parameters {
   return { json: json as Json, exact: () => (parseExactly(text) ?? json) as Json }
 }
 
+export const tooDeep = (cause?: unknown) => invalidParameter('The JSON of the request body is nested too deeply.', { cause })
+
 const notAnObject = () => invalidParameter('The request body must be a JSON object.')
 
 /** Undefined for text that isn't JSON to Python. */
@@ -99,7 +101,7 @@ function parseExactly(text: string): unknown {
   try {
     return parsePython(text)
   } catch (reason) {
-    if (reason instanceof RangeError) throw invalidParameter('The JSON of the request body is nested too deeply.', { cause: reason })
+    if (reason instanceof RangeError) throw tooDeep(reason)
     return undefined
   }
 }

@@ -6,10 +6,11 @@ import { invalidParameter } from '@millrace/kit/errors'
 import { ArtifactProxyService } from '@millrace/proto/millrace/artifacts/v1/proxy_pb'
 import { MetricService } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
 import { httpRequest } from '../public-url.ts'
-import { checkContentType, type Parameters, parseBody, readBody } from './body.ts'
+import { checkContentType, type Parameters, parseBody, readBody, tooDeep } from './body.ts'
 import { rejectBothSpellings } from './codec/aliases.ts'
 import { type Checks, checksOf, validate } from './codec/checks.ts'
 import { type Decoder, decoderOf, type Reading } from './codec/decode.ts'
+import { isTooDeep } from './codec/depth.ts'
 import { type Encoder, encoderOf } from './codec/encode.ts'
 import { int32, MISFIT, pythonIntOf } from './codec/scalars.ts'
 import { parseQuery } from './query.ts'
@@ -80,8 +81,10 @@ export async function callEndpoint(endpoint: Endpoint, req: IncomingMessage, pat
 }
 
 function readMessage({ rpc, decode, checks, strict }: Endpoint, parameters: Parameters): Record<string, unknown> {
-  const reading: Reading = { failed: false, camelCase: false }
+  const reading: Reading = { failed: false, camelCase: false, unknown: false }
   const message = decode(parameters.json, reading)
+  // What fits a field cannot nest deeply.
+  if ((reading.failed || reading.unknown) && isTooDeep(parameters.json)) throw tooDeep()
   if (reading.failed || reading.camelCase) rejectBothSpellings(parameters.json, rpc.input)
   if (reading.failed && strict) throw invalidParameter(`The parameters of ${rpc.name} could not be read.`)
   validate(checks, parameters.json, reading.failed, parameters.exact)

@@ -1,7 +1,8 @@
+import { DEPTH_MAX } from './depth.ts'
+
 /** A JSON value with Python's distinction of integers (bigint) and floats (number, also NaN and the infinities). */
 export type PyJson = null | boolean | bigint | number | string | PyJson[] | { [key: string]: PyJson }
 
-const DEPTH_MAX = 900
 /** Python's limit for reading a decimal integer (sys.int_info.default_max_str_digits). */
 export const INTEGER_DIGITS_MAX = 4300
 const NUMBER = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?/y
