@@ -1,7 +1,7 @@
-import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
 import { badRequest, invalidParameter } from '@millrace/kit/errors'
 import type { Json } from './codec/checks.ts'
+import { textOf } from './codec/json-encoding.ts'
 import { parsePython } from './codec/python-json.ts'
 
 /** The largest JSON body that is read; a full log-batch is about 1 MiB. */
@@ -67,9 +67,8 @@ const LONG_INTEGER = /(?:^|[^.\d])\d{16}/
  */
 export function parseBody(bytes: Buffer, mayBeEmpty = false): Parameters {
   if (bytes.length === 0) return NOTHING
-  let text = bytes.toString('utf8')
-  if (text.includes('\ufffd') && !isUtf8(bytes)) return NOTHING
-  if (text.charCodeAt(0) === 0xfeff) text = text.slice(1)
+  let text = textOf(bytes)
+  if (text === undefined) return NOTHING
   let json = parseText(text)
   if (typeof json === 'string') {
     text = json
