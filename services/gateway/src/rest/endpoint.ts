@@ -6,6 +6,7 @@ import { invalidParameter } from '@millrace/kit/errors'
 import { ArtifactProxyService } from '@millrace/proto/millrace/artifacts/v1/proxy_pb'
 import { MetricService } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
 import { httpRequest } from '../public-url.ts'
+import { safePath } from '../raw/artifacts-path.ts'
 import { checkContentType, type Parameters, parseBody, readBody, tooDeep } from './body.ts'
 import { rejectBothSpellings } from './codec/aliases.ts'
 import { type Checks, checksOf, validate } from './codec/checks.ts'
@@ -71,6 +72,8 @@ function once(encode: Encoder): Encoder {
 export async function callEndpoint(endpoint: Endpoint, req: IncomingMessage, path: PathParams, query: string): Promise<Buffer[]> {
   const { rpc, strict, mayBeEmpty } = endpoint
   const fromQuery = strict || (req.method === 'GET' && query !== '' && /[^&]/.test(query))
+  // An artifact's path is refused before the body is looked at, as by MLflow.
+  if (path.artifact_path !== undefined) safePath(path.artifact_path)
   if (!fromQuery) checkContentType(req)
   const parameters = fromQuery ? queryParameters(endpoint, query) : parseBody(await readBody(req), mayBeEmpty)
   const message = readMessage(endpoint, parameters)
