@@ -113,6 +113,12 @@ onEachDatabase('inputs and outputs', create => {
     expect(await refusal(log('{"artifact_path":"a","utc_time_created":"2020","run_id":"q"}'))).toBe(
       "INVALID_PARAMETER_VALUE: Model json is missing mandatory fields: {'flavors'}",
     )
+    await log('{"artifact_path":"c","flavors":{"f":[NaN,-Infinity,1e5,1E22,-0.0]},"utc_time_created":5,"run_id":null}')
+    expect((await world.read(runId)).tags['mlflow.log-model.history']).toContain(
+      '{"artifact_path": "c", "utc_time_created": "5", "model_uuid": null, "flavors": {"f": [NaN, -Infinity, 100000.0, 1e+22, -0.0]}}]',
+    )
+    await world.runs.setTag({ runId, key: 'mlflow.log-model.history', value: '{}' })
+    expect(await refusal(log(model))).toBe('BAD_REQUEST: The tag mlflow.log-model.history holds no list')
     for (const flavors of ['""', '5', '[]']) {
       const model = `{"artifact_path":"a","flavors":${flavors},"utc_time_created":"2020","run_id":"q"}`
       expect(await refusal(log(model))).toBe('INVALID_PARAMETER_VALUE: Model info is malformed: flavors must be a JSON object.')

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import { badRequest, invalidParameter } from '@millrace/kit/errors'
+import { parsePython } from '@millrace/kit/python-json'
 import type { Json } from './codec/checks.ts'
 import { textOf } from './codec/json-encoding.ts'
-import { parsePython } from './codec/python-json.ts'
 
 /** The largest JSON body that is read; a full log-batch is about 1 MiB. */
 export const JSON_BODY_BYTES_MAX = 64 * 1024 * 1024

@@ -1,7 +1,6 @@
-/** How deep a value may nest: Python reads about as much in a request before its stack ends. */
-export const DEPTH_MAX = 960
+import { DEPTH_MAX } from '@millrace/kit/python-json'
 
-/** Whether lists and objects nest deeper than that. A loop of its own: the depth is what a call stack could not take. */
+/** Whether lists and objects nest deeper than Python reads. A loop of its own: the depth is what a call stack could not take. */
 export function isTooDeep(value: unknown): boolean {
   let level: unknown[] = [value]
   for (let depth = 0; level.length > 0; depth++) {
