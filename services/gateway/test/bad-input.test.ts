@@ -39,6 +39,7 @@ const refused: [string, string, string][] = [
   ['log-metric', '{"run_id":"r","runId":"r"}', "Request specifies both 'run_id' and 'runId'; provide only one of them."],
   ['log-metric', '{"run_id":5,"key":"k","value":1,"timestamp":1}', invalid('5', 'run_id', 'int')],
   ['log-metric', '{"run_id":1.0,"key":"k","value":1,"timestamp":1}', invalid('1.0', 'run_id', 'float')],
+  ['log-metric', '{"run_id":["a\\u007f\\u0080"],"key":"k","value":1,"timestamp":1}', invalid('["a\\u007f\\u0080"]', 'run_id', 'list')],
   [
     'log-metric',
     '{"run_id":"r","key":{"b":1,"a":[1e16,true,null,"é"]},"value":1,"timestamp":1}',
