@@ -34,6 +34,24 @@ onEachDatabase('inputs and outputs', create => {
     expect(found.datasetSummaries[1]?.context).toBeUndefined()
   })
 
+  test('data sets of an experiment are found in one order on every database', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const { experimentId, runId } = await world.newRun()
+    const second = (await world.runs.createRun({ experimentId })).run?.info?.runId ?? ''
+    const named = (name: string, tags: { key: string; value: string }[] = []) => ({ dataset: { ...iris, name }, tags })
+    await world.runs.logInputs({ runId, datasets: [named('b'), named('B', context('train')), named('a', context('test'))] })
+    await world.runs.logInputs({ runId: second, datasets: [named('b', context('eval')), named('a')] })
+    const found = await createClient(DatasetService, world.transport).searchDatasets({ experimentIds: [experimentId] })
+    expect(found.datasetSummaries.map(summary => [summary.name, summary.context])).toEqual([
+      ['B', 'train'],
+      ['a', undefined],
+      ['a', 'test'],
+      ['b', undefined],
+      ['b', 'eval'],
+    ])
+  })
+
   test('eight callers that log the same data sets agree on one of each', async () => {
     await using database = await create()
     await using world = await openWorld(database.url)
