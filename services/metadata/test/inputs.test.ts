@@ -113,6 +113,23 @@ onEachDatabase('inputs and outputs', create => {
     expect(found).toMatchObject({ inputs: { modelInputs: [] }, outputs: { modelOutputs: [{ modelId }] } })
   })
 
+  test('models of a run come by id, however they were logged', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const { experimentId, runId } = await world.newRun()
+    const ids = ['m-b', 'm-a', 'm-B', '', 'm-c']
+    for (const modelId of ids) {
+      await world.runs.logInputs({ runId, models: [{ modelId }] })
+      await world.runs.logOutputs({ runId, models: [{ modelId, step: 1n }] })
+    }
+    const ordered = ['', 'm-B', 'm-a', 'm-b', 'm-c']
+    const { inputs, outputs } = (await world.runs.getRun({ runId })).run ?? {}
+    expect(inputs?.modelInputs.map(model => model.modelId)).toEqual(ordered)
+    expect(outputs?.modelOutputs.map(model => model.modelId)).toEqual(ordered)
+    const [found] = (await world.runs.searchRuns({ experimentIds: [experimentId] })).runs
+    expect(found?.outputs?.modelOutputs.map(model => model.modelId)).toEqual(ordered)
+  })
+
   test('log-model appends to a tag in the text that Python writes', async () => {
     await using database = await create()
     await using world = await openWorld(database.url)

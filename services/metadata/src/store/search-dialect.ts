@@ -38,6 +38,8 @@ export interface SearchDialect {
   runsById(columns: string): string
   /** An integer as a JSON number, or as text where a double could not hold it. */
   jsonInteger(column: string): string
+  /** `textOrder` in SQL that is text. */
+  byBytes(column: string): string
   /** Orders rows as they were inserted. */
   inserted(table: string): string
   /** JSON values as the text of one JSON array, a result column. */
@@ -68,6 +70,7 @@ export const SQLITE: SearchDialect = {
   json: value => `json(${value})`,
   runsById: columns => `SELECT ${columns} FROM runs r WHERE r.run_uuid = ?`,
   jsonInteger: column => `CASE WHEN ${column} BETWEEN ${-MAX_SAFE} AND ${MAX_SAFE} THEN ${column} ELSE CAST(${column} AS TEXT) END`,
+  byBytes: column => column,
   inserted: table => `${table}.rowid`,
   asText: json => json,
   jsonText: (...values) => `'[' || ${values.join(" || ',' || ")} || ']'`,
@@ -132,6 +135,7 @@ export const POSTGRESQL: SearchDialect = {
       ORDER BY part, place
     ) p GROUP BY part ORDER BY part`
   },
+  byBytes: column => `${column} COLLATE "C"`,
   inserted: table => `${table}.ctid`,
   asText: json => `(${json})::text`,
   jsonText: (...values) => `json_build_array(${values.join(', ')})::text`,
