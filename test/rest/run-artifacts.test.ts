@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type HttpClient, httpClient } from '../services/http.ts'
 import { type Millrace, startMillrace } from '../services/millrace.ts'
 import { type TempFolder, tempFolder } from '../services/process.ts'
@@ -86,4 +86,40 @@ test('a presigned download whose run could not be read is of no run', async () =
     },
   )
   expect([answer.status, message(answer)]).toEqual([404, 'Run with id= not found'])
+})
+
+describe('ranges of a run artifact', () => {
+  const ranged = (range: string, method = 'GET') => client.send(method, `/get-artifact?run_id=${run}&path=d/a.txt`, undefined, { range })
+
+  test.each([
+    ['bytes=1-2', 'ex'],
+    ['bytes=-4', 'text'],
+    ['bytes=2-99', 'xt'],
+  ])('%s is %s', async (range, expected) => {
+    const { status, text } = await ranged(range)
+    expect([status, text]).toEqual([206, expected])
+  })
+
+  test.each(['bytes=4-', 'bytes=-5', 'bytes=-0', 'bytes=2-1', 'bytes=0-0,2-3', 'bytes=x', 'lines=1-2', 'nonsense'])(
+    '%s is 416 with a page',
+    async range => {
+      const answer = await ranged(range)
+      expect([answer.status, answer.headers['content-range']]).toEqual([416, 'bytes */4'])
+      expect(answer.headers['content-type']).toMatch(/^text\/html/)
+      expect(answer.text).toContain('The server cannot provide the requested range.')
+      expect((await ranged(range, 'HEAD')).status).toBe(416)
+    },
+  )
+
+  test('one of what is not there is 404', async () => {
+    const answer = await client.send('GET', `/get-artifact?run_id=${run}&path=none`, undefined, { range: 'nonsense' })
+    expect(answer.status).toBe(404)
+  })
+
+  test('an unchanged one is 304 under its name', async () => {
+    const { headers } = await get('d/a.txt')
+    const known = { 'if-none-match': headers.etag ?? '' }
+    const answer = await client.send('GET', `/get-artifact?run_id=${run}&path=d/a.txt`, undefined, known)
+    expect([answer.status, answer.headers['content-disposition']]).toEqual([304, 'attachment; filename=a.txt'])
+  })
 })

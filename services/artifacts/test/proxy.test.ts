@@ -109,6 +109,23 @@ describe('the artifact proxy', () => {
     expect(await readdir(data)).not.toContain(path.split('/')[0] === 'w' ? 'none' : path.split('/')[0])
   })
 
+  test('a folder is not deleted by its dot', async () => {
+    await put('dot/a', '1')
+    const route = new URL(door.url).pathname
+    expect(await rawStatus(door.url, 'DELETE', `${route}/dot/.`)).toBe(400)
+    expect(await (await get('dot/a')).text()).toBe('1')
+  })
+
+  test('a path that climbs is refused before a body without parameters', async () => {
+    for (const verb of ['create', 'complete', 'abort']) {
+      const url = door.url.replace(/artifacts$/, `mpu/${verb}/%2e%2e%2fx`)
+      for (const headers of [{ 'Content-Type': 'application/json' }, { 'Content-Type': 'text/plain' }]) {
+        const answer = await fetch(url, { method: 'POST', body: '{}', headers })
+        expect([answer.status, ((await answer.json()) as { message: string }).message]).toEqual([400, 'Invalid path'])
+      }
+    }
+  })
+
   test('names that are not ASCII have both forms in the disposition', async () => {
     const name = encodeURIComponent('s p+é.txt')
     await put(`n/${name}`, '1')

@@ -39,6 +39,7 @@ const refused: [string, string, string][] = [
   ['log-metric', '{"run_id":"r","runId":"r"}', "Request specifies both 'run_id' and 'runId'; provide only one of them."],
   ['log-metric', '{"run_id":5,"key":"k","value":1,"timestamp":1}', invalid('5', 'run_id', 'int')],
   ['log-metric', '{"run_id":1.0,"key":"k","value":1,"timestamp":1}', invalid('1.0', 'run_id', 'float')],
+  ['log-metric', '{"run_id":["a\\u007f\\u0080"],"key":"k","value":1,"timestamp":1}', invalid('["a\\u007f\\u0080"]', 'run_id', 'list')],
   [
     'log-metric',
     '{"run_id":"r","key":{"b":1,"a":[1e16,true,null,"é"]},"value":1,"timestamp":1}',
@@ -50,6 +51,8 @@ const refused: [string, string, string][] = [
   ['log-metric', '[]', 'The request body must be a JSON object.'],
   ['log-metric', '5', 'The request body must be a JSON object.'],
   ['log-metric', '"x"', 'The request body must be a JSON object.'],
+  ['search', `{"x":${'['.repeat(5000)}${']'.repeat(5000)}}`, 'The JSON of the request body is nested too deeply.'],
+  ['create', `{"tags":${'['.repeat(1000)}${']'.repeat(1000)}}`, 'The JSON of the request body is nested too deeply.'],
   ['log-metric', `${'{"a":'.repeat(1000)}1${'}'.repeat(1000)}`, 'The JSON of the request body is nested too deeply.'],
   ['update', '{"run_id":"r","status":0}', invalid('0', 'status', 'int')],
   ['update', '{"run_id":"r","status":7.9}', invalid('7.9', 'status', 'float')],

@@ -13,7 +13,7 @@ import { parseBody } from '../src/rest/body.ts'
 import { decoderOf } from '../src/rest/codec/decode.ts'
 
 function read(desc: DescMessage, text: string) {
-  const reading = { failed: false, camelCase: false }
+  const reading = { failed: false, camelCase: false, unknown: false }
   const all = decoderOf(desc)(parseBody(Buffer.from(text)).json, reading)
   const set = Object.fromEntries(Object.entries(all).filter(([name, value]) => name !== '$typeName' && value !== undefined))
   return { set, ...reading }
@@ -127,6 +127,20 @@ describe('the JSON of a body', () => {
       expect(parseBody(Buffer.from(text)).json).toEqual({})
     },
   )
+
+  test('UTF-16 and UTF-32 are read too, with a byte order mark and without', () => {
+    const text = '{"a":"é🎉"}'
+    const little = Buffer.from(text, 'utf16le')
+    const wide = Buffer.concat([...text].map(c => Buffer.from(Uint32Array.of(c.codePointAt(0) ?? 0).buffer)))
+    const marked = (bytes: Buffer, ...mark: number[]) => Buffer.concat([Buffer.from(mark), bytes])
+    const encodings = [little, marked(little, 0xff, 0xfe), wide, marked(wide, 0xff, 0xfe, 0, 0)]
+    const swapped = [Buffer.from(little).swap16(), marked(little, 0xff, 0xfe).swap16()]
+    const reversed = [Buffer.from(wide).swap32(), marked(wide, 0xff, 0xfe, 0, 0).swap32()]
+    for (const bytes of [...encodings, ...swapped, ...reversed]) expect(parseBody(bytes).json).toEqual({ a: 'é🎉' })
+    for (const bytes of [little.subarray(1), wide.subarray(0, -1), Buffer.from([0, 0, 0]), Buffer.from([0, 0x7f, 0, 0])]) {
+      expect(parseBody(bytes).json).toEqual({})
+    }
+  })
 
   test('bytes that are not UTF-8 count as an empty object', () => {
     expect(parseBody(Buffer.from([0xff, 0xfe])).json).toEqual({})

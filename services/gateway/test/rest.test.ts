@@ -161,11 +161,12 @@ describe('requests', () => {
     const path = '/ajax-api/2.0/mlflow/metrics/get-history-bulk'
     const points = async (maxResults: string) => {
       const { text } = await get(gateway, `${path}?run_id=${encodeURIComponent(maxResults)}&metric_key=k&max_results=${maxResults}`)
-      return bulk.at(-1)?.maxResults ?? text
+      return text.startsWith('{"metrics"') ? bulk.at(-1)?.maxResults : text
     }
     expect([await points('+2'), await points('-1'), await points('1_0')]).toEqual([2, -1, 10])
     expect([await points('9'.repeat(20)), await points(`-${'9'.repeat(20)}`)]).toEqual([2_147_483_647, -2_147_483_647])
     expect((await fetch(`${gateway.url}${path}?run_id=a&metric_key=k`, { method: 'HEAD' })).status).toBe(200)
+    for (const text of ['1.0', '1e2']) expect(await points(text)).toContain(`'${text}' is no integer.`)
     const answer = await post(gateway, path, '{"run_id":["a"],"metric_key":"k"}')
     expect(answer.status).toBe(405)
   })

@@ -34,6 +34,24 @@ onEachDatabase('inputs and outputs', create => {
     expect(found.datasetSummaries[1]?.context).toBeUndefined()
   })
 
+  test('data sets of an experiment are found in one order on every database', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const { experimentId, runId } = await world.newRun()
+    const second = (await world.runs.createRun({ experimentId })).run?.info?.runId ?? ''
+    const named = (name: string, tags: { key: string; value: string }[] = []) => ({ dataset: { ...iris, name }, tags })
+    await world.runs.logInputs({ runId, datasets: [named('b'), named('B', context('train')), named('a', context('test'))] })
+    await world.runs.logInputs({ runId: second, datasets: [named('b', context('eval')), named('a')] })
+    const found = await createClient(DatasetService, world.transport).searchDatasets({ experimentIds: [experimentId] })
+    expect(found.datasetSummaries.map(summary => [summary.name, summary.context])).toEqual([
+      ['B', 'train'],
+      ['a', undefined],
+      ['a', 'test'],
+      ['b', undefined],
+      ['b', 'eval'],
+    ])
+  })
+
   test('eight callers that log the same data sets agree on one of each', async () => {
     await using database = await create()
     await using world = await openWorld(database.url)
@@ -95,6 +113,23 @@ onEachDatabase('inputs and outputs', create => {
     expect(found).toMatchObject({ inputs: { modelInputs: [] }, outputs: { modelOutputs: [{ modelId }] } })
   })
 
+  test('models of a run come by id, however they were logged', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const { experimentId, runId } = await world.newRun()
+    const ids = ['m-b', 'm-a', 'm-B', '', 'm-c']
+    for (const modelId of ids) {
+      await world.runs.logInputs({ runId, models: [{ modelId }] })
+      await world.runs.logOutputs({ runId, models: [{ modelId, step: 1n }] })
+    }
+    const ordered = ['', 'm-B', 'm-a', 'm-b', 'm-c']
+    const { inputs, outputs } = (await world.runs.getRun({ runId })).run ?? {}
+    expect(inputs?.modelInputs.map(model => model.modelId)).toEqual(ordered)
+    expect(outputs?.modelOutputs.map(model => model.modelId)).toEqual(ordered)
+    const [found] = (await world.runs.searchRuns({ experimentIds: [experimentId] })).runs
+    expect(found?.outputs?.modelOutputs.map(model => model.modelId)).toEqual(ordered)
+  })
+
   test('log-model appends to a tag in the text that Python writes', async () => {
     await using database = await create()
     await using world = await openWorld(database.url)
@@ -113,6 +148,12 @@ onEachDatabase('inputs and outputs', create => {
     expect(await refusal(log('{"artifact_path":"a","utc_time_created":"2020","run_id":"q"}'))).toBe(
       "INVALID_PARAMETER_VALUE: Model json is missing mandatory fields: {'flavors'}",
     )
+    await log('{"artifact_path":"c","flavors":{"f":[NaN,-Infinity,1e5,1E22,-0.0]},"utc_time_created":5,"run_id":null}')
+    expect((await world.read(runId)).tags['mlflow.log-model.history']).toContain(
+      '{"artifact_path": "c", "utc_time_created": "5", "model_uuid": null, "flavors": {"f": [NaN, -Infinity, 100000.0, 1e+22, -0.0]}}]',
+    )
+    await world.runs.setTag({ runId, key: 'mlflow.log-model.history', value: '{}' })
+    expect(await refusal(log(model))).toBe('BAD_REQUEST: The tag mlflow.log-model.history holds no list')
     for (const flavors of ['""', '5', '[]']) {
       const model = `{"artifact_path":"a","flavors":${flavors},"utc_time_created":"2020","run_id":"q"}`
       expect(await refusal(log(model))).toBe('INVALID_PARAMETER_VALUE: Model info is malformed: flavors must be a JSON object.')

@@ -1,3 +1,5 @@
+import { createClient } from '@connectrpc/connect'
+import { LoggedModelService } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
 import { expect, test } from 'vitest'
 import { onEachDatabase, openWorld, refusal } from './world.ts'
 
@@ -112,6 +114,34 @@ onEachDatabase('logging', create => {
     expect(await world.history(runId, 'm')).toHaveLength(0)
     expect(await refusal(world.runs.logBatch({ runId, metrics: [metric], tags: [{ key: 't', value: '1' }] }))).toMatch(/^BAD_REQUEST/)
     expect(await world.history(runId, 'm')).toHaveLength(1)
+  })
+
+  test('a model has one value, of one data set, at a step and time of a run', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const models = createClient(LoggedModelService, world.transport)
+    const { experimentId, runId } = await world.newRun()
+    const modelId = (await models.createLoggedModel({ experimentId, name: 'm' })).model?.info?.modelId ?? ''
+    const point = { key: 'm', value: 1, timestamp: 1n, step: 1n, modelId }
+    const other = { ...point, datasetName: 'd', datasetDigest: 'g' }
+    const taken = `BAD_REQUEST: Logged model '${modelId}' has another value of metric 'm' at step 1 already`
+    for (let i = 0; i < 2; i++) await world.metrics.logMetric({ runId, ...point })
+    for (const again of [{ ...point, value: 2 }, other]) expect(await refusal(world.metrics.logMetric({ runId, ...again }))).toBe(taken)
+    expect((await world.read(runId)).metrics).toEqual({ m: [1, 1n, 1n] })
+
+    const later = { ...point, step: 2n }
+    expect(await refusal(world.runs.logBatch({ runId, metrics: [later, { ...point, value: 3 }], tags: [{ key: 't' }] }))).toBe(taken)
+    const { metrics, tags } = await world.read(runId)
+    expect([metrics, Object.keys(tags)]).toEqual([{ m: [1, 1n, 2n] }, ['mlflow.runName']])
+    const own = async () => (await models.getLoggedModel({ modelId })).model?.data?.metrics.map(metric => metric.step)
+    expect(await own()).toEqual([1n])
+
+    expect(await refusal(world.runs.logBatch({ runId, metrics: [later, { ...later, value: 4 }] }))).toMatch(/^BAD_REQUEST: .* at step 2/)
+    await world.runs.logBatch({ runId, metrics: [later, later, { ...point, timestamp: 2n, value: 5 }, { ...point, key: 'n' }] })
+    expect((await own())?.length).toBe(4)
+    const second = (await world.runs.createRun({ experimentId })).run?.info?.runId ?? ''
+    await world.metrics.logMetric({ ...other, runId: second, value: 6 })
+    expect((await own())?.length).toBe(5)
   })
 
   test('half of a data set is refused with the metric', async () => {

@@ -20,6 +20,17 @@ onEachDatabase('runs', create => {
     ])
   })
 
+  test('create answers the id of the experiment as it was written', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const { experimentId } = await world.newRun()
+    for (const written of [` ${experimentId}`, `0${experimentId}`, `+${experimentId}`]) {
+      const { run } = await world.runs.createRun({ experimentId: written })
+      expect(run?.info?.experimentId).toBe(written)
+      expect((await world.runs.getRun({ runId: run?.info?.runId })).run?.info?.experimentId).toBe(experimentId)
+    }
+  })
+
   test('runs that are read at once are each their own, and what cannot be read fails alone', async () => {
     await using database = await create()
     await using world = await openWorld(database.url)

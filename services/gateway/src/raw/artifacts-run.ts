@@ -30,7 +30,7 @@ async function getArtifact(req: IncomingMessage, res: ServerResponse, { query }:
   const { artifactUri } = await findRun(ctx, first(query, 'run_id') ?? first(query, 'run_uuid'))
   if (!ctx.bytes) throw temporarilyUnavailable('The artifacts service is not there')
   try {
-    await sendArtifact(req, res, ctx.bytes, artifactPlace(artifactUri, path), fileName(path))
+    await sendArtifact(req, res, ctx.bytes, artifactPlace(artifactUri, path), fileName(path), true)
   } catch (reason) {
     const { errorCode, rawMessage } = toMlflowError(reason)
     throw res.headersSent ? reason : new MlflowError(errorCode, rawMessage, { cause: reason })

@@ -2,7 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import type { ByteChannel, ByteRange, ReadResult } from '@millrace/kit/bytes'
 import { toMlflowError } from '@millrace/kit/errors'
-import { writeText } from '../rest/respond.ts'
+import { RANGE_NOT_SATISFIABLE as RANGE_PAGE } from '../rest/pages.ts'
+import { writeHtml, writeText } from '../rest/respond.ts'
 import { attachment, servedType } from './artifacts-headers.ts'
 
 /** Error class of the artifact service for a range beyond the end of the artifact. */
@@ -11,6 +12,8 @@ const RANGE_NOT_SATISFIABLE = 'RANGE_NOT_SATISFIABLE'
 /**
  * Streams an artifact as a download: whole, one range of it (206), or only "not modified" (304). Several ranges in one request
  * get the whole, as RFC 9110 section 14.2 allows. The store's transfer ends when the client goes away.
+ * @param inPages as the part of MLflow answers that serves HEAD and GET /get-artifact: whatever is not one range within the artifact
+ * is 416, a page.
  */
 export async function sendArtifact(
   req: IncomingMessage,
@@ -18,23 +21,26 @@ export async function sendArtifact(
   bytes: ByteChannel,
   uri: string,
   name: string,
+  inPages = req.method === 'HEAD',
 ): Promise<void> {
-  const range = parseRange(req.headers.range)
-  if (typeof range === 'string') return writeText(res, 400, range)
+  const asked = parseRange(req.headers.range)
+  if (typeof asked === 'string' && !inPages) return writeText(res, 400, asked)
+  const range = typeof asked === 'string' ? undefined : asked
   const gone = new AbortController()
   res.once('close', () => {
     if (!res.writableFinished) gone.abort()
   })
   const opened = await open(bytes, uri, range, req.headers['if-range']?.toString(), gone.signal)
-  if (opened.unsatisfied !== undefined) {
-    res.setHeader('Content-Range', `bytes */${opened.unsatisfied}`)
-    return writeText(res, 416, '')
-  }
+  if (opened.unsatisfied !== undefined) return refuseRange(res, opened.unsatisfied, inPages)
   const { found, isPart } = opened
+  if (inPages && req.headers.range !== undefined && !(isPart ? isWithin(range, found.size) : range)) {
+    found.body.destroy()
+    return refuseRange(res, found.size, inPages)
+  }
   const { body, length, size, start, etag, lastModified } = found
   if (isUnchanged(req, found)) {
     body.destroy()
-    res.writeHead(304, etag ? { ETag: etag } : {})
+    res.writeHead(304, { 'Content-Disposition': attachment(name), ...(etag && { ETag: etag }) })
     res.end()
     return
   }
@@ -54,6 +60,15 @@ export async function sendArtifact(
   }
   await pipeline(body, res)
 }
+
+function refuseRange(res: ServerResponse, size: number, inPages: boolean): void {
+  res.setHeader('Content-Range', `bytes */${size}`)
+  if (inPages) writeHtml(res, 416, RANGE_PAGE)
+  else writeText(res, 416, '')
+}
+
+/** Whether the artifact has as many bytes as are asked for from its end. */
+const isWithin = (range: ByteRange | undefined, size: number) => range !== undefined && -range.start <= size
 
 type Opened = { found: ReadResult; isPart: boolean; unsatisfied?: undefined } | { unsatisfied: number }
 

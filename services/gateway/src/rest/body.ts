@@ -1,8 +1,8 @@
-import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
 import { badRequest, invalidParameter } from '@millrace/kit/errors'
+import { parsePython } from '@millrace/kit/python-json'
 import type { Json } from './codec/checks.ts'
-import { parsePython } from './codec/python-json.ts'
+import { textOf } from './codec/json-encoding.ts'
 
 /** The largest JSON body that is read; a full log-batch is about 1 MiB. */
 export const JSON_BODY_BYTES_MAX = 64 * 1024 * 1024
@@ -67,9 +67,8 @@ const LONG_INTEGER = /(?:^|[^.\d])\d{16}/
  */
 export function parseBody(bytes: Buffer, mayBeEmpty = false): Parameters {
   if (bytes.length === 0) return NOTHING
-  let text = bytes.toString('utf8')
-  if (text.includes('\ufffd') && !isUtf8(bytes)) return NOTHING
-  if (text.charCodeAt(0) === 0xfeff) text = text.slice(1)
+  let text = textOf(bytes)
+  if (text === undefined) return NOTHING
   let json = parseText(text)
   if (typeof json === 'string') {
     text = json
@@ -81,6 +80,8 @@ export function parseBody(bytes: Buffer, mayBeEmpty = false): Parameters {
   if (typeof json !== 'object' || Array.isArray(json)) throw notAnObject()
   return { json: json as Json, exact: () => (parseExactly(text) ?? json) as Json }
 }
+
+export const tooDeep = (cause?: unknown) => invalidParameter('The JSON of the request body is nested too deeply.', { cause })
 
 const notAnObject = () => invalidParameter('The request body must be a JSON object.')
 
@@ -99,7 +100,7 @@ function parseExactly(text: string): unknown {
   try {
     return parsePython(text)
   } catch (reason) {
-    if (reason instanceof RangeError) throw invalidParameter('The JSON of the request body is nested too deeply.', { cause: reason })
+    if (reason instanceof RangeError) throw tooDeep(reason)
     return undefined
   }
 }

@@ -6,12 +6,14 @@ import { invalidParameter } from '@millrace/kit/errors'
 import { ArtifactProxyService } from '@millrace/proto/millrace/artifacts/v1/proxy_pb'
 import { MetricService } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
 import { httpRequest } from '../public-url.ts'
-import { checkContentType, type Parameters, parseBody, readBody } from './body.ts'
+import { safePath } from '../raw/artifacts-path.ts'
+import { checkContentType, type Parameters, parseBody, readBody, tooDeep } from './body.ts'
 import { rejectBothSpellings } from './codec/aliases.ts'
 import { type Checks, checksOf, validate } from './codec/checks.ts'
 import { type Decoder, decoderOf, type Reading } from './codec/decode.ts'
+import { isTooDeep } from './codec/depth.ts'
 import { type Encoder, encoderOf } from './codec/encode.ts'
-import { pythonIntOf } from './codec/scalars.ts'
+import { int32, MISFIT, pythonIntOf } from './codec/scalars.ts'
 import { parseQuery } from './query.ts'
 import type { PathParams } from './router.ts'
 
@@ -70,6 +72,8 @@ function once(encode: Encoder): Encoder {
 export async function callEndpoint(endpoint: Endpoint, req: IncomingMessage, path: PathParams, query: string): Promise<Buffer[]> {
   const { rpc, strict, mayBeEmpty } = endpoint
   const fromQuery = strict || (req.method === 'GET' && query !== '' && /[^&]/.test(query))
+  // An artifact's path is refused before the body is looked at, as by MLflow.
+  if (path.artifact_path !== undefined) safePath(path.artifact_path)
   if (!fromQuery) checkContentType(req)
   const parameters = fromQuery ? queryParameters(endpoint, query) : parseBody(await readBody(req), mayBeEmpty)
   const message = readMessage(endpoint, parameters)
@@ -80,8 +84,10 @@ export async function callEndpoint(endpoint: Endpoint, req: IncomingMessage, pat
 }
 
 function readMessage({ rpc, decode, checks, strict }: Endpoint, parameters: Parameters): Record<string, unknown> {
-  const reading: Reading = { failed: false, camelCase: false }
+  const reading: Reading = { failed: false, camelCase: false, unknown: false }
   const message = decode(parameters.json, reading)
+  // What fits a field cannot nest deeply.
+  if ((reading.failed || reading.unknown) && isTooDeep(parameters.json)) throw tooDeep()
   if (reading.failed || reading.camelCase) rejectBothSpellings(parameters.json, rpc.input)
   if (reading.failed && strict) throw invalidParameter(`The parameters of ${rpc.name} could not be read.`)
   validate(checks, parameters.json, reading.failed, parameters.exact)
@@ -107,10 +113,13 @@ const isScalar = (field: DescField, type: ScalarType) => field.fieldKind === 'sc
 
 const INT32_MAX = 2n ** 31n - 1n
 
-/** The integer as the field can hold it; text that is none stays. */
+/** The integer as the field can hold it; text that is none stays for the checks to name. @throws where only protobuf takes it for one. */
 function nearestInt32(text: string): number | string {
   const found = pythonIntOf(text)
-  if (found === undefined) return text
+  if (found === undefined) {
+    if (int32(text) !== MISFIT) throw invalidParameter(`'${text}' is no integer.`)
+    return text
+  }
   return Number(found > INT32_MAX ? INT32_MAX : found < -INT32_MAX ? -INT32_MAX : found)
 }
 

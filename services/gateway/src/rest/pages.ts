@@ -11,6 +11,12 @@ export const NOT_FOUND = page(
 
 export const METHOD_NOT_ALLOWED = page('405 Method Not Allowed', 'Method Not Allowed', 'The method is not allowed for the requested URL.')
 
+export const RANGE_NOT_SATISFIABLE = page(
+  '416 Requested Range Not Satisfiable',
+  'Requested Range Not Satisfiable',
+  'The server cannot provide the requested range.',
+)
+
 const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&#34;', "'": '&#39;' }
 
 export const escapeHtml = (text: string) => text.replace(/[&<>"']/g, c => ENTITIES[c] ?? c)

@@ -24,7 +24,10 @@ export function artifactProxy(ctx: GatewayContext): ServiceImpl<typeof ArtifactP
     },
 
     async deleteArtifact({ artifactPath = '' }, { signal }) {
-      await proxy(ctx).delete({ uri: proxiedUri(safePath(artifactPath)) }, { signal })
+      const path = safePath(artifactPath)
+      // MLflow fails to remove a folder by this name.
+      if (/(^|\/)\.$/.test(path)) throw invalidParameter('Invalid path')
+      await proxy(ctx).delete({ uri: proxiedUri(path) }, { signal })
       return {}
     },
 

@@ -22,8 +22,8 @@ export function runWrites({
   const truncate = config.truncateLongValues
   return {
     async createRun(request) {
-      const { userId = '', startTime = 0n } = request
-      const experiment = checkExperiment(request.experimentId ?? '')
+      const { experimentId: given = '', userId = '', startTime = 0n } = request
+      const experiment = checkExperiment(given)
       const tags = request.tags.map(({ key = '', value = '' }) => ({ key, value }))
       const name = nameOf(request.runName ?? '', tags)
       const runId = randomUUID().replaceAll('-', '')
@@ -35,7 +35,8 @@ export function runWrites({
           info: {
             $typeName: 'millrace.tracking.v1.RunInfo' as const,
             runUuid: runId,
-            experimentId: String(experiment),
+            // As it was written, as in MLflow's answer: 01 stays 01.
+            experimentId: given,
             runName: name,
             userId,
             status: RunStatus.RUNNING,

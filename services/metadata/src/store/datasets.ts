@@ -7,7 +7,7 @@ export type DatasetSummaryRecord = [experimentId: number, name: string, digest: 
 /** Summaries answered at most; MLflow has no paging here. */
 const SUMMARIES_MAX = 1000
 
-/** The distinct data sets that went into runs of these experiments. */
+/** The distinct data sets that went into runs of these experiments, by experiment, name, digest and context; no context comes first. */
 export async function searchDatasets(reads: Reads, experimentIds: readonly bigint[]): Promise<DatasetSummaryRecord[]> {
   const d = reads.dialect
   const record = sql.raw(d.asText(d.jsonArray('experiment_id', 'name', 'digest', 'context')))
@@ -16,8 +16,9 @@ export async function searchDatasets(reads: Reads, experimentIds: readonly bigin
       SELECT DISTINCT d.experiment_id, d.name, d.digest, t.value AS context FROM datasets d
       JOIN inputs i ON i.source_type = 'DATASET' AND i.source_id = d.dataset_uuid
       LEFT JOIN input_tags t ON t.input_uuid = i.input_uuid AND t.name = 'mlflow.data.context'
-      WHERE ${d.oneOfIds(sql`d.experiment_id`, experimentIds)}
-      ORDER BY 1, 2, 3, 4 LIMIT ${SUMMARIES_MAX}) s`),
+      WHERE ${d.oneOfIds(sql`d.experiment_id`, experimentIds)}) s
+      ORDER BY experiment_id, ${d.textOrder(sql`name`)}, ${d.textOrder(sql`digest`)}, ${d.textOrder(sql`context`)} NULLS FIRST
+      LIMIT ${SUMMARIES_MAX}`),
   )
   return slices.flatMap(text => JSON.parse(text) as DatasetSummaryRecord[])
 }

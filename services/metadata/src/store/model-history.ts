@@ -1,4 +1,4 @@
-import { invalidState } from '@millrace/kit/errors'
+import { badRequest } from '@millrace/kit/errors'
 import { sql } from 'kysely'
 import { activeRun } from './active-run.ts'
 import type { AnyDatabase } from './db.ts'
@@ -25,6 +25,6 @@ export function recordModel(db: AnyDatabase, runId: string, summary: string): Pr
 
 function append(list: string, entry: string): string {
   const inner = /^\s*\[([\s\S]*)\]\s*$/.exec(list)?.[1]
-  if (inner === undefined) throw invalidState(`The tag ${TAG} holds no list`)
+  if (inner === undefined) throw badRequest(`The tag ${TAG} holds no list`)
   return inner.trim() ? `[${inner}, ${entry}]` : `[${entry}]`
 }

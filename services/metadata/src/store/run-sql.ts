@@ -108,10 +108,12 @@ export function runStatements(d: SearchDialect): RunStatements {
     `(i.source_type = 'RUN_INPUT' AND i.destination_type = 'MODEL_INPUT'))`
   const join = 'JOIN datasets d ON d.dataset_uuid = i.source_id'
   const order = d.inserted('i')
+  // The order in which MLflow's database finds them, by its primary key.
+  const edgeOrder = d.byBytes('i.destination_id')
   const whole = [
     ...run,
     d.jsonRows(d.jsonArray(dataset, d.json(inputTags)), `FROM inputs i ${join} WHERE ${datasets} = r.run_uuid`, order),
-    d.jsonRows(edge, `FROM inputs i WHERE ${edges('r.run_uuid')}`, order),
+    d.jsonRows(edge, `FROM inputs i WHERE ${edges('r.run_uuid')}`, edgeOrder),
   ]
   const ids = `${d.pageIds} ${d.join}`
   const { pageColumns } = d
@@ -121,6 +123,6 @@ export function runStatements(d: SearchDialect): RunStatements {
     runs: `SELECT ${columns ? d.asText(info) : d.jsonText(...run)} AS json FROM ${ids} runs r ON r.run_uuid = id`,
     columns: columns ?? [],
     datasetInputs: `SELECT ${d.jsonText(dataset, inputTags)} AS json FROM ${ids} inputs i ON ${datasets} = id ${join} ORDER BY ${order}`,
-    modelEdges: `SELECT ${d.asText(edge)} AS json FROM ${ids} inputs i ON ${edges('id')} ORDER BY ${order}`,
+    modelEdges: `SELECT ${d.asText(edge)} AS json FROM ${ids} inputs i ON ${edges('id')} ORDER BY ${edgeOrder}`,
   }
 }

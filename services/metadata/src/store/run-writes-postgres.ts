@@ -1,9 +1,10 @@
-import { doesNotExist } from '@millrace/kit/errors'
+import { doesNotExist, MlflowError } from '@millrace/kit/errors'
 import { appendToUriPath } from './artifact-uri.ts'
 import { retrying } from './db/retry.ts'
 import { type PostgresDatabase, statement } from './db.ts'
 import { checkActive } from './experiments.ts'
 import { type Entry, GroupedCalls, writtenRowsMax } from './grouped-calls.ts'
+import { checkSame, modelPoints, placeOf, type StoredModelPoint } from './model-points.ts'
 import { changedRow, groupQuery, type NewRunAt, type RunAnswer, type RunGroup } from './postgres-run-sql.ts'
 import { checkRunActive, modelAbsent, type ParamConflict, paramsChanged, runAbsent } from './run-errors.ts'
 import { artifactFolder, type LogEntry, type NewRun, type RunChange, type RunRow, type RunWrites } from './run-writes.ts'
@@ -24,6 +25,11 @@ const findExperiment = statement<{ experiment_id: number; lifecycle_stage: strin
   'SELECT experiment_id, lifecycle_stage, artifact_location FROM experiments WHERE experiment_id = $1',
 )
 const findModels = statement<{ model_id: string }>('SELECT model_id FROM logged_models WHERE model_id = ANY($1::text[])')
+const findModelPoints = statement<StoredModelPoint & { model_id: string; metric_name: string; time: string; step: string }>(
+  'SELECT model_id, metric_name, metric_timestamp_ms::text AS time, metric_step::text AS step, metric_value, dataset_name, dataset_digest ' +
+    'FROM logged_model_metrics WHERE run_id = $1 AND (model_id, metric_name, metric_timestamp_ms, metric_step) IN ' +
+    '(SELECT * FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[]))',
+)
 const putModelMetrics = statement(
   'INSERT INTO logged_model_metrics (model_id, metric_name, metric_timestamp_ms, metric_step, metric_value, dataset_name, dataset_digest, ' +
     'experiment_id, run_id) SELECT m.*, $8::int, $9 FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::float8[], $6::text[], ' +
@@ -58,10 +64,10 @@ export class PostgresRunWrites implements RunWrites {
   async log(entry: LogEntry): Promise<void> {
     const models = entry.metrics.some(metric => metric.model)
     const experimentId = models ? await this.#checkRun(entry.runId) : 0
-    const absent = models ? await this.#absentModel(entry) : undefined
-    if (absent !== undefined && !entry.batch) throw modelAbsent(absent)
-    await this.#laneOf(entry.runId).submit({ log: absent === undefined ? entry : { ...entry, tags: [] } })
-    if (absent !== undefined) throw modelAbsent(absent)
+    const refused = models ? await this.#checkModels(entry) : undefined
+    if (refused && !entry.batch) throw refused
+    await this.#laneOf(entry.runId).submit({ log: refused ? { ...entry, tags: [] } : entry })
+    if (refused) throw refused
     if (models) await this.#putModelMetrics(entry, experimentId)
   }
 
@@ -144,12 +150,22 @@ export class PostgresRunWrites implements RunWrites {
     return experiment.artifact_location
   }
 
-  /** The first model that metrics are of and that isn't there. */
-  async #absentModel({ metrics }: LogEntry): Promise<string | undefined> {
-    const ids = new Set(metrics.flatMap(metric => metric.model?.modelId ?? []))
-    for (const row of await this.#db.all(findModels([...ids]))) ids.delete(row.model_id)
-    const [absent] = ids
-    return absent
+  /** Why models can't have their metrics, if so. */
+  async #checkModels({ runId, metrics }: LogEntry): Promise<MlflowError | undefined> {
+    try {
+      const points = modelPoints(metrics)
+      const ids = points.map(({ model }) => model.modelId)
+      const known = new Set((await this.#db.all(findModels(ids))).map(row => row.model_id))
+      for (const id of ids) if (!known.has(id)) throw modelAbsent(id)
+      const [keys, times, steps] = [points.map(p => p.key), points.map(p => p.timestamp), points.map(p => p.step)]
+      const rows = await this.#db.all(findModelPoints(runId, ids, keys, times, steps))
+      const stored = new Map(rows.map(row => [placeOf(row.model_id, row.metric_name, row.time, row.step), row]))
+      for (const p of points) checkSame(p, stored.get(placeOf(p.model.modelId, p.key, p.timestamp, p.step)))
+      return undefined
+    } catch (reason) {
+      if (reason instanceof MlflowError) return reason
+      throw reason
+    }
   }
 
   async #putModelMetrics({ runId, metrics }: LogEntry, experimentId: number): Promise<void> {

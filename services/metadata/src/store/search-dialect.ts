@@ -38,6 +38,8 @@ export interface SearchDialect {
   runsById(columns: string): string
   /** An integer as a JSON number, or as text where a double could not hold it. */
   jsonInteger(column: string): string
+  /** `textOrder` in SQL that is text. */
+  byBytes(column: string): string
   /** Orders rows as they were inserted. */
   inserted(table: string): string
   /** JSON values, none of them SQL's null, as the text of one JSON array, a result column. */
@@ -74,6 +76,7 @@ export const SQLITE: SearchDialect = {
   json: value => `json(${value})`,
   runsById: columns => `SELECT ${columns} FROM runs r WHERE r.run_uuid = ?`,
   jsonInteger: column => `CASE WHEN ${column} BETWEEN ${-MAX_SAFE} AND ${MAX_SAFE} THEN ${column} ELSE CAST(${column} AS TEXT) END`,
+  byBytes: column => column,
   inserted: table => `${table}.rowid`,
   asText: json => json,
   jsonText: (...values) => `'[' || ${values.join(" || ',' || ")} || ']'`,
@@ -138,6 +141,7 @@ export const POSTGRESQL: SearchDialect = {
       ORDER BY part, place
     ) p GROUP BY part ORDER BY part`
   },
+  byBytes: column => `${column} COLLATE "C"`,
   inserted: table => `${table}.ctid`,
   asText: json => `(${json})::text`,
   jsonText: (...values) => `concat('[', ${values.join(", ',', ")}, ']')`,

@@ -2,6 +2,7 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { doesNotExist } from '@millrace/kit/errors'
 import { appendToUriPath } from './artifact-uri.ts'
 import { checkActive } from './experiments.ts'
+import { checkSame, modelPoints, type StoredModelPoint } from './model-points.ts'
 import { checkRunActive, modelAbsent, type ParamConflict, paramsChanged, runAbsent } from './run-errors.ts'
 import {
   artifactFolder,
@@ -26,6 +27,7 @@ export class SqliteRunStatements {
   readonly #putMetric: StatementSync
   readonly #putLatest: StatementSync
   readonly #findModel: StatementSync
+  readonly #findModelPoint: StatementSync
   readonly #putModelMetric: StatementSync
   readonly #findParam: StatementSync
   readonly #putParam: StatementSync
@@ -49,6 +51,10 @@ export class SqliteRunStatements {
         'WHERE (excluded.step, excluded.timestamp, excluded.value) > (step, timestamp, value)',
     )
     this.#findModel = db.prepare('SELECT 1 FROM logged_models WHERE model_id = ?')
+    this.#findModelPoint = db.prepare(
+      'SELECT metric_value, dataset_name, dataset_digest FROM logged_model_metrics WHERE model_id = ? AND metric_name = ? ' +
+        'AND metric_timestamp_ms = ? AND metric_step = ? AND run_id = ?',
+    )
     this.#putModelMetric = db.prepare(
       'INSERT INTO logged_model_metrics (model_id, metric_name, metric_timestamp_ms, metric_step, metric_value, experiment_id, run_id, ' +
         'dataset_name, dataset_digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
@@ -79,13 +85,13 @@ export class SqliteRunStatements {
   log(entry: LogEntry): undefined {
     const { runId, metrics, params, tags, batch } = entry
     const run = this.#activeRun(runId)
-    if (!batch) this.#checkModels(metrics)
+    if (!batch) this.#checkModels(runId, metrics)
     if (params.length > 0) this.#putParams(entry)
     for (const { key, value, timestamp, step, isNan } of metrics) this.#putMetric.run(key, value, timestamp, runId, step, isNan ? 1 : 0)
     for (const { key, value, timestamp, step, isNan } of latestOf(metrics)) {
       this.#putLatest.run(key, value, timestamp, step, isNan ? 1 : 0, runId)
     }
-    if (batch) this.#checkModels(metrics)
+    if (batch) this.#checkModels(runId, metrics)
     this.#putModelMetrics(runId, run.experiment_id, metrics)
     for (const { key, value } of tags) {
       if (key === runNameTag) this.#rename.run(value, runId)
@@ -137,8 +143,12 @@ export class SqliteRunStatements {
     for (const { key, value } of fresh) this.#putParam.run(key, value, entry.runId)
   }
 
-  #checkModels(metrics: readonly MetricPoint[]): void {
-    for (const { model } of metrics) if (model && !this.#findModel.get(model.modelId)) throw modelAbsent(model.modelId)
+  #checkModels(runId: string, metrics: readonly MetricPoint[]): void {
+    for (const point of modelPoints(metrics)) {
+      const { key, timestamp, step, model } = point
+      if (!this.#findModel.get(model.modelId)) throw modelAbsent(model.modelId)
+      checkSame(point, this.#findModelPoint.get(model.modelId, key, timestamp, step, runId) as StoredModelPoint | undefined)
+    }
   }
 
   #putModelMetrics(runId: string, experimentId: number, metrics: readonly MetricPoint[]): void {

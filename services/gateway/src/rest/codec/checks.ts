@@ -1,7 +1,7 @@
 import { type DescMessage, getOption } from '@bufbuild/protobuf'
 import { invalidParameter } from '@millrace/kit/errors'
+import { dumpsPython, type PyJson, pythonType } from '@millrace/kit/python-json'
 import { check, check_order } from '@millrace/proto/millrace/options/v1/rest_pb'
-import { dumpsPython, type PyJson, pythonType } from './python-json.ts'
 import { pythonFloatOf, pythonIntOf } from './scalars.ts'
 
 /** JSON as it was read fast (numbers only) or exactly (bigint and number). */

@@ -9,6 +9,8 @@ export interface Reading {
   failed: boolean
   /** A field was spelt in lowerCamelCase. */
   camelCase: boolean
+  /** A list or an object stood where no field is. */
+  unknown: boolean
 }
 
 export type Decoder = (json: object, reading: Reading) => Record<string, unknown>
@@ -50,6 +52,7 @@ function compile(desc: DescMessage): Decoder {
       const v = json[key]
       switch (key) {
         ${cases.join('\n')}
+        default: if (typeof v === 'object' && v !== null) reading.unknown = true
       }
     }
     return m

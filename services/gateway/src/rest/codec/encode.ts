@@ -1,7 +1,7 @@
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf'
+import { pythonFloat } from '@millrace/kit/python-json'
 import { JsonBytes } from './json-bytes.ts'
 import { enumNames } from './names.ts'
-import { pythonFloat } from './python-json.ts'
 
 /** The message's JSON in UTF-8, in one chunk or more. */
 export type Encoder = (message: object) => Buffer[]

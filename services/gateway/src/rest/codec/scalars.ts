@@ -1,5 +1,5 @@
 import { invalidParameter } from '@millrace/kit/errors'
-import { INTEGER_DIGITS_MAX } from './python-json.ts'
+import { INTEGER_DIGITS_MAX } from '@millrace/kit/python-json'
 
 /** What reading one JSON value gave when it doesn't fit the field. */
 export const MISFIT = Symbol('misfit')

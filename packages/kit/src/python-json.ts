@@ -1,7 +1,8 @@
 /** A JSON value with Python's distinction of integers (bigint) and floats (number, also NaN and the infinities). */
 export type PyJson = null | boolean | bigint | number | string | PyJson[] | { [key: string]: PyJson }
 
-const DEPTH_MAX = 900
+/** How deep a value may nest: Python reads about as much in a request before its stack ends. */
+export const DEPTH_MAX = 960
 /** Python's limit for reading a decimal integer (sys.int_info.default_max_str_digits). */
 export const INTEGER_DIGITS_MAX = 4300
 const NUMBER = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?/y
@@ -117,9 +118,7 @@ export function dumpsPython(value: PyJson): string {
   if (typeof value === 'bigint') return value.toString()
   if (typeof value === 'number') return pythonFloat(value)
   if (typeof value === 'string') {
-    return JSON.stringify(value).replace(/[\u007f-\uffff]/g, c =>
-      c === '\u007f' ? c : `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
-    )
+    return JSON.stringify(value).replace(/[\u007f-\uffff]/g, c => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
   }
   if (Array.isArray(value)) return `[${value.map(dumpsPython).join(',')}]`
   const keys = Object.keys(value).sort()

@@ -1,0 +1,47 @@
+import { badRequest } from '@millrace/kit/errors'
+import type { MetricPoint } from './run-writes.ts'
+
+/** A point that is also a metric of a logged model. */
+export type ModelPoint = MetricPoint & { model: NonNullable<MetricPoint['model']> }
+
+/** What a model has at a place already. */
+export interface StoredModelPoint {
+  metric_value: number
+  dataset_name: string | null
+  dataset_digest: string | null
+}
+
+/** Of one run: a model has one point of a metric at a step and time. */
+export const placeOf = (modelId: string, key: string, timestamp: bigint | string, step: bigint | string) =>
+  JSON.stringify([modelId, key, String(timestamp), String(step)])
+
+/** The points of models among `metrics`, those given twice once. @throws BAD_REQUEST for two that differ at one place. */
+export function modelPoints(metrics: readonly MetricPoint[]): ModelPoint[] {
+  const points = new Map<string, ModelPoint>()
+  for (const metric of metrics) {
+    if (!metric.model) continue
+    const point = metric as ModelPoint
+    const place = placeOf(point.model.modelId, point.key, point.timestamp, point.step)
+    const known = points.get(place)
+    if (known) checkSame(point, storedAs(known))
+    else points.set(place, point)
+  }
+  return [...points.values()]
+}
+
+/** @throws BAD_REQUEST when another point is stored in its place, as in MLflow. */
+export function checkSame(point: ModelPoint, stored: StoredModelPoint | undefined): void {
+  const own = storedAs(point)
+  if (
+    !stored ||
+    (stored.metric_value === own.metric_value && stored.dataset_name === own.dataset_name && stored.dataset_digest === own.dataset_digest)
+  )
+    return
+  throw badRequest(`Logged model '${point.model.modelId}' has another value of metric '${point.key}' at step ${point.step} already`)
+}
+
+const storedAs = ({ value, model }: ModelPoint): StoredModelPoint => ({
+  metric_value: value,
+  dataset_name: model.datasetName,
+  dataset_digest: model.datasetDigest,
+})
