@@ -114,6 +114,24 @@ onEachDatabase('logging', create => {
     expect(await world.history(runId, 'm')).toHaveLength(1)
   })
 
+  test('a metric names a dataset wholly or not at all', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const { runId } = await world.newRun()
+    const whole = { key: 'm', value: 1, timestamp: 1n, datasetName: 'iris', datasetDigest: '1' }
+    const refused = 'INVALID_PARAMETER_VALUE: Both dataset_name and dataset_digest must be provided if one is provided'
+    for (const half of [{ datasetName: undefined }, { datasetName: '' }, { datasetDigest: undefined }, { datasetDigest: '' }]) {
+      const metric = { ...whole, ...half }
+      expect(await refusal(world.metrics.logMetric({ ...metric, runId }))).toBe(refused)
+      expect(await refusal(world.runs.logBatch({ runId, metrics: [{ ...whole, key: '../no' }, metric] }))).toBe(refused)
+      expect(await refusal(world.runs.logBatch({ runId: 'absent', metrics: [metric] }))).toBe(refused)
+    }
+    expect((await world.read(runId)).metrics).toEqual({})
+    await world.metrics.logMetric({ ...whole, runId })
+    await world.runs.logBatch({ runId, metrics: [whole, { ...whole, key: 'n', datasetName: '', datasetDigest: '' }] })
+    expect(Object.keys((await world.read(runId)).metrics)).toEqual(['m', 'n'])
+  })
+
   test('long values are cut or refused as configured', async () => {
     await using database = await create()
     const value = '🎉'.repeat(8001)

@@ -2,7 +2,7 @@ import { invalidParameter } from '@millrace/kit/errors'
 import type { LogBatchRequest } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 import { repr } from '../search/python.ts'
 import { type KeyValue, type LogEntry, runNameTag } from '../store/run-writes.ts'
-import { checkMetric, checkParam, checkTag } from './entries.ts'
+import { checkDatasets, checkMetric, checkParam, checkTag } from './entries.ts'
 import { checkRunId } from './input-checks.ts'
 
 const metricsMax = 1000
@@ -10,9 +10,10 @@ const paramsMax = 100
 const tagsMax = 100
 const entitiesMax = 1000
 
-/** Checks in MLflow's order: the run's id, every item, the sizes, params given twice. Of tags with the same key the last counts. */
+/** Checks in MLflow's order: the metrics' datasets, the run's id, every item, the sizes, params given twice. Of tags with the same key the last counts. */
 export function checkBatch(request: LogBatchRequest, truncate: boolean): LogEntry {
   const { runId = '' } = request
+  checkDatasets(request.metrics)
   checkRunId(runId)
   const metrics = request.metrics.map((metric, i) => checkMetric(metric, `metrics[${i}].`))
   const params = request.params.map((param, i) => checkParam(param, `params[${i}].key`, truncate))

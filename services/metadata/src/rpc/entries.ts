@@ -1,3 +1,4 @@
+import { invalidParameter } from '@millrace/kit/errors'
 import { floatRepr } from '../search/python.ts'
 import type { KeyValue, MetricPoint } from '../store/run-writes.ts'
 import {
@@ -24,6 +25,14 @@ interface Metric {
 type Pair = { key?: string; value?: string }
 
 const infinity = Number.MAX_VALUE
+
+/** MLflow looks at this before anything else of the request. */
+export function checkDatasets(metrics: readonly Metric[]): void {
+  for (const { datasetName, datasetDigest } of metrics) {
+    if (!datasetName === !datasetDigest) continue
+    throw invalidParameter('Both dataset_name and dataset_digest must be provided if one is provided')
+  }
+}
 
 /** @param path What comes before the names of fields in messages: `metrics[3].` or nothing. */
 export function checkMetric(metric: Metric, path: string): MetricPoint {

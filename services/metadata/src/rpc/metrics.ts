@@ -1,13 +1,14 @@
 import type { ServiceImpl } from '@connectrpc/connect'
 import type { MetricService } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
 import type { MetadataContext } from '../context.ts'
-import { checkMetric } from './entries.ts'
+import { checkDatasets, checkMetric } from './entries.ts'
 
 const none: readonly never[] = []
 
 export function metricWrites({ writes }: Pick<MetadataContext, 'writes'>): Pick<ServiceImpl<typeof MetricService>, 'logMetric'> {
   return {
     async logMetric(request) {
+      checkDatasets([request])
       const metrics = [checkMetric(request, '')]
       await writes.log({ runId: request.runId || request.runUuid || '', metrics, params: none, tags: none, batch: false })
       return { $typeName: 'millrace.tracking.v1.LogMetricResponse' as const }
