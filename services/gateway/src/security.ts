@@ -36,7 +36,7 @@ export function createSecurity(config: SecurityConfig | undefined, staticPrefix:
         return false
       }
       const { origin } = req.headers
-      if (!origin) return true
+      if (origin === undefined) return true
       return cors(req, res, origin, isApi(path))
     },
   }
@@ -49,7 +49,7 @@ function createCors(allowed: readonly string[]): Cors {
   const listed = anyOf(allowed)
   const exact = new Set(allowed)
   const mayRead = (origin: string) => any || exact.has(origin) || LOOPBACK_ORIGIN.test(origin)
-  const mayChange = (origin: string) => any || isLoopback(origin) || listed(origin)
+  const mayChange = (origin: string) => any || origin === '' || isLoopback(origin) || listed(origin)
   return (req, res, origin, isApi) => {
     if (mayRead(origin)) res.setHeader('Access-Control-Allow-Origin', any ? '*' : origin)
     if (!any) res.setHeader('Access-Control-Allow-Credentials', 'true')
