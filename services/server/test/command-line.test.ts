@@ -1,4 +1,4 @@
-import { symlink, writeFile } from 'node:fs/promises'
+import { readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -105,6 +105,21 @@ test('options that mean nothing here are accepted with a note', async () => {
   })
   expect(server.process.log()).toContain('--workers is ignored')
   expect(server.process.log()).toContain('--uvicorn-opts is ignored')
+})
+
+test.each([
+  [undefined, 8],
+  ['3', 3],
+])('with UV_THREADPOOL_SIZE=%s, %d threads see to files', async (size, count) => {
+  await using server = await startMillrace({
+    cwd: folder.path,
+    backendStoreUri: 'sqlite:///threads.db',
+    artifactsDestination: 'artifacts',
+    env: { UV_THREADPOOL_SIZE: size },
+  })
+  const tasks = `/proc/${server.process.pid}/task`
+  const names = await Promise.all((await readdir(tasks)).map(id => readFile(join(tasks, id, 'comm'), 'utf8')))
+  expect(names.filter(name => name === 'libuv-worker\n')).toHaveLength(count)
 })
 
 test('a dotenv file gives variables, and the environment wins over it', async () => {
