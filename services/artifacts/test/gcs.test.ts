@@ -12,13 +12,15 @@ await describeWithServer(
   () => startGcs(),
   server => {
     testArtifactDriver('gcs', () => openHarness())
-    testArtifactDriver('gcs without room for bodies', () => openHarness(new HeldBytes(0)))
+    testArtifactDriver('gcs in chunks', () => openHarness({ MLFLOW_GCS_UPLOAD_CHUNK_SIZE: String(1024 * 1024) }))
+    testArtifactDriver('gcs without room for bodies', () => openHarness({}, new HeldBytes(0)))
 
-    async function openHarness(held?: HeldBytes): Promise<Harness> {
+    async function openHarness(sizes: Record<string, string> = {}, held?: HeldBytes): Promise<Harness> {
       const bucket = await createGcsBucket(server)
       const schemes: Scheme[] = []
       const open = async (env: Record<string, string>, root: string) => {
-        const scheme = openGcsScheme(gcsConfig({ ...server.env, MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT: '20', ...env }), held)
+        const timeout = { MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT: '20' }
+        const scheme = openGcsScheme(gcsConfig({ ...server.env, ...timeout, ...sizes, ...env }), held)
         schemes.push(scheme)
         return scheme.open(root)
       }

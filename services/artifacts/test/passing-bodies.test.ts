@@ -37,10 +37,13 @@ const openS3 =
     root: 's3://bucket/p',
   })
 
-const openGcs: Open = (endpoint, timeoutMs) => ({
-  scheme: openGcsScheme({ ...gcsConfig({ STORAGE_EMULATOR_HOST: endpoint }), timeoutMs }, FULL),
-  root: 'gs://bucket/p',
-})
+const openGcsWith =
+  (held: HeldBytes): Open =>
+  (endpoint, timeoutMs) => ({
+    scheme: openGcsScheme({ ...gcsConfig({ STORAGE_EMULATOR_HOST: endpoint }), timeoutMs }, held),
+    root: 'gs://bucket/p',
+  })
+const openGcs = openGcsWith(FULL)
 
 const openAzure: Open = (endpoint, timeoutMs) => {
   const connection = `AccountName=acct;AccountKey=${Buffer.alloc(32).toString('base64')};BlobEndpoint=${endpoint}/acct`
@@ -50,7 +53,7 @@ const openAzure: Open = (endpoint, timeoutMs) => {
   }
 }
 
-/** A driver without room for bodies, whose store is asked whether it wants them. */
+/** A driver of a store that is asked whether it wants a body. */
 async function withStore(open: Open, answer: Answering, action: (driver: Driver) => Promise<void>, timeoutMs = 20_000): Promise<void> {
   let count = 0
   const server = createServer({ requestTimeout: 0 })
@@ -141,6 +144,17 @@ test('bodies that pass through to Google Cloud Storage go as one request, with t
     'POST /upload/storage/v1/b/bucket/o?uploadType=media&name=p%2Fk&fields=size',
   ])
   expect(heads[0]?.headers).toMatchObject({ 'content-length': String(LENGTH), 'content-type': 'text/csv' })
+})
+
+test('long bodies pass through to Google Cloud Storage when no size of chunks is configured, though there is room', async () => {
+  const lengths: unknown[] = []
+  const answer: Answering = (message, response) => {
+    lengths.push(message.headers['content-length'])
+    void take(message, response)
+  }
+  const length = 17 * MIB
+  await withStore(openGcsWith(new HeldBytes()), answer, driver => driver.write('k', generated(length), { length }))
+  expect(lengths).toEqual([String(length)])
 })
 
 describe.each([

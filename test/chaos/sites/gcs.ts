@@ -17,19 +17,24 @@ const answers: ApiAnswer[] = [
   { name: 'an expired token', answer: answer(401, 'authError'), ...UNAUTHENTICATED, isRepeated: false },
 ]
 
+/** Longer bodies go in chunks, which can be sent again; passingThrough has them go as one request. */
+const CHUNK_BYTES = String(8 * 1024 * 1024)
+
 /** fake-gcs-server looks at no credentials, so there are none that it refuses. */
 export async function openGcs(): Promise<Site> {
   await using stack = new AsyncDisposableStack()
-  const port = await freePort()
-  const api = stack.use(await startAnsweringProxy({ port }))
+  const target = { port: 0 }
+  const api = stack.use(await startAnsweringProxy(target))
   const proxy = stack.use(await startToxicProxy(api))
+  // Only now, or a proxy could listen on that port itself.
+  target.port = await freePort()
   const reachedAt = `http://127.0.0.1:${proxy.port}`
-  const server = stack.use(await startGcs({ port, reachedAt }))
+  const server = stack.use(await startGcs({ ...target, reachedAt }))
   const bucket = await createGcsBucket(server)
   const opened = stack.move()
   return {
     destination: `${bucket.uri}/root`,
-    env: { ...server.env, STORAGE_EMULATOR_HOST: reachedAt },
+    env: { ...server.env, STORAGE_EMULATOR_HOST: reachedAt, MLFLOW_GCS_UPLOAD_CHUNK_SIZE: CHUNK_BYTES },
     network: proxy,
     server,
     api: { set: api.set, answers },

@@ -20,7 +20,8 @@ export interface GcsConfig {
   caBundle?: string
   /** Longest silence of the store within a call, in milliseconds. */
   timeoutMs: number
-  uploadChunkBytes: number
+  /** Absent: a long body of known length is one request that passes through, and one of unknown length goes in chunks of a default size. */
+  uploadChunkBytes?: number
   /** Absent: an object is read with one request. */
   downloadChunkBytes?: number
 }
@@ -44,8 +45,6 @@ const TIMEOUT_SECONDS = 60
 /** Source: Cloud Storage, resumable uploads: every chunk but the last. */
 const CHUNK_UNIT_BYTES = 256 * 1024
 const CHUNK_BYTES_MAX = 1024 * 1024 * 1024
-/** What Google recommends at least. MLflow leaves it to a library that holds 100 MiB of a stream of unknown length. */
-const UPLOAD_CHUNK_BYTES = 8 * 1024 * 1024
 /** Google's values of METADATA_SERVER_DETECTION, whose differences its library knows by the environment. */
 const DETECTIONS = ['assume-present', 'none', 'bios-only', 'ping-only'] as const
 const CREDENTIAL_TYPES = [
@@ -87,7 +86,7 @@ export function checkGcsConfig(raw: RawGcsConfig): GcsConfig {
     metadataServer: checkOneOf(raw.metadataDetection, 'ping-only', DETECTIONS) !== 'none',
     caBundle: raw.caBundle && readCertificates(raw.caBundle),
     timeoutMs: checkTimeoutSeconds(raw.timeoutSeconds, TIMEOUT_SECONDS) * 1000,
-    uploadChunkBytes: checkChunk(raw.uploadChunkBytes) ?? UPLOAD_CHUNK_BYTES,
+    uploadChunkBytes: checkChunk(raw.uploadChunkBytes),
     downloadChunkBytes: checkChunk(raw.downloadChunkBytes),
   }
 }

@@ -9,6 +9,8 @@ import { type GcsLocation, objectName, objectPath } from './location.ts'
 
 /** Most that an object can be. */
 const PUT_SIZE_BYTES_MAX = 5 * 1024 ** 4
+/** What Google recommends at least. MLflow leaves it to a library that holds 100 MiB of a stream of unknown length. */
+const CHUNK_BYTES = 8 * 1024 * 1024
 const CANCEL_TIMEOUT_MS = 30_000
 const DEFAULT_TYPE = 'application/octet-stream'
 /** The JSON API's status for a chunk that isn't the last. */
@@ -16,8 +18,8 @@ const RESUME = 308
 
 /**
  * Puts a stream of any length at `key`: in one request when it fits into a chunk, else chunk by chunk in a resumable upload, whose
- * object appears with the last. Holds the chunk that is on its way, so that it can be sent again, and the next. A body that there is no
- * room for passes through in one request.
+ * object appears with the last. Holds the chunk that is on its way, so that it can be sent again, and the next. A longer body of known
+ * length passes through in one request when no size of chunks is configured, and when there is no room to hold it.
  */
 export async function upload(location: GcsLocation, key: string, body: Readable, options: DriverWriteOptions): Promise<void> {
   const { signal, length } = options
@@ -25,7 +27,7 @@ export async function upload(location: GcsLocation, key: string, body: Readable,
   using own = options.hold ? undefined : hold(location, length)
   const { bytes } = options.hold ?? own ?? {}
   if (bytes === 0 && length) return await sendWhole(location, key, { stream: body, length }, options)
-  const chunks = chunksOf(body, location.config.uploadChunkBytes)
+  const chunks = chunksOf(body, location.config.uploadChunkBytes ?? CHUNK_BYTES)
   try {
     await sendAll(location, key, chunks, options)
   } finally {
@@ -34,10 +36,15 @@ export async function upload(location: GcsLocation, key: string, body: Readable,
   }
 }
 
-/** Of one body: the chunk on its way and the next. What a pipe holds anyway never passes through. */
-export function hold({ held, config }: GcsLocation, length: number | undefined): Hold {
-  const bytes = Math.min(length ?? Number.POSITIVE_INFINITY, 2 * config.uploadChunkBytes)
-  return held.hold(bytes, length !== undefined && length > STREAM_BUFFER_BYTES && length <= PUT_SIZE_BYTES_MAX)
+/**
+ * Of one body: the chunk on its way and the next. What a pipe holds anyway never passes through. Without a configured size of chunks
+ * what is longer than one does: a chunk costs the store a round trip and a commit, with 8 MiB more than its transfer.
+ */
+export function hold({ held, config: { uploadChunkBytes } }: GcsLocation, length = Number.POSITIVE_INFINITY): Hold {
+  const chunkBytes = uploadChunkBytes ?? CHUNK_BYTES
+  const canPass = length > STREAM_BUFFER_BYTES && length <= PUT_SIZE_BYTES_MAX
+  if (canPass && length > chunkBytes && uploadChunkBytes === undefined) return held.hold(0, false)
+  return held.hold(Math.min(length, 2 * chunkBytes), canPass)
 }
 
 async function sendWhole(
