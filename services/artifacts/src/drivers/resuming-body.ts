@@ -1,19 +1,20 @@
-import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
+import { setTimeout as pause } from 'node:timers/promises'
 
-const RESUMPTIONS_MAX = 3
+/** Before each attempt to go on, since bytes arrived last; a server that restarts needs a moment. */
+const RESUMPTION_PAUSES_MS = [0, 500, 2_000]
 const BUFFER_BYTES = 256 * 1024
 
 export interface ResumingBodyOptions {
   /** The bytes from one on, of the same version. */
-  open(start: number): Promise<IncomingMessage>
+  open(start: number): Promise<Readable>
   /** First byte, and the one after the last. */
   start: number
   end: number
-  timeoutMs: number
+  /** Longest silence of the store, and what it is called; without it the sources watch over their own. */
+  timeoutMs?: number
+  silence?(): Error
   signal?: AbortSignal
-  /** What a silence of that length is. */
-  silence(): Error
   /** Whether it may go better the next time. */
   isPassing(failure: unknown): boolean
   /** What the reader is told. */
@@ -26,13 +27,13 @@ export interface ResumingBodyOptions {
  */
 export class ResumingBody extends Readable {
   readonly #options: ResumingBodyOptions
-  #source: IncomingMessage
+  #source: Readable
   #position: number
   /** Since bytes arrived last. */
   #resumptions = 0
   #watch: NodeJS.Timeout | undefined
 
-  constructor(first: IncomingMessage, options: ResumingBodyOptions) {
+  constructor(first: Readable, options: ResumingBodyOptions) {
     super({ highWaterMark: BUFFER_BYTES })
     this.#options = options
     this.#position = options.start
@@ -42,7 +43,7 @@ export class ResumingBody extends Readable {
 
   override _read(): void {
     const { silence, timeoutMs } = this.#options
-    this.#watch ??= setTimeout(() => this.#source.destroy(silence()), timeoutMs)
+    if (silence) this.#watch ??= setTimeout(() => this.#source.destroy(silence()), timeoutMs)
     this.#source.resume()
   }
 
@@ -52,7 +53,7 @@ export class ResumingBody extends Readable {
     callback(error)
   }
 
-  #follow(source: IncomingMessage): void {
+  #follow(source: Readable): void {
     this.#source = source
     let open = true
     const finish = (failure: unknown) => {
@@ -84,18 +85,26 @@ export class ResumingBody extends Readable {
       this.push(null)
       return
     }
-    try {
-      if (signal?.aborted) throw signal.reason
-      if (!isPassing(failure) || ++this.#resumptions > RESUMPTIONS_MAX) throw failure
-      const next = await open(this.#position)
-      if (this.destroyed) {
-        next.destroy()
+    for (let reason = failure; !this.destroyed; ) {
+      const pauseMs = RESUMPTION_PAUSES_MS[this.#resumptions++]
+      if (signal?.aborted || !isPassing(reason) || pauseMs === undefined) {
+        this.destroy(told(signal?.aborted ? signal.reason : reason))
         return
       }
-      this.#follow(next)
-      this._read()
-    } catch (error) {
-      this.destroy(told(error))
+      await pause(pauseMs, undefined, { signal }).catch(() => undefined)
+      if (this.destroyed || signal?.aborted) continue
+      try {
+        const next = await open(this.#position)
+        if (this.destroyed) {
+          next.destroy()
+          return
+        }
+        this.#follow(next)
+        this._read()
+        return
+      } catch (error) {
+        reason = error
+      }
     }
   }
 

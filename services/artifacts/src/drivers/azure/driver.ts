@@ -1,11 +1,12 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
-import type { ByteRange, ReadResult } from '@millrace/kit/bytes'
+import type { ReadResult } from '@millrace/kit/bytes'
 import { internalError, invalidParameter } from '@millrace/kit/errors'
 import type { Driver, DriverWriteOptions, Entry, Multipart, Presign, ReadOptions, Stat } from '../../driver.ts'
 import { isDirectory, noSuchArtifact, rangeNotSatisfiable, resolveRange } from '../../errors.ts'
 import type { Hold } from '../../held-bytes.ts'
 import { byCodePoint } from '../../keys.ts'
+import { rangeHeader } from '../range-header.ts'
 import { ResumingBody } from '../resuming-body.ts'
 import { type AzureLocation, blobName, blobPath, folderPrefix, isMarker, listBlobs, marksFolder } from './blobs.ts'
 import { azureError, isMissing, isPassing, silence, statusOf } from './errors.ts'
@@ -179,8 +180,4 @@ export class AzureDriver implements Driver {
 function withoutLimit(answer: IncomingMessage): IncomingMessage {
   answer.socket.setTimeout(0)
   return answer
-}
-
-function rangeHeader({ start, end }: ByteRange): string {
-  return `bytes=${start}-${end ?? ''}`
 }

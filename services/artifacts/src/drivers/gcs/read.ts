@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { ByteRange, ReadResult } from '@millrace/kit/bytes'
 import { internalError } from '@millrace/kit/errors'
 import { resolveRange } from '../../errors.ts'
+import { rangeHeader } from '../range-header.ts'
 import { ResumingBody } from '../resuming-body.ts'
 import { gcsError, isPassing, timedOut } from './errors.ts'
 import { type GcsLocation, objectName, objectPath } from './location.ts'
@@ -48,10 +49,9 @@ export async function read(location: GcsLocation, key: string, range?: ByteRange
 const quoted = (etag: string) => (/^(W\/)?"/.test(etag) ? etag : `"${etag}"`)
 
 function firstRange(range: ByteRange | undefined, chunkBytes: number | undefined): string | undefined {
-  const { start, end } = range ?? { start: 0, end: undefined }
-  if (start < 0) return `bytes=${start}`
-  if (chunkBytes !== undefined) return `bytes=${start}-${lastOf(start, end ?? Number.POSITIVE_INFINITY, chunkBytes)}`
-  return range && `bytes=${start}-${end ?? ''}`
+  const { start, end = Number.POSITIVE_INFINITY } = range ?? { start: 0 }
+  if (start < 0 || chunkBytes === undefined) return range && rangeHeader(range)
+  return rangeHeader({ start, end: lastOf(start, end, chunkBytes) })
 }
 
 const lastOf = (from: number, end: number, chunkBytes = Number.POSITIVE_INFINITY) => Math.min(end, from + chunkBytes - 1)

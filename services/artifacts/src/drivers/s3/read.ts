@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { GetObjectCommand } from '@aws-sdk/client-s3'
 import type { ByteRange, ReadResult } from '@millrace/kit/bytes'
 import { internalError } from '@millrace/kit/errors'
+import { rangeHeader } from '../range-header.ts'
 import { ResumingBody } from '../resuming-body.ts'
 import { isUnreachable } from '../system-errors.ts'
 import { s3Error } from './errors.ts'
@@ -19,7 +20,13 @@ export async function read(location: S3Location, key: string, range?: ByteRange,
     body.socket.setTimeout(0)
     return { ...answer, body }
   }
-  const { body, ContentLength: length = 0, ContentRange = '', ETag: etag, LastModified: lastModified } = await open(range && header(range))
+  const {
+    body,
+    ContentLength: length = 0,
+    ContentRange = '',
+    ETag: etag,
+    LastModified: lastModified,
+  } = await open(range && rangeHeader(range))
   const [, from = '0', size = String(length)] = /^bytes (\d+)-\d+\/(\d+)$/.exec(ContentRange) ?? []
   const start = Number(from)
   const end = start + length
@@ -39,8 +46,4 @@ export async function read(location: S3Location, key: string, range?: ByteRange,
     },
   })
   return { length, size: Number(size), start, etag, lastModified, body: resuming }
-}
-
-function header({ start, end }: ByteRange): string {
-  return start < 0 ? `bytes=${start}` : `bytes=${start}-${end ?? ''}`
 }
