@@ -6,7 +6,7 @@ import { TLSSocket } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { listenOnLoopback, type TempFolder, tempFolder } from '../../../test/services/process.ts'
 import { type Certificates, makeCertificates } from '../../../test/services/tls.ts'
-import { bodyOf, generated } from '../src/conformance/bodies.ts'
+import { bodyOf, generated, text } from '../src/conformance/bodies.ts'
 import { checkHttpConfig, readHttpConfig } from '../src/drivers/http/config.ts'
 import { parseHttpUri } from '../src/drivers/http/location.ts'
 import { openHttpScheme } from '../src/drivers/http/scheme.ts'
@@ -139,5 +139,59 @@ describe('settings for other tracking servers', () => {
     [{ MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT: '0' }, /MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT/],
   ])('%j is refused at the start', (env, message) => {
     expect(() => config(env as Env)).toThrow(message)
+  })
+})
+
+describe('a body that another tracking server breaks off', () => {
+  const content = 'abcdefghij'
+
+  /** What is read of an artifact whose first answer ends after four bytes, when the further ones are of version `later`. */
+  async function readBroken(versions: {
+    first?: string
+    later?: string
+    knowsRanges?: boolean
+  }): Promise<{ read: Promise<string>; ranges: unknown[] }> {
+    const { first, later = first, knowsRanges = true } = versions
+    const ranges: unknown[] = []
+    const server = createPlainServer((request, response) => {
+      if (!request.url?.endsWith('/r/k')) {
+        response.writeHead(404).end()
+        return
+      }
+      ranges.push(request.headers.range)
+      if (ranges.length === 1) {
+        response.writeHead(200, { ...(first && { etag: first }), 'content-length': content.length }).write(content.slice(0, 4))
+        setTimeout(() => request.socket.destroy(), 50)
+      } else if (knowsRanges && request.headers['if-range'] === later) {
+        response.writeHead(206, { etag: later, 'content-range': 'bytes 4-9/10', 'content-length': 6 }).end(content.slice(4))
+      } else response.writeHead(200, { etag: later, 'content-length': content.length }).end(content)
+    })
+    const url = `http://127.0.0.1:${await listenOnLoopback(server)}${API}/r`
+    await using scheme = openHttpScheme(config({}))
+    const driver = await scheme.open(url, { isTrusted: true })
+    try {
+      const read = text((await driver.read('k')).body)
+      await read.catch(() => undefined)
+      return { read, ranges }
+    } finally {
+      server.closeAllConnections()
+      server.close()
+    }
+  }
+
+  test.each([true, false])('goes on where it was in the same version, with a server that knows ranges: %s', async knowsRanges => {
+    const { read, ranges } = await readBroken({ first: '"v"', knowsRanges })
+    expect(await read).toBe(content)
+    expect(ranges).toEqual([undefined, 'bytes=4-9'])
+  })
+
+  test('fails in another version, and where versions are not told apart', async () => {
+    const changed = await readBroken({ first: '"v"', later: '"w"' })
+    await expect(changed.read).rejects.toMatchObject({ rawMessage: "Artifact 'k' changed while it was read" })
+    for (const first of [undefined, 'W/"v"']) {
+      const { read, ranges } = await readBroken({ first })
+      await expect(read).rejects.toMatchObject({ errorCode: 'TEMPORARILY_UNAVAILABLE' })
+      expect(ranges).toHaveLength(1)
+    }
   })
 })

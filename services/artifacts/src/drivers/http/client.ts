@@ -43,6 +43,11 @@ export class HttpClient implements Disposable {
     })
   }
 
+  /** Longest silence of a server. */
+  get timeoutMs(): number {
+    return this.#config.timeoutMs
+  }
+
   /** The answer, when it is a success; repeated when a kept connection turns out to be closed. */
   async send(location: HttpLocation, call: Call, content?: Buffer): Promise<IncomingMessage> {
     const body = call.json === undefined ? content : Buffer.from(JSON.stringify(call.json))

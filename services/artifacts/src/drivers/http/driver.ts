@@ -1,7 +1,7 @@
 import { posix } from 'node:path'
 import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
-import type { ByteRange, ReadResult } from '@millrace/kit/bytes'
+import type { ReadResult } from '@millrace/kit/bytes'
 import { cancelled, internalError, invalidParameter } from '@millrace/kit/errors'
 import type { Driver, DriverWriteOptions, Entry, Multipart, Presign, ReadOptions, Stat } from '../../driver.ts'
 import { fileInTheWay, folderInTheWay, isDirectory, noSuchArtifact, rangeNotSatisfiable } from '../../errors.ts'
@@ -13,7 +13,7 @@ import { HttpFailure, httpError } from './errors.ts'
 import { artifactPath, type HttpLocation, isAddressable, ownName, requestPath, writablePath } from './location.ts'
 import { HttpMultipart } from './multipart.ts'
 import { HttpPresign } from './presign.ts'
-import { readResult } from './read.ts'
+import { read as readArtifact } from './read.ts'
 import { RelayedMultipart } from './relayed-multipart.ts'
 import type { Remote } from './remote.ts'
 
@@ -71,19 +71,9 @@ export class HttpDriver implements Driver {
     if (path === '') throw isDirectory(key)
     if (!isAddressable(path)) throw noSuchArtifact(key)
     try {
-      const headers: Record<string, string> = range ? { Range: rangeHeader(range) } : {}
-      const answer = await this.#client.send(this.#location, {
-        method: 'GET',
-        path: requestPath(this.#location, 'artifacts', path),
-        headers,
-        signal,
-      })
-      try {
-        return await readResult(answer, key, range, () => this.#sizeOf(key, signal))
-      } catch (error) {
-        answer.destroy()
-        throw error
-      }
+      const call = { method: 'GET' as const, path: requestPath(this.#location, 'artifacts', path), signal }
+      const get = (headers: Record<string, string>) => this.#client.send(this.#location, { ...call, headers })
+      return await readArtifact({ key, range, timeoutMs: this.#client.timeoutMs, signal, get, sizeOf: () => this.#sizeOf(key, signal) })
     } catch (error) {
       if (range && error instanceof HttpFailure && error.status === 416) throw rangeNotSatisfiable(range)
       if (!(error instanceof HttpFailure && [400, 404, 500].includes(error.status))) throw httpError(error, key)
@@ -204,8 +194,4 @@ function entriesOf(answer: unknown): Entry[] {
     const isDir = is_dir === true
     return { name, isDir, sizeBytes: isDir ? 0 : Number(file_size ?? 0) }
   })
-}
-
-function rangeHeader({ start, end }: ByteRange): string {
-  return start < 0 ? `bytes=${start}` : `bytes=${start}-${end ?? ''}`
 }

@@ -1,40 +1,100 @@
 import type { IncomingMessage } from 'node:http'
-import { Transform } from 'node:stream'
+import { type Readable, Transform } from 'node:stream'
 import type { ByteRange, ReadResult } from '@millrace/kit/bytes'
 import { internalError } from '@millrace/kit/errors'
 import { resolveRange } from '../../errors.ts'
+import { rangeHeader } from '../range-header.ts'
+import { ResumingBody } from '../resuming-body.ts'
+import { isUnreachable } from '../system-errors.ts'
 import { httpError } from './errors.ts'
 
-/** What a GET was answered, whether or not the other server knows ranges. `sizeOf` is asked when it didn't say how long the object is. */
-export async function readResult(
-  answer: IncomingMessage,
-  key: string,
-  range: ByteRange | undefined,
-  sizeOf: () => Promise<number>,
-): Promise<ReadResult> {
-  const { headers } = answer
-  const said = headers['last-modified'] === undefined ? undefined : new Date(headers['last-modified'])
-  const about = { etag: headers.etag, lastModified: said && Number.isNaN(said.getTime()) ? undefined : said }
-  const length = headers['content-length'] === undefined ? undefined : Number(headers['content-length'])
-  if (answer.statusCode === 206) {
-    const [, first, last, whole] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(headers['content-range'] ?? '') ?? []
-    const [start, end, size] = [Number(first), Number(last), Number(whole)]
-    if (!range || first === undefined) throw internalError('The other tracking server answered with a range that was not asked for')
-    const wanted = resolveRange(range, size)
-    if (start > wanted.start || end < wanted.end) throw internalError('The other tracking server answered with another range')
-    return { ...about, start: wanted.start, size, ...cut(answer, key, wanted.start - start, wanted.end - wanted.start + 1) }
-  }
-  const size = length ?? (await sizeOf())
-  if (!range) return { ...about, start: 0, size, ...cut(answer, key, 0, size, true) }
-  const { start, end } = resolveRange(range, size)
-  return { ...about, start, size, ...cut(answer, key, start, end - start + 1) }
+export interface HttpRead {
+  key: string
+  range?: ByteRange
+  /** Longest silence of the other server. */
+  timeoutMs: number
+  signal?: AbortSignal
+  /** A successful answer to a GET with these headers. */
+  get(headers: Record<string, string>): Promise<IncomingMessage>
+  /** Asked when an answer doesn't say how long the object is. */
+  sizeOf(): Promise<number>
 }
 
 /**
- * The `length` bytes after the first `skip` of a body, which is let go of as soon as they have passed.
- * @param isWhole whether more bytes are an error, since the object is not the one whose length is known.
+ * An artifact, or a range of it, whether or not the other server knows ranges. Where that server tells versions apart, the body goes on
+ * where it was when its connection is lost.
  */
-function cut(answer: IncomingMessage, key: string, skip: number, length: number, isWhole = false): { body: Transform; length: number } {
+export async function read({ key, range, timeoutMs, signal, get, sizeOf }: HttpRead): Promise<ReadResult> {
+  const open = async (headers: Record<string, string>) => {
+    const answer = await get(headers)
+    // Whoever reads it watches over the server's silence: that of a slow reader is none.
+    answer.socket.setTimeout(0)
+    return answer
+  }
+  const answer = await open(range ? { Range: rangeHeader(range) } : {})
+  try {
+    const { from, start, end, size, isWhole } = await extentOf(answer, range, sizeOf)
+    const etag = answer.headers.etag
+    const isTold = etag !== undefined && !etag.startsWith('W/')
+    const body = new ResumingBody(from === start && isWhole ? answer : cut(answer, start - from, end - start), {
+      start,
+      end,
+      timeoutMs,
+      silence: () => Object.assign(new Error('no bytes'), { code: 'ETIMEDOUT' }),
+      signal,
+      isPassing: failure => isTold && isUnreachable(failure),
+      told: failure => httpError(failure, key),
+      open: async position => {
+        const rest = { start: position, end: end - 1 }
+        const again = await open({ Range: rangeHeader(rest), 'If-Range': etag ?? '' })
+        try {
+          const extent = await extentOf(again, rest, sizeOf)
+          if (again.headers.etag !== etag || extent.size !== size) throw internalError(`Artifact '${key}' changed while it was read`)
+          return cut(again, position - extent.from, end - position)
+        } catch (error) {
+          again.destroy()
+          throw error
+        }
+      },
+    })
+    const modified = new Date(answer.headers['last-modified'] ?? Number.NaN)
+    return { body, start, length: end - start, size, etag, lastModified: Number.isNaN(modified.getTime()) ? undefined : modified }
+  } catch (error) {
+    answer.destroy()
+    throw error
+  }
+}
+
+interface Extent {
+  /** First byte of the answer. */
+  from: number
+  /** First byte that was asked for, and the one after the last. */
+  start: number
+  end: number
+  size: number
+  /** Whether the answer ends where what was asked for does. */
+  isWhole: boolean
+}
+
+async function extentOf(
+  { headers, statusCode }: IncomingMessage,
+  range: ByteRange | undefined,
+  sizeOf: HttpRead['sizeOf'],
+): Promise<Extent> {
+  if (statusCode === 206) {
+    const [, first, last, whole] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(headers['content-range'] ?? '') ?? []
+    if (!range || first === undefined) throw internalError('The other tracking server answered with a range that was not asked for')
+    const { start, end } = resolveRange(range, Number(whole))
+    if (Number(first) > start || Number(last) < end) throw internalError('The other tracking server answered with another range')
+    return { from: Number(first), start, end: end + 1, size: Number(whole), isWhole: Number(last) === end }
+  }
+  const size = headers['content-length'] === undefined ? await sizeOf() : Number(headers['content-length'])
+  const { start, end } = range ? resolveRange(range, size) : { start: 0, end: size - 1 }
+  return { from: 0, start, end: end + 1, size, isWhole: end === size - 1 }
+}
+
+/** The `length` bytes after the first `skip` of an answer, which is let go of as soon as they have passed. */
+function cut(answer: IncomingMessage, skip: number, length: number): Readable {
   let toSkip = skip
   let left = length
   const body = new Transform({
@@ -43,26 +103,19 @@ function cut(answer: IncomingMessage, key: string, skip: number, length: number,
       toSkip -= from
       const part = chunk.subarray(from, from + left)
       left -= part.length
-      if (isWhole && part.length < chunk.length) return done(internalError(`Artifact '${key}' became longer while it was read`))
-      if (left === 0 && !isWhole) {
+      if (left === 0) {
         answer.unpipe(body)
         answer.destroy()
         body.end()
       }
       done(null, part)
     },
-    flush(done) {
-      done(left === 0 ? null : internalError(`Artifact '${key}' became shorter while it was read`))
-    },
     destroy(error, done) {
       answer.destroy()
       done(error)
     },
   })
-  answer.once('error', error => {
-    if (left === 0) body.end()
-    else body.destroy(httpError(error, key))
-  })
+  answer.once('error', error => (left === 0 ? body.end() : body.destroy(error)))
   answer.pipe(body)
-  return { body, length }
+  return body
 }
