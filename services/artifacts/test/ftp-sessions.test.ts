@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { readdir, symlink, utimes, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
@@ -106,6 +107,34 @@ await describeWithServer('vsftpd', startVsftpd, server => {
       await driver.remove('')
     })
   })
+
+  const cutRead = async (driver: Driver, age: 'old' | 'new', meanwhile = async () => undefined as unknown) => {
+    await driver.write('big', generated(20_000_000))
+    const hourAgo = new Date(Date.now() - 3_600_000)
+    if (age === 'old') await utimes(join(folder, 'cut', 'big'), hourAgo, hourAgo)
+    const { body } = await driver.read('big')
+    body.on('error', () => undefined)
+    await once(body, 'readable')
+    await meanwhile()
+    await server.endSessions()
+    return digest(body)
+  }
+
+  test('a session that dies in the middle of a read: the body goes on where it was, by another session', () =>
+    withStore(`${url}/cut`, {}, async driver => {
+      expect(await cutRead(driver, 'old')).toEqual(await digest(generated(20_000_000)))
+      await driver.remove('')
+    }))
+
+  test('a body doesn’t go on in another version, nor where the time wouldn’t tell', () =>
+    withStore(`${url}/cut`, {}, async driver => {
+      const replace = () => driver.write('big', generated(20_000_000))
+      await expect(cutRead(driver, 'old', replace)).rejects.toMatchObject({
+        rawMessage: expect.stringContaining('changed while it was read'),
+      })
+      await expect(cutRead(driver, 'new')).rejects.toMatchObject({ errorCode: 'TEMPORARILY_UNAVAILABLE' })
+      await driver.remove('')
+    }))
 
   test('a slow reader loses nothing', () =>
     withStore(`${url}/slow`, { MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT: '1' }, async driver => {

@@ -230,13 +230,31 @@ function sessionCases(server: SftpServer, known: Env): void {
         await driver.remove('')
       }))
 
-    test('a session killed in the middle of a read breaks the body off', () =>
+    const cutRead = async (driver: Driver, age: 'old' | 'new', meanwhile = async () => undefined as unknown) => {
+      await driver.write('big', generated(32 * MIB))
+      const hourAgo = new Date(Date.now() - 3_600_000)
+      if (age === 'old') await utimes(join(server.data, 'sessions', 'big'), hourAgo, hourAgo)
+      const { body } = await driver.read('big')
+      body.on('error', () => undefined)
+      await once(body, 'readable')
+      await meanwhile()
+      await server.killSessions()
+      return digest(body)
+    }
+
+    test('a session killed in the middle of a read: the body goes on where it was, by another session', () =>
       withStore(root, known, async driver => {
-        await driver.write('big', generated(32 * MIB))
-        const { body } = await driver.read('big')
-        await once(body, 'readable')
-        await server.killSessions()
-        await expect(digest(body)).rejects.toMatchObject({ errorCode: 'TEMPORARILY_UNAVAILABLE' })
+        expect(await cutRead(driver, 'old')).toEqual(await digest(generated(32 * MIB)))
+        await driver.remove('')
+      }))
+
+    test('a body doesn’t go on in another version, nor where the time wouldn’t tell', () =>
+      withStore(root, known, async driver => {
+        const replace = () => driver.write('big', generated(32 * MIB))
+        await expect(cutRead(driver, 'old', replace)).rejects.toMatchObject({
+          rawMessage: expect.stringContaining('changed while it was read'),
+        })
+        await expect(cutRead(driver, 'new')).rejects.toMatchObject({ errorCode: 'TEMPORARILY_UNAVAILABLE' })
         expect(await digest((await driver.read('big')).body)).toEqual(await digest(generated(32 * MIB)))
         await driver.remove('')
       }))

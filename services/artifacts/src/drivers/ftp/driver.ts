@@ -1,17 +1,21 @@
 import type { Readable } from 'node:stream'
 import type { ReadResult } from '@millrace/kit/bytes'
-import { cancelled } from '@millrace/kit/errors'
+import { cancelled, internalError, MlflowError } from '@millrace/kit/errors'
 import type { Client } from 'basic-ftp'
 import type { Driver, DriverWriteOptions, Entry, Multipart, ReadOptions, Stat } from '../../driver.ts'
 import { isDirectory, noSuchArtifact, resolveRange } from '../../errors.ts'
 import { ReceivedMultipart } from '../../received-multipart.ts'
+import { ResumingBody } from '../resuming-body.ts'
 import { enter, listPath, modifiedOf, removePath, sizeOf, statPath } from './commands.ts'
 import { ftpError, isAbsent, isGone } from './errors.ts'
 import { type FtpLocation, pathOf } from './location.ts'
 import { patiently } from './patience.ts'
 import type { FtpPool, Lease } from './pool.ts'
-import { openBody } from './read.ts'
+import { openBody, type Section } from './read.ts'
 import { writePath } from './write.ts'
+
+/** MDTM may tell whole seconds: only after so long does every change have a time of its own. */
+const CHANGE_MS_MIN = 2_000
 
 /** Files below a folder of an FTP server that renames over existing files, as servers on POSIX systems do. */
 export class FtpDriver implements Driver {
@@ -39,20 +43,25 @@ export class FtpDriver implements Driver {
   async read(key: string, { range, signal }: ReadOptions = {}): Promise<ReadResult> {
     const path = pathOf(this.#location, key)
     return this.#lend(key, signal, async lease => {
-      const { client } = lease
-      const size = path === '/' ? undefined : await sizeOf(client, path)
-      if (size === undefined) throw (await enter(client, path)) ? isDirectory(key) : noSuchArtifact(key)
-      const lastModified = await modifiedOf(client, path)
+      const { size, lastModified, etag } = await this.#find(lease.client, path, key)
       const { start, end } = range ? resolveRange(range, size) : { start: 0, end: size - 1 }
-      const length = end - start + 1
-      const etag = lastModified && `"${lastModified.getTime().toString(36)}-${size.toString(36)}"`
-      try {
-        const body = await openBody(lease, path, key, { start, length, toEnd: end === size - 1 })
-        return { length, size, start, etag, lastModified, body }
-      } catch (error) {
-        if (isAbsent(error) && !client.closed && (await sizeOf(client, path)) === undefined) throw noSuchArtifact(key, error)
-        throw error
-      }
+      const isTold = lastModified !== undefined && Date.now() - lastModified.getTime() > CHANGE_MS_MIN
+      const toEnd = end === size - 1
+      const first = await this.#open(lease, path, key, { start, length: end - start + 1, toEnd })
+      const body = new ResumingBody(first, {
+        start,
+        end: end + 1,
+        signal,
+        isPassing: failure => isTold && failure instanceof MlflowError && failure.errorCode === 'TEMPORARILY_UNAVAILABLE',
+        told: failure => ftpError(failure, key),
+        open: position =>
+          this.#lend(key, signal, async again => {
+            const found = await this.#find(again.client, path, key)
+            if (found.etag !== etag) throw internalError(`Artifact '${key}' changed while it was read`)
+            return this.#open(again, path, key, { start: position, length: end + 1 - position, toEnd })
+          }),
+      })
+      return { length: end - start + 1, size, start, etag, lastModified, body }
     })
   }
 
@@ -63,6 +72,9 @@ export class FtpDriver implements Driver {
       await writePath(this.#pool, path, key, body, signal)
     } catch (error) {
       throw ftpError(error, key)
+    } finally {
+      // Also when it was over before there was a connection.
+      if (signal?.aborted) body.destroy()
     }
   }
 
@@ -70,6 +82,23 @@ export class FtpDriver implements Driver {
     const path = pathOf(this.#location, key)
     // The folder around the root may not be ours to write.
     await this.#do(key, signal, client => removePath(client, path, key === ''))
+  }
+
+  async #find(client: Client, path: string, key: string): Promise<{ size: number; lastModified?: Date; etag?: string }> {
+    const size = path === '/' ? undefined : await sizeOf(client, path)
+    if (size === undefined) throw (await enter(client, path)) ? isDirectory(key) : noSuchArtifact(key)
+    const lastModified = await modifiedOf(client, path)
+    const etag = lastModified && `"${lastModified.getTime().toString(36)}-${size.toString(36)}"`
+    return { size, lastModified, etag }
+  }
+
+  async #open(lease: Lease, path: string, key: string, section: Section): Promise<Readable> {
+    try {
+      return await openBody(lease, path, key, section)
+    } catch (error) {
+      if (isAbsent(error) && !lease.client.closed && (await sizeOf(lease.client, path)) === undefined) throw noSuchArtifact(key, error)
+      throw error
+    }
   }
 
   #do<T>(key: string, signal: AbortSignal | undefined, action: (client: Client) => Promise<T>): Promise<T> {

@@ -1,12 +1,14 @@
 import { posix } from 'node:path'
 import { addAbortSignal, type Readable } from 'node:stream'
 import type { ReadResult } from '@millrace/kit/bytes'
+import { internalError, MlflowError } from '@millrace/kit/errors'
 import type { Stats } from 'ssh2'
 import type { Driver, DriverWriteOptions, Entry, ReadOptions, Stat } from '../../driver.ts'
 import { isDirectory, noSuchArtifact, resolveRange } from '../../errors.ts'
 import { ReceivedMultipart } from '../../received-multipart.ts'
+import { ResumingBody } from '../resuming-body.ts'
 import { STATUS, sftpError, statusOf } from './errors.ts'
-import { FileBody } from './file-body.ts'
+import { FileBody, type OpenedFile } from './file-body.ts'
 import { listFolder } from './list.ts'
 import { joinKey } from './location.ts'
 import { checkContained } from './paths.ts'
@@ -14,6 +16,9 @@ import { letGo, type SessionPool } from './pool.ts'
 import { removeTree } from './remove.ts'
 import type { Session } from './session.ts'
 import { writeFile } from './write.ts'
+
+/** The protocol's times are whole seconds: only after so long does every change have a time of its own. */
+const CHANGE_MS_MIN = 2_000
 
 /** Files below an absolute path of an SFTP server. */
 export class SftpDriver implements Driver {
@@ -39,26 +44,30 @@ export class SftpDriver implements Driver {
   }
 
   async read(key: string, { range, signal }: ReadOptions = {}): Promise<ReadResult> {
-    const path = joinKey(this.#root, key)
     try {
-      const { value: handle, lease } = await this.#pool().hold(signal, async session => {
-        const found = await this.#find(session, path)
-        // Opening what isn't a file could wait for ever, as with a named pipe.
-        if (!found?.isFile()) throw found?.isDirectory() ? isDirectory(key) : noSuchArtifact(key)
-        return session.open(path, 'r')
-      })
-      const file = { handle, lease, key }
+      const { file, stats } = await this.#open(key, signal)
       try {
-        const stats = await lease.session.fstat(handle)
-        signal?.throwIfAborted()
         const { size } = stats
         const { start, end } = range ? resolveRange(range, size) : { start: 0, end: size - 1 }
-        const length = end - start + 1
-        const body = new FileBody(file, start, length)
+        const about = { length: end - start + 1, size, start, etag: etagOf(stats), lastModified: new Date(stats.mtime * 1000) }
+        const isTold = Date.now() - stats.mtime * 1000 > CHANGE_MS_MIN
+        const body = new ResumingBody(new FileBody(file, start, about.length), {
+          start,
+          end: end + 1,
+          signal,
+          isPassing: failure => isTold && failure instanceof MlflowError && failure.errorCode === 'TEMPORARILY_UNAVAILABLE',
+          told: failure => sftpError(failure, key),
+          open: async position => {
+            const again = await this.#open(key, signal)
+            if (etagOf(again.stats) === about.etag) return new FileBody(again.file, position, end + 1 - position)
+            await letGo(again.file.lease, again.file.handle)
+            throw internalError(`Artifact '${key}' changed while it was read`)
+          },
+        })
         if (signal) addAbortSignal(signal, body)
-        return { length, size, start, etag: etagOf(stats), lastModified: new Date(stats.mtime * 1000), body }
+        return { ...about, body }
       } catch (error) {
-        await letGo(lease, handle)
+        await letGo(file.lease, file.handle)
         throw error
       }
     } catch (error) {
@@ -72,6 +81,9 @@ export class SftpDriver implements Driver {
       await writeFile(this.#pool(), { root: this.#root, path: joinKey(this.#root, key), key }, body, options)
     } catch (error) {
       throw sftpError(error, key)
+    } finally {
+      // Also when it was over before there was a connection.
+      if (options.signal?.aborted) body.destroy()
     }
   }
 
@@ -85,6 +97,24 @@ export class SftpDriver implements Driver {
         if (key !== '' || statusOf(error) !== STATUS.permissionDenied || (await session.readdir(path)).length > 0) throw error
       }
     })
+  }
+
+  async #open(key: string, signal?: AbortSignal): Promise<{ file: OpenedFile; stats: Stats }> {
+    const path = joinKey(this.#root, key)
+    const { value: handle, lease } = await this.#pool().hold(signal, async session => {
+      const found = await this.#find(session, path)
+      // Opening what isn't a file could wait for ever, as with a named pipe.
+      if (!found?.isFile()) throw found?.isDirectory() ? isDirectory(key) : noSuchArtifact(key)
+      return session.open(path, 'r')
+    })
+    try {
+      const stats = await lease.session.fstat(handle)
+      signal?.throwIfAborted()
+      return { file: { handle, lease, key }, stats }
+    } catch (error) {
+      await letGo(lease, handle)
+      throw error
+    }
   }
 
   async #find(session: Session, path: string): Promise<Stats | undefined> {
