@@ -142,11 +142,16 @@ export function objectCases({ harness, withDriver }: Suite): void {
         for (const { status } of await Promise.allSettled(failing)) expect(status).toBe('rejected')
       }))
 
-    test.each([undefined, 1024 * 1024 * 1024])('an aborted write leaves nothing and ends its body, announced with length %s', length =>
+    test.each([
+      [undefined, 0],
+      [undefined, 100],
+      [1024 * 1024 * 1024, 100],
+    ])('an aborted write leaves nothing and ends its body, announced with length %s, after %i ms', (length, afterMs) =>
       withDriver(['aborted'], async driver => {
         const stop = new AbortController()
         const body = generated(1024 * 1024 * 1024)
-        setTimeout(() => stop.abort(), 100)
+        if (afterMs === 0) stop.abort()
+        else setTimeout(() => stop.abort(), afterMs)
         await expect(driver.write('aborted', body, { length, signal: stop.signal })).rejects.toMatchObject({ errorCode: 'CANCELLED' })
         expect(body.destroyed).toBe(true)
         expect(await driver.stat('aborted')).toBeUndefined()

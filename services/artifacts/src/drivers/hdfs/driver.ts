@@ -46,7 +46,12 @@ export class HdfsDriver implements Driver {
 
   async write(key: string, body: Readable, { signal }: DriverWriteOptions = {}): Promise<void> {
     if (key === '') throw isDirectory(key)
-    await this.#run(key, path => writeFile(this.#files, body, { path, key, signal }))
+    try {
+      await this.#run(key, path => writeFile(this.#files, body, { path, key, signal }))
+    } finally {
+      // Also when it was over before the cluster was asked.
+      if (signal?.aborted) body.destroy()
+    }
   }
 
   async remove(key: string, signal?: AbortSignal): Promise<void> {
