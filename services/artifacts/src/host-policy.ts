@@ -1,21 +1,6 @@
+import { hostTargets } from '@millrace/kit/artifact-hosts'
 import { invalidParameter } from '@millrace/kit/errors'
 import { schemeOf, shownUri } from './uri.ts'
-
-/** Schemes whose URIs name the host to connect to, with the family that they are compared in and the ports they mean by default. */
-const HOST_ADDRESSED: Record<string, { family: string; ports: readonly number[] }> = {
-  ftp: { family: 'ftp', ports: [21] },
-  sftp: { family: 'sftp', ports: [22] },
-  hdfs: { family: 'hdfs', ports: [] },
-  viewfs: { family: 'hdfs', ports: [] },
-  webhdfs: { family: 'webhdfs', ports: [9870] },
-  swebhdfs: { family: 'swebhdfs', ports: [9871] },
-  http: { family: 'http', ports: [80] },
-  https: { family: 'http', ports: [443] },
-  'mlflow-artifacts': { family: 'http', ports: [80, 443] },
-  r2: { family: 'r2', ports: [443] },
-  b2: { family: 'b2', ports: [443] },
-  abfss: { family: 'abfss', ports: [443] },
-}
 
 export interface HostPolicy {
   /** Locations that the operator configured. */
@@ -43,14 +28,7 @@ export function isAtOneOf(locations: readonly (string | undefined)[], uri: strin
   return targetsOf(uri)?.some(target => known.has(target)) ?? false
 }
 
-/** `family host port` of each place that the URI may lead to; undefined when it names no host. A malformed authority matches nothing. */
-function targetsOf(uri: string): string[] | undefined {
-  const scheme = schemeOf(uri)
-  const about = Object.hasOwn(HOST_ADDRESSED, scheme) ? HOST_ADDRESSED[scheme] : undefined
-  const authority = /^[^:]*:\/\/([^/?#]*)/.exec(uri)?.[1] ?? ''
-  if (!about || (scheme === 'mlflow-artifacts' && authority === '')) return undefined
-  const [, host, port] = /^(\[[^\]]*\]|[^:\\\s]*)(?::(\d*))?$/.exec(authority.slice(authority.lastIndexOf('@') + 1)) ?? []
-  if (host === undefined || /[\\\s]/.test(authority)) return []
-  const ports = port ? [Number(port)] : about.ports.length > 0 ? about.ports : ['']
-  return ports.map(number => `${about.family} ${host.toLowerCase()} ${number}`)
-}
+/** The part between `//` and the path, as it stands. */
+const authorityOf = (uri: string) => /^[^:]*:\/\/([^/?#]*)/.exec(uri)?.[1] ?? ''
+
+const targetsOf = (uri: string) => hostTargets(schemeOf(uri), authorityOf(uri))

@@ -1,3 +1,4 @@
+import { hostTargets } from '@millrace/kit/artifact-hosts'
 import { invalidParameter } from '@millrace/kit/errors'
 import { SCHEMES_WITH_PARAMETERS } from '@millrace/kit/python-urls'
 import type { MetadataConfig } from '../config.ts'
@@ -8,25 +9,6 @@ type LocationConfig = Pick<
   MetadataConfig,
   'artifactLocationLengthMax' | 'allowedHostSchemes' | 'defaultArtifactRoot' | 'artifactsDestination' | 'profilePrefixes'
 >
-
-/**
- * Schemes whose URI names the host that the server would connect to, with the family that they are compared in and the ports that an
- * absent one stands for. HDFS takes an absent port from its own configuration.
- */
-const HOST_SCHEMES: Record<string, { family: string; ports: readonly (number | undefined)[] }> = {
-  ftp: { family: 'ftp', ports: [21] },
-  sftp: { family: 'sftp', ports: [22] },
-  hdfs: { family: 'hdfs', ports: [undefined] },
-  viewfs: { family: 'hdfs', ports: [undefined] },
-  webhdfs: { family: 'webhdfs', ports: [9870] },
-  swebhdfs: { family: 'swebhdfs', ports: [9871] },
-  http: { family: 'http', ports: [80] },
-  https: { family: 'http', ports: [443] },
-  'mlflow-artifacts': { family: 'http', ports: [80, 443] },
-  r2: { family: 'r2', ports: [443] },
-  b2: { family: 'b2', ports: [443] },
-  abfss: { family: 'abfss', ports: [443] },
-}
 
 /** The location as it is stored. @throws INVALID_PARAMETER_VALUE for one that the server must not or cannot use. */
 export function checkArtifactLocation(location: string, config: LocationConfig): string {
@@ -66,16 +48,7 @@ function checkHost(location: string, config: LocationConfig): void {
   )
 }
 
-/** The hosts that the server might connect to for a URI; undefined when the URI names none, empty when it cannot be told. */
 function targetsOf(uri: string): string[] | undefined {
   const { scheme, netloc } = splitUri(uri)
-  const known = HOST_SCHEMES[scheme]
-  if (!known || (scheme === 'mlflow-artifacts' && !netloc)) return undefined
-  if (/[\\\s]/.test(netloc)) return []
-  const authority = netloc.slice(netloc.lastIndexOf('@') + 1)
-  const match = /^(\[[^\]]*\]|[^:]*)(?::(\d*))?$/.exec(authority)
-  if (!match || Number(match[2] ?? 0) > 65_535) return []
-  const host = (match[1] ?? '').toLowerCase()
-  const ports = match[2] ? [Number(match[2])] : known.ports
-  return ports.map(port => `${known.family} ${host} ${port ?? ''}`)
+  return hostTargets(scheme, netloc)
 }
