@@ -1,7 +1,7 @@
 import type { Transport } from '@connectrpc/connect'
 import type { ByteChannel } from '@millrace/kit/bytes'
 import type { Logger } from '@millrace/kit/logger'
-import type { Metric } from '@millrace/kit/metrics'
+import type { Distribution, Metric } from '@millrace/kit/metrics'
 import type { GatewayConfig } from './config.ts'
 
 /** The parts behind a gateway. An absent one isn't there, as metadata with `--artifacts-only`. */
@@ -13,8 +13,8 @@ export interface GatewayDependencies {
   jobs?: Transport
   /** By name of a part: resolves while it can serve, rejects otherwise. Shown by `/ready`. */
   ready: Record<string, () => Promise<void>>
-  /** Of the parts in this process. Shown by `/metrics`. */
-  metrics?: readonly Metric[]
+  /** Of this process. Shown by `/metrics`. */
+  metrics?: readonly (Metric | Distribution)[]
   /** Where failures of the server's own go; their text never reaches a client. */
   log?: Logger
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import { MlflowError, toMlflowError } from '@millrace/kit/errors'
 import type { GatewayContext } from './context.ts'
+import type { RequestMeter } from './request-meter.ts'
 import { BodyTooLarge } from './rest/body.ts'
 import { METHOD_NOT_ALLOWED, NOT_FOUND, redirectPage } from './rest/pages.ts'
 import { percentDecode } from './rest/query.ts'
@@ -14,6 +15,7 @@ export interface Front {
   readonly security: Security
   /** Serves Connect, gRPC and gRPC-Web. */
   readonly rpc: RequestListener
+  readonly meter: RequestMeter
 }
 
 /** As nginx's lingering_time. */
@@ -24,8 +26,9 @@ const API = /\/(ajax-)?api\//
 const SERVER_INFO = /\/(ajax-)?api\/3\.0\/mlflow\/server-info$/
 
 /** Takes every request of the public port to what serves it. */
-export function createFront(ctx: GatewayContext, { router, security, rpc }: Front): RequestListener {
+export function createFront(ctx: GatewayContext, { router, security, rpc, meter }: Front): RequestListener {
   const prefix = ctx.config.staticPrefix
+  const unmetered = new Set(['/health', '/ready', '/version', '/metrics'].flatMap(probe => [probe, prefix + probe]))
   const isEmptied = (path: string) => ctx.config.security !== undefined && API.test(path)
   const fail = (req: IncomingMessage, res: ServerResponse, reason: unknown) => {
     if (!res.headersSent) setHeaders(res, security.headers)
@@ -39,6 +42,7 @@ export function createFront(ctx: GatewayContext, { router, security, rpc }: Fron
   return (req, res) => {
     const target = req.url ?? '/'
     const path = pathOf(target)
+    if (!unmetered.has(path)) meter.watch(req, res)
     if (!security.admit(req, res, path)) return
     if (path.startsWith(RPC_PREFIX)) return rpc(req, res)
     if (prefix !== '' && path.startsWith(prefix + RPC_PREFIX)) {

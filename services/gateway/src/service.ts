@@ -9,6 +9,7 @@ import { createFront } from './front.ts'
 import { disabled } from './mode.ts'
 import { httpRequest } from './public-url.ts'
 import { rawRoutes } from './raw/index.ts'
+import { RequestMeter } from './request-meter.ts'
 import { isInternal } from './rest/bindings.ts'
 import { routeTable } from './rest/table.ts'
 import { type PublicService, publicServices } from './routes.ts'
@@ -28,11 +29,12 @@ export const RPC_MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 
 /** Serves REST, Connect, gRPC and gRPC-Web on one port. @throws when the port can't be had. */
 export async function startGateway(config: GatewayConfig, dependencies: GatewayDependencies): Promise<Gateway> {
-  const ctx: GatewayContext = { ...dependencies, config }
+  const meter = new RequestMeter()
+  const ctx: GatewayContext = { ...dependencies, config, metrics: [...(dependencies.metrics ?? []), ...meter.metrics] }
   const services = publicServices(ctx)
   const security = createSecurity(config.security, config.staticPrefix)
   const router = routeTable(ctx, services, rawRoutes, security.headers)
-  const handler = createFront(ctx, { router, security, rpc: rpcListener(config, services) })
+  const handler = createFront(ctx, { router, security, rpc: rpcListener(config, services), meter })
   const listener = await listen({ host: config.host, port: config.port, handler })
   return { url: listener.url + config.staticPrefix, port: listener.port, [Symbol.asyncDispose]: () => listener[Symbol.asyncDispose]() }
 }
