@@ -33,12 +33,21 @@ const PUBLIC = [
   'xFrameOptions',
   'disableSecurityMiddleware',
 ] as const
-const IGNORED = ['workers', 'gunicornOpts', 'uvicornOpts', 'waitressOpts', 'dev'] as const
+const IGNORED = ['workers', 'gunicornOpts', 'uvicornOpts', 'waitressOpts', 'exposePrometheus', 'dev'] as const
 
 export const TARGETS: Readonly<Record<string, Target>> = {
   server: {
     summary: 'Run everything in one process',
-    options: ['backendStoreUri', 'controlStoreUri', 'defaultArtifactRoot', 'artifactsDestination', ...PUBLIC, 'jobConcurrency', ...IGNORED],
+    options: [
+      'backendStoreUri',
+      'registryStoreUri',
+      'controlStoreUri',
+      'defaultArtifactRoot',
+      'artifactsDestination',
+      ...PUBLIC,
+      'jobConcurrency',
+      ...IGNORED,
+    ],
     open: async setup => (await import('./targets/server.ts')).openServer(setup),
   },
   gateway: {

@@ -39,6 +39,7 @@ test.each([
   [['--env-file', '/nowhere', 'server'], "Invalid value for '--env-file': Environment file '/nowhere' does not exist."],
   [['server', '--port', 'abc'], "Invalid value for --port: 'abc'. Allowed: a whole number from 0 to 65535."],
   [['server', '--backend-store-uri', 'mongodb://u:hidden@h/d'], 'Invalid value for --backend-store-uri: '],
+  [['server', '--registry-store-uri', 'sqlite:///other.db'], 'Invalid value for --registry-store-uri: '],
   [['gateway'], '--metadata-url or MILLRACE_METADATA_URL is required.'],
   [['gateway', '--metadata-url', 'ftp://x'], "Invalid value for --metadata-url: 'ftp://x'. Allowed: http:// or https:// URLs."],
   [['gc-worker', '--metadata-url', 'http://x'], '--artifacts-url or MILLRACE_ARTIFACTS_URL is required.'],
@@ -101,10 +102,20 @@ test('options that mean nothing here are accepted with a note', async () => {
     cwd: folder.path,
     backendStoreUri: 'sqlite:///notes.db',
     artifactsDestination: 'artifacts',
-    args: ['--workers', '8', '--uvicorn-opts', '--reload'],
+    args: [
+      '--workers',
+      '8',
+      '--uvicorn-opts',
+      '--reload',
+      '--expose-prometheus',
+      './prometheus',
+      '--registry-store-uri',
+      'sqlite:///notes.db',
+    ],
   })
   expect(server.process.log()).toContain('--workers is ignored')
   expect(server.process.log()).toContain('--uvicorn-opts is ignored')
+  expect(server.process.log()).toContain('--expose-prometheus is ignored: /metrics is always there')
 })
 
 test.each([

@@ -5,10 +5,12 @@ export interface OptionSpec {
   /** Variables read when the option is absent, in order. */
   readonly env?: readonly string[]
   readonly help: string
-  /** Accepted for MLflow's sake; a note says that it does nothing. */
-  readonly ignored?: boolean
+  /** Accepted for MLflow's sake; a note says that it does nothing, and why. */
+  readonly ignored?: string
   readonly repeatable?: boolean
 }
+
+const NO_OTHER_SERVER = 'Millrace has no server of another kind to configure'
 
 /** Options by their camelCase name, as services' configurations look them up. Names and variables are MLflow's where it has them. */
 export const OPTIONS = {
@@ -16,6 +18,11 @@ export const OPTIONS = {
     flags: '--backend-store-uri <uri>',
     env: ['MLFLOW_BACKEND_STORE_URI'],
     help: 'tracking database: sqlite:///FILE or postgresql://... (default: sqlite:///mlflow.db)',
+  },
+  registryStoreUri: {
+    flags: '--registry-store-uri <uri>',
+    env: ['MLFLOW_REGISTRY_STORE_URI'],
+    help: 'the same as --backend-store-uri: there is one database',
   },
   controlStoreUri: {
     flags: '--control-store-uri <uri>',
@@ -97,11 +104,17 @@ export const OPTIONS = {
   redisUrl: { flags: '--redis-url <url>', env: ['MILLRACE_REDIS_URL'], help: 'Redis for the job queues: redis://HOST:PORT' },
   redisPrefix: { flags: '--redis-prefix <text>', env: ['MILLRACE_REDIS_PREFIX'], help: 'begins every key in Redis (default: millrace)' },
   jobConcurrency: { flags: '--job-concurrency <n>', env: ['MILLRACE_JOB_CONCURRENCY'], help: 'jobs at once in one process (default: 4)' },
-  workers: { flags: '-w, --workers <n>', env: ['MLFLOW_WORKERS'], help: 'ignored: one process serves every request', ignored: true },
-  gunicornOpts: { flags: '--gunicorn-opts <text>', env: ['MLFLOW_GUNICORN_OPTS'], help: 'ignored', ignored: true },
-  uvicornOpts: { flags: '--uvicorn-opts <text>', env: ['MLFLOW_UVICORN_OPTS'], help: 'ignored', ignored: true },
-  waitressOpts: { flags: '--waitress-opts <text>', help: 'ignored', ignored: true },
-  dev: { flags: '--dev', help: 'ignored', ignored: true },
+  workers: { flags: '-w, --workers <n>', env: ['MLFLOW_WORKERS'], help: 'ignored', ignored: 'one process serves every request' },
+  gunicornOpts: { flags: '--gunicorn-opts <text>', env: ['MLFLOW_GUNICORN_OPTS'], help: 'ignored', ignored: NO_OTHER_SERVER },
+  uvicornOpts: { flags: '--uvicorn-opts <text>', env: ['MLFLOW_UVICORN_OPTS'], help: 'ignored', ignored: NO_OTHER_SERVER },
+  waitressOpts: { flags: '--waitress-opts <text>', help: 'ignored', ignored: NO_OTHER_SERVER },
+  exposePrometheus: {
+    flags: '--expose-prometheus <folder>',
+    env: ['MLFLOW_EXPOSE_PROMETHEUS'],
+    help: 'ignored',
+    ignored: '/metrics is always there, and needs no folder',
+  },
+  dev: { flags: '--dev', help: 'ignored', ignored: NO_OTHER_SERVER },
 } as const satisfies Record<string, OptionSpec>
 
 export type OptionName = keyof typeof OPTIONS

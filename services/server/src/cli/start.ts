@@ -4,12 +4,13 @@ import { untilShutdown } from '@millrace/kit/shutdown'
 import { checkProcess, processEnv, readProcess } from '../config.ts'
 import type { Target } from '../targets.ts'
 import { OPTIONS, type OptionName, type OptionSpec } from './options.ts'
-import { checkUsage } from './usage.ts'
+import { checkRegistry, checkUsage } from './usage.ts'
 
 /** Runs a target until a signal asks it to stop and everything it accepted is finished. */
 export async function start(name: string, target: Target, flags: Flags, exitNow: (signal: NodeJS.Signals) => void): Promise<void> {
   const env = processEnv()
   checkUsage(env, flags)
+  if (target.options.includes('registryStoreUri')) checkRegistry(env, flags)
   const config = checkProcess(readProcess(env))
   const log = createLogger({ level: config.logLevel, format: config.logFormat })
   note(target, env, flags, log)
@@ -28,8 +29,9 @@ function note(target: Target, env: Env, flags: Flags, log: Logger): void {
   const given = (name: OptionName) => read(env, flags, name, ...((OPTIONS[name] as OptionSpec).env ?? []))
   const takes = (name: OptionName) => target.options.includes(name)
   for (const name of target.options) {
-    const raw = (OPTIONS[name] as OptionSpec).ignored ? given(name) : undefined
-    if (raw) log.warn(`${raw.source} is ignored: Millrace has no worker processes or server of another kind to configure`)
+    const { ignored } = OPTIONS[name] as OptionSpec
+    const raw = ignored && given(name)
+    if (raw) log.warn(`${raw.source} is ignored: ${ignored}`)
   }
   if (takes('backendStoreUri') && !given('backendStoreUri')) log.info('Backend store URI not provided. Using sqlite:///mlflow.db')
   if (takes('allowedHosts') && !['allowedHosts', 'corsAllowedOrigins', 'disableSecurityMiddleware'].some(one => given(one as OptionName))) {

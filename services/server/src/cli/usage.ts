@@ -37,6 +37,13 @@ export function checkUsage(env: Env, flags: Flags): void {
   }
 }
 
+/** @throws ConfigError where the model registry should be in a database of its own. */
+export function checkRegistry(env: Env, flags: Flags): void {
+  const registry = read(env, flags, 'registryStoreUri', 'MLFLOW_REGISTRY_STORE_URI')
+  const tracking = read(env, flags, 'backendStoreUri', 'MLFLOW_BACKEND_STORE_URI')?.value ?? 'sqlite:///mlflow.db'
+  if (registry && registry.value !== tracking) throw refused(registry, 'the URI of the backend store')
+}
+
 function checkStaticPrefix(prefix: string | undefined): void {
   if (prefix === undefined) return
   if (!prefix.startsWith('/')) throw new UsageError("--static-prefix must begin with a '/'.")
