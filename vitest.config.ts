@@ -6,7 +6,9 @@ export default defineConfig({
     globalSetup: ['test/services/global-setup.ts'],
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 60_000,
+    // Generous: a machine may be several times slower, and no test is about how long it takes.
+    testTimeout: 180_000,
+    expect: { poll: { timeout: 20_000 } },
     // The first test that needs MLflow makes its Python environment: two minutes.
     hookTimeout: 600_000,
     // .ci/run counts what the second one writes.

@@ -22,7 +22,7 @@ interface Site extends AsyncDisposable {
 
 async function testExpiry(name: string, open: () => Promise<Site>): Promise<void> {
   await describeWithServer(name, open, ({ destination, env, contents }) => {
-    test('an upload that nobody goes on with is listed, and goes with its parts', { timeout: 60_000 }, async () => {
+    test('an upload that nobody goes on with is listed, and goes with its parts', async () => {
       await using folder = await tempFolder('expired')
       const cwd = folder.path
       const options = { cwd, backendStoreUri: `sqlite:///${cwd}/mlflow.db`, artifactsDestination: destination }

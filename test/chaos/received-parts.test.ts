@@ -45,7 +45,7 @@ async function sha256(client: HttpClient, path: string): Promise<string> {
   return createHash('sha256').update(body).digest('hex')
 }
 
-test('an upload goes on after kill -9 in the middle of a part; one that nobody goes on with expires', { timeout: 120_000 }, async () => {
+test('an upload goes on after kill -9 in the middle of a part; one that nobody goes on with expires', async () => {
   await using folder = await tempFolder('parts')
   const { start, parts } = await site(folder)
   const content = [randomBytes(1_000_000), randomBytes(1_000_000), randomBytes(7)]
@@ -86,7 +86,7 @@ test('an upload goes on after kill -9 in the middle of a part; one that nobody g
   expect(files.map(file => file.path)).toEqual(['resumed.bin'])
 })
 
-test('a completion ends by itself after kill -9 in the middle of it', { timeout: 180_000 }, async () => {
+test('a completion ends by itself after kill -9 in the middle of it', async () => {
   await using folder = await tempFolder('parts')
   const { store, start, parts } = await site(folder)
   const content = Array.from({ length: PARTS }, () => randomBytes(PART_BYTES))
@@ -125,7 +125,7 @@ async function hasOpen({ process }: Millrace, prefix: string): Promise<boolean> 
 }
 
 describeWith(['postgres'], 'services as processes of their own', () => {
-  test('another artifacts process joins the parts when the one at it is killed', { timeout: 180_000 }, async () => {
+  test('another artifacts process joins the parts when the one at it is killed', async () => {
     await using folder = await tempFolder('parts')
     await using database = await createDatabase('parts')
     await using redis = await startRedis()

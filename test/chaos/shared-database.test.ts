@@ -32,7 +32,7 @@ async function upload(clients: HttpClient[], path: string): Promise<number> {
   return (await at(1).send('POST', `${api}/mpu/complete/dir`, { path, upload_id, parts })).status
 }
 
-test('servers that share a SQLite control database take each other’s uploads', { timeout: 120_000 }, async () => {
+test('servers that share a SQLite control database take each other’s uploads', async () => {
   await using world = await openTwo()
   const { first, second } = world
   const paths = Array.from({ length: 40 }, (_, i) => `${i}.bin`)
@@ -47,7 +47,7 @@ test('servers that share a SQLite control database take each other’s uploads',
   }
 })
 
-test('a completion goes on in the other server after kill -9', { timeout: 180_000 }, async () => {
+test('a completion goes on in the other server after kill -9', async () => {
   await using world = await openTwo()
   const { cwd, one, first, second } = world
   const content = Array.from({ length: 3 }, () => randomBytes(PART_BYTES))

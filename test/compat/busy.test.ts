@@ -16,7 +16,7 @@ beforeAll(async () => {
   await mlflowVenv()
 })
 
-test.each([false, true])('the Python client waits for room and goes on; services apart: %s', { timeout: 120_000 }, async apart => {
+test.each([false, true])('the Python client waits for room and goes on; services apart: %s', async apart => {
   await using folder = await tempFolder('busy')
   await using stack = new AsyncDisposableStack()
   const cwd = folder.path

@@ -103,7 +103,7 @@ await describeWithServer(
         expect(await contentOf(driver, 'big')).toBe('before')
       }))
 
-    test('streams of known and unknown length arrive whole', { timeout: 60_000 }, () =>
+    test('streams of known and unknown length arrive whole', () =>
       withSite(async ({ driver }) => {
         for (const size of [MIB, MIB + 1, 8 * MIB, 8 * MIB + 1, 40 * MIB]) {
           const expected = await digest(generated(size))
@@ -112,8 +112,7 @@ await describeWithServer(
             expect(await digest((await driver.read('s')).body)).toEqual(expected)
           }
         }
-      }),
-    )
+      }))
 
     test('a body that is shorter or longer than announced is refused', () =>
       withSite(async ({ driver, container }) => {

@@ -60,7 +60,7 @@ await describeWithServer(
   'hdfs with two name nodes',
   () => startHdfs({ nameNodes: 2 }),
   server => {
-    test('the active name node is found, and found again when another one is', { timeout: 60_000 }, async () => {
+    test('the active name node is found, and found again when another one is', async () => {
       await using folder = await tempFolder('hdfs-conf')
       const env = { HADOOP_CONF_DIR: await confDir(folder.path, server.nameNodes) }
       await using one = await opened('hdfs:///ha', env)
@@ -160,7 +160,7 @@ await describeWithServer(
   server => {
     const [nameNode = ''] = server.nameNodes
 
-    test('a data node that stops answering is given up within the timeout, and nothing is left', { timeout: 60_000 }, () =>
+    test('a data node that stops answering is given up within the timeout, and nothing is left', () =>
       withFront(server, '/silent', async ({ driver }, network) => {
         await driver.write('kept', generated(BIG_BYTES))
         const begun = performance.now()
@@ -178,20 +178,18 @@ await describeWithServer(
         await network.set({})
         expect((await digest((await driver.read('kept')).body)).length).toBe(BIG_BYTES)
         expect(await server.contents('/silent')).toEqual(['/silent/kept'])
-      }),
-    )
+      }))
 
-    test('a download whose data node drops the connection goes on where it was', { timeout: 60_000 }, () =>
+    test('a download whose data node drops the connection goes on where it was', () =>
       withFront(server, '/cut', async ({ driver }, network) => {
         await driver.write('x', generated(BIG_BYTES))
         await network.set({ cut: { direction: 'down', afterBytes: 3 * 1024 * 1024 } })
         const { body } = await driver.read('x')
         setTimeout(() => void network.set({}), 300)
         expect(await digest(body)).toEqual(await digest(generated(BIG_BYTES)))
-      }),
-    )
+      }))
 
-    test('an upload whose data node drops the connection is an error, and leaves what was there', { timeout: 60_000 }, () =>
+    test('an upload whose data node drops the connection is an error, and leaves what was there', () =>
       withFront(server, '/broken', async ({ driver }, network) => {
         await driver.write('x', bodyOf('old'))
         await network.set({ cut: { direction: 'up', afterBytes: 3 * 1024 * 1024 } })
@@ -202,10 +200,9 @@ await describeWithServer(
         await network.set({})
         expect(await text((await driver.read('x')).body)).toBe('old')
         expect(await server.contents('/broken')).toEqual(['/broken/x'])
-      }),
-    )
+      }))
 
-    test('an answer that gets lost on its way costs nothing', { timeout: 30_000 }, () =>
+    test('an answer that gets lost on its way costs nothing', () =>
       withFront(server, '/lost', async ({ driver }, _network, lost) => {
         await driver.write('x', bodyOf('old'))
         for (const op of ['CREATE', 'RENAME', 'GETFILESTATUS']) {
@@ -217,8 +214,7 @@ await describeWithServer(
         lost.add('DELETE')
         await driver.remove('x')
         expect(await server.contents('/lost')).toEqual([])
-      }),
-    )
+      }))
 
     test('a cluster that doesn’t answer at all is given up within the timeout', async () => {
       const env = { MILLRACE_WEBHDFS_URL: nameNode, MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT: String(TIMEOUT_SECONDS) }
@@ -235,7 +231,7 @@ await describeWithServer(
       expect(await store.driver.stat('x')).toEqual({ isDir: false, sizeBytes: 1 })
     })
 
-    test('quotas and safe mode say what they are', { timeout: 30_000 }, async () => {
+    test('quotas and safe mode say what they are', async () => {
       await using store = await opened('hdfs:///', { MILLRACE_WEBHDFS_URL: nameNode })
       await server.command('mode /small 777')
       await server.command('quota /small 3 1000')

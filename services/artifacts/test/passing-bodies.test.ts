@@ -182,7 +182,7 @@ describe.each([
     await withStore(open, answer, driver => driver.write('k', generated(LENGTH), { length: LENGTH }))
   })
 
-  test('are not sent again once the store has taken something, and can be read to their end', { timeout: 15_000 }, async () => {
+  test('are not sent again once the store has taken something, and can be read to their end', async () => {
     for (const [fail, errorCode] of [
       [(response: ServerResponse) => void refuse(response, 503, 'SlowDown'), 'TEMPORARILY_UNAVAILABLE'],
       [(response: ServerResponse) => void refuse(response, status, code), denied],

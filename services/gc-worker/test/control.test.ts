@@ -95,7 +95,7 @@ describe('a SQLite control database', () => {
     return (await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script, ...args], options)).stdout
   }
 
-  test('is written by several processes at once: nothing is lost, and a lease goes to one', { timeout: 90_000 }, async () => {
+  test('is written by several processes at once: nothing is lost, and a lease goes to one', async () => {
     await using database = await sqliteDatabase()
     const path = database.target.provider === 'sqlite' ? database.target.path : ''
     {

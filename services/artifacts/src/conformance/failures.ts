@@ -12,7 +12,7 @@ const REFUSED_BYTES = 48 * 1024 * 1024
 
 export function failureCases({ harness }: Suite): void {
   describe('failures', () => {
-    test('a store that fails says how in an error code, without secrets', { timeout: 60_000 }, async () => {
+    test('a store that fails says how in an error code, without secrets', async () => {
       for (const { name, open, codes, calls } of harness().failing) {
         const driver = await open()
         const actions: Record<Call, () => Promise<unknown>> = {
@@ -35,7 +35,7 @@ export function failureCases({ harness }: Suite): void {
       }
     })
 
-    test('a body that the store refuses can be read to its end by others', { timeout: 60_000 }, async () => {
+    test('a body that the store refuses can be read to its end by others', async () => {
       for (const { name, open, codes, calls = ['write'] } of harness().failing) {
         if (!calls.includes('write')) continue
         const driver = await open()

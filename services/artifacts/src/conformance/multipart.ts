@@ -35,7 +35,7 @@ export function multipartCases({ harness, withDriver }: Suite): void {
         await action(driver.multipart, [partSizeBytesMin, partSizeBytesMin + 1, 7], read)
       })
 
-    test('parts sent in any order become one object, visible with the completion', { timeout: 30_000 }, () =>
+    test('parts sent in any order become one object, visible with the completion', () =>
       withMultipart(async (multipart, sizes, read) => {
         const bodies = sizes.map(size => randomBytes(size))
         const { uploadId, parts } = await multipart.start('m/joined 日.bin', bodies.length)
@@ -48,8 +48,7 @@ export function multipartCases({ harness, withDriver }: Suite): void {
         await multipart.complete('m/joined 日.bin', uploadId, sent)
         await multipart.abort('m/joined 日.bin', uploadId)
         expect((await read('m/joined 日.bin')).length).toBe(64)
-      }),
-    )
+      }))
 
     test('one small part is enough', () =>
       withMultipart(async (multipart, _sizes, read) => {
