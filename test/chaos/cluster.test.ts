@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { postgresRows, rowsOfRun } from '../compat/deletion.ts'
@@ -10,6 +11,8 @@ import { startRedis } from '../services/redis.ts'
 const api = '/api/2.0/mlflow'
 const files = '/api/2.0/mlflow-artifacts/artifacts'
 const DELETED_RUNS = 150
+/** More than all buffers on the way hold. */
+const DOWNLOAD_BYTES = 64 * 1024 * 1024
 const CLUSTER_TIMEOUT_MS = 180_000
 const GC_TIMEOUT_MS = 90_000
 
@@ -64,10 +67,15 @@ describeWith(['postgres', 's3'], 'gateway, metadata, artifacts and gc-worker as 
         await check('list', client.send('GET', `${files}?path=live`))
       }
     })
-    await sleep(500)
+    // Of an age at which its ETag tells every other version apart.
+    const content = randomBytes(DOWNLOAD_BYTES)
+    await check('put', client.send('PUT', `${files}/long`, content))
+    await sleep(3_000)
+    const downloads = await Promise.all(Array.from({ length: 4 }, () => fetch(`${cluster.url}${files}/long`)))
     await cluster.metadata[0].process.end('SIGKILL')
     await sleep(500)
     await cluster.artifacts[1].process.end('SIGKILL')
+    for (const download of downloads) expect(content.equals(new Uint8Array(await download.arrayBuffer()))).toBe(true)
     await sleep(1_000)
     for (let n = 0; n < 50; n++) {
       await check('log', client.send('POST', `${api}/runs/log-metric`, { run_id: runId, key: 'm', value: n, timestamp: 1, step: n }))

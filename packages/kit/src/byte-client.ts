@@ -1,8 +1,9 @@
 import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http'
 import { finished, Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
-import type { ByteChannel, ByteRange, ReadResult, UploadPart } from './bytes.ts'
+import { type ByteChannel, type ByteRange, type ReadResult, rangeHeader, type UploadPart } from './bytes.ts'
 import { cancelled, internalError, MlflowError, temporarilyUnavailable, toMlflowError } from './errors.ts'
+import { ResumingBody } from './resuming-body.ts'
 
 const ATTEMPTS_MAX = 4
 /** Longest silence of the other side; a store may take minutes to finish a big object. */
@@ -12,6 +13,8 @@ const ERROR_BYTES_MAX = 64 * 1024
 const REPLAY_BYTES_MAX = 256 * 1024
 /** Turns that are waited for a process other than the full ones. */
 const TURNS_MAX = 16
+/** An artifact that is younger may have changed within the time that its ETag is made of. */
+const CHANGE_MS_MIN = 2_000
 const GONE = new Set(['ECONNRESET', 'EPIPE'])
 const NOT_SENT = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN'])
 
@@ -33,26 +36,47 @@ export function createByteClient(pickUrl: () => string, avoid: (url: string) => 
         const url = new URL(`/bytes?${query}`, base)
         return { sent: await connect(url, { agent, timeout: SILENCE_MS_MAX, ...options }), base }
       } catch (error) {
-        if (attempt === ATTEMPTS_MAX || !wasNotSent(error)) throw failure(error)
+        if (attempt === ATTEMPTS_MAX || !wasNotSent(error)) throw failureOf(error)
         avoid(base)
+      }
+    }
+  }
+  const get = async (uri: string, range?: ByteRange, signal?: AbortSignal): Promise<Answer> => {
+    const full = new Set<string>()
+    const headers = range ? { Range: rangeHeader(range) } : {}
+    for (let attempt = 1; ; attempt++) {
+      const { sent, base } = await open(new URLSearchParams({ uri }), full, { signal, headers })
+      try {
+        sent.end()
+        return { response: await answer(sent), base }
+      } catch (error) {
+        if (attempt === ATTEMPTS_MAX || !(wentAway(error) || hadNoRoom(error))) throw error
+        if (wentAway(error)) avoid(base)
+        else if (!pickOther(pickUrl, full.add(base))) throw error
       }
     }
   }
   return {
     async read(uri, { range, signal } = {}) {
-      const full = new Set<string>()
-      const headers = range ? { Range: rangeHeader(range) } : {}
-      for (let attempt = 1; ; attempt++) {
-        const { sent, base } = await open(new URLSearchParams({ uri }), full, { signal, headers })
-        try {
-          sent.end()
-          return readResult(await answer(sent))
-        } catch (error) {
-          if (attempt === ATTEMPTS_MAX || !(wentAway(error) || hadNoRoom(error))) throw error
-          if (wentAway(error)) avoid(base)
-          else if (!pickOther(pickUrl, full.add(base))) throw error
-        }
-      }
+      let { response, base } = await get(uri, range, signal)
+      const about = headOf(response)
+      const end = about.start + about.length
+      const isTold = isToldApart(about)
+      const body = new ResumingBody(response, {
+        start: about.start,
+        end,
+        signal,
+        isPassing: failure => isTold && failureOf(failure).errorCode === 'TEMPORARILY_UNAVAILABLE',
+        told: failureOf,
+        open: async position => {
+          avoid(base)
+          ;({ response, base } = await get(uri, { start: position, end: end - 1 }, signal))
+          if (headOf(response).etag === about.etag) return response
+          response.destroy()
+          throw internalError('The artifact changed while it was read')
+        },
+      })
+      return { ...about, body }
     },
     async write(uri, body, { length, contentType, part, signal } = {}) {
       const kept = length !== undefined && length <= REPLAY_BYTES_MAX ? await buffered(body) : undefined
@@ -83,6 +107,11 @@ export function createByteClient(pickUrl: () => string, avoid: (url: string) => 
     },
     [Symbol.dispose]: () => agent.destroy(),
   }
+}
+
+interface Answer {
+  response: IncomingMessage
+  base: string
 }
 
 interface Opened {
@@ -122,7 +151,7 @@ async function buffered(body: Readable): Promise<Buffer> {
 
 function answer(sent: ClientRequest): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    sent.once('error', error => reject(failure(error)))
+    sent.once('error', error => reject(failureOf(error)))
     sent.once('response', response => {
       if ((response.statusCode ?? 500) < 300) resolve(response)
       else readError(response).then(reject, reject)
@@ -150,8 +179,7 @@ function failing(body: Readable, sent: ClientRequest, whenAsked: boolean): Promi
   })
 }
 
-function readResult(response: IncomingMessage): ReadResult {
-  const { headers } = response
+function headOf({ headers }: IncomingMessage): Omit<ReadResult, 'body'> {
   const length = Number(headers['content-length'])
   const [, start, size] = /^bytes (\d+)-\d+\/(\d+)$/.exec(headers['content-range'] ?? '') ?? []
   return {
@@ -160,8 +188,12 @@ function readResult(response: IncomingMessage): ReadResult {
     start: start === undefined ? 0 : Number(start),
     etag: headers.etag,
     lastModified: headers['last-modified'] === undefined ? undefined : new Date(headers['last-modified']),
-    body: response,
   }
+}
+
+/** Whether another version would have another ETag: those of some stores tell times in seconds. */
+function isToldApart({ etag, lastModified }: Omit<ReadResult, 'body'>): boolean {
+  return etag !== undefined && !etag.startsWith('W/') && lastModified !== undefined && Date.now() - lastModified.getTime() > CHANGE_MS_MIN
 }
 
 async function readError(response: IncomingMessage): Promise<MlflowError> {
@@ -192,7 +224,7 @@ function wentAway(error: unknown): boolean {
   return cause instanceof Error && 'code' in cause && GONE.has(String(cause.code))
 }
 
-function failure(error: unknown): MlflowError {
+function failureOf(error: unknown): MlflowError {
   if (wasNotSent(error)) return temporarilyUnavailable('The artifacts service cannot be reached', { cause: error })
   if (error instanceof Error && 'code' in error) {
     if (error.code === 'ABORT_ERR') return cancelled('The transfer was cut off', { cause: error })
@@ -202,7 +234,3 @@ function failure(error: unknown): MlflowError {
 }
 
 const partQuery = (part: UploadPart | undefined) => part && { upload_id: part.uploadId, part_number: String(part.partNumber) }
-
-function rangeHeader({ start, end }: ByteRange): string {
-  return start < 0 ? `bytes=${start}` : `bytes=${start}-${end ?? ''}`
-}

@@ -49,3 +49,8 @@ export interface ByteChannel {
   /** Nothing is visible at the URI until every byte is written; a body that fails or is aborted leaves nothing. */
   write(uri: string, body: Readable, options?: WriteOptions): Promise<WriteResult>
 }
+
+/** Source: RFC 9110 section 14.2. */
+export function rangeHeader({ start, end }: ByteRange): string {
+  return start < 0 ? `bytes=${start}` : `bytes=${start}-${end ?? ''}`
+}

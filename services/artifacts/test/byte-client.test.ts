@@ -1,8 +1,10 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { once } from 'node:events'
+import { mkdtemp, readdir, rm, utimes } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { createByteClient } from '@millrace/kit/byte-client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bodyOf, cutOff, digest, generated, text } from '../src/conformance/bodies.ts'
@@ -10,6 +12,16 @@ import { byteHandler } from '../src/http-bytes.ts'
 import { type Artifacts, checkArtifacts, openArtifacts, readArtifacts } from '../src/service.ts'
 
 const REFUSED_URL = 'http://127.0.0.1:1'
+
+/** A body without its first bytes, fewer than a chunk. */
+function without(count: number, body: Readable): Readable {
+  let isFirst = true
+  return body.map((chunk: Buffer) => {
+    const kept = isFirst ? chunk.subarray(count) : chunk
+    isFirst = false
+    return kept
+  })
+}
 
 describe('bytes between processes', () => {
   let data: string
@@ -71,6 +83,41 @@ describe('bytes between processes', () => {
     await expect(client.write(uri('lost'), generated(10_000_000), { length: 10_000_000 })).rejects.toMatchObject({
       errorCode: 'TEMPORARILY_UNAVAILABLE',
     })
+    dying.close()
+  })
+
+  test('a replica that goes away in the middle of a download: another one goes on, in the same version', async () => {
+    const serve = byteHandler(artifacts.bytes)
+    const dying = createServer((req, res) => {
+      serve(req, res)
+      res.once('pipe', () => setTimeout(() => req.socket.destroy(), 20))
+    })
+    await new Promise<void>(resolve => dying.listen(0, '127.0.0.1', resolve))
+    const dyingUrl = `http://127.0.0.1:${(dying.address() as AddressInfo).port}`
+    let turn = dyingUrl
+    using client = createByteClient(
+      () => turn,
+      () => {
+        turn = url
+      },
+    )
+    const begun = async (age: 'old' | 'new') => {
+      await client.write(uri('long'), generated(50_000_000))
+      const hourAgo = new Date(Date.now() - 3_600_000)
+      if (age === 'old') await utimes(join(data, 'long'), hourAgo, hourAgo)
+      turn = dyingUrl
+      const { body } = await client.read(uri('long'), { range: { start: 5 } })
+      body.on('error', () => undefined)
+      await once(body, 'readable')
+      return body
+    }
+    turn = url
+    expect(await digest(await begun('old'))).toEqual(await digest(without(5, generated(50_000_000))))
+    expect(turn).toBe(url)
+    const old = await begun('old')
+    await client.write(uri('long'), generated(50_000_001))
+    await expect(digest(old)).rejects.toMatchObject({ rawMessage: 'The artifact changed while it was read' })
+    await expect(digest(await begun('new'))).rejects.toMatchObject({ errorCode: 'TEMPORARILY_UNAVAILABLE' })
     dying.close()
   })
 

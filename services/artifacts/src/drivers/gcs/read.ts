@@ -1,9 +1,8 @@
 import type { IncomingMessage } from 'node:http'
-import type { ByteRange, ReadResult } from '@millrace/kit/bytes'
+import { type ByteRange, type ReadResult, rangeHeader } from '@millrace/kit/bytes'
 import { internalError } from '@millrace/kit/errors'
+import { ResumingBody } from '@millrace/kit/resuming-body'
 import { resolveRange } from '../../errors.ts'
-import { rangeHeader } from '../range-header.ts'
-import { ResumingBody } from '../resuming-body.ts'
 import { gcsError, isPassing, timedOut } from './errors.ts'
 import { type GcsLocation, objectName, objectPath } from './location.ts'
 

@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream'
 import type { ByteRange, ReadResult } from '@millrace/kit/bytes'
 import { temporarilyUnavailable } from '@millrace/kit/errors'
+import { ResumingBody } from '@millrace/kit/resuming-body'
 import { isDirectory, resolveRange } from '../../errors.ts'
-import { ResumingBody } from '../resuming-body.ts'
 import { hdfsError, isUnreachable, SilentStore } from './errors.ts'
 import type { FileStatus, Files } from './files.ts'
 

@@ -1,10 +1,9 @@
 import type { IncomingMessage } from 'node:http'
 import { type Readable, Transform } from 'node:stream'
-import type { ByteRange, ReadResult } from '@millrace/kit/bytes'
+import { type ByteRange, type ReadResult, rangeHeader } from '@millrace/kit/bytes'
 import { internalError } from '@millrace/kit/errors'
+import { ResumingBody } from '@millrace/kit/resuming-body'
 import { resolveRange } from '../../errors.ts'
-import { rangeHeader } from '../range-header.ts'
-import { ResumingBody } from '../resuming-body.ts'
 import { isUnreachable } from '../system-errors.ts'
 import { httpError } from './errors.ts'
 
