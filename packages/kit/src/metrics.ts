@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Histogram, Registry } from 'prom-client'
+import type { Registry } from 'prom-client'
 
 /** Something that a part of the process counts, asked for when it is looked at. */
 export interface Metric {
@@ -38,49 +38,29 @@ export function metricsHandler(metrics: readonly (Metric | Distribution)[]): Met
 }
 
 async function openRegistry(metrics: readonly (Metric | Distribution)[]): Promise<Registry> {
-  const { Counter, collectDefaultMetrics, Gauge, Registry } = await import('prom-client')
+  const { collectDefaultMetrics, Registry } = await import('prom-client')
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
-  for (const metric of metrics) {
-    if (metric.type === 'histogram') {
-      registry.registerMetric(histogramOf(metric))
-      continue
-    }
-    const { name, help, type, values } = metric
-    const labelNames = [...new Set(values().flatMap(({ labels = {} }) => Object.keys(labels)))]
-    const about = { name, help, labelNames, registers: [registry] }
-    const collect = (add: (labels: Readonly<Record<string, string>>, value: number) => void) => {
-      for (const { labels = {}, value } of values()) add(labels, value)
-    }
-    if (type === 'gauge') {
-      const gauge = new Gauge({ ...about, collect: () => collect((labels, value) => gauge.set(labels, value)) })
-    } else {
-      const counter = new Counter({
-        ...about,
-        collect() {
-          counter.reset()
-          collect((labels, value) => counter.inc(labels, value))
-        },
-      })
-    }
-  }
+  for (const metric of metrics) registry.registerMetric(registered(metric))
   return registry
 }
 
-/** What the registry asks of a histogram: the library's own would have to be told of every observation, and so loaded at the start. */
-function histogramOf({ name, help, bounds, values }: Distribution): Histogram {
-  const get = async () => ({
-    name,
-    help,
-    type: 'histogram',
-    values: values().flatMap(({ labels, counts, sum }) => {
-      let total = 0
-      const buckets = counts.map((count, i) => {
-        total += count
-        return { metricName: `${name}_bucket`, labels: { ...labels, le: String(bounds[i] ?? '+Inf') }, value: total }
-      })
-      return [...buckets, { metricName: `${name}_sum`, labels, value: sum }, { metricName: `${name}_count`, labels, value: total }]
-    }),
+type Registered = Parameters<Registry['registerMetric']>[0]
+
+/** What the registry asks of a metric. Those of the library have to be told of every observation, and so loaded at the start. */
+function registered(metric: Metric | Distribution): Registered {
+  const { name, help, type } = metric
+  const get = async () => ({ name, help, type, values: metric.type === 'histogram' ? bucketsOf(metric) : metric.values() })
+  return { name, get } as unknown as Registered
+}
+
+function bucketsOf({ name, bounds, values }: Distribution) {
+  return values().flatMap(({ labels, counts, sum }) => {
+    let total = 0
+    const buckets = counts.map((count, i) => {
+      total += count
+      return { metricName: `${name}_bucket`, labels: { ...labels, le: String(bounds[i] ?? '+Inf') }, value: total }
+    })
+    return [...buckets, { metricName: `${name}_sum`, labels, value: sum }, { metricName: `${name}_count`, labels, value: total }]
   })
-  return { name, get } as unknown as Histogram
 }

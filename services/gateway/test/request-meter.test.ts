@@ -27,7 +27,8 @@ test('requests are counted by method and status, with how long they took; probes
     },
   })
   await using gateway = await startWith([experiments], { staticPrefix: '/pre' })
-  for (const probe of ['/health', '/version', '/ready', '/metrics', '/pre/health']) await fetch(`http://127.0.0.1:${gateway.port}${probe}`)
+  for (const probe of ['/health', '/version', '/ready', '/pre/metrics', '/pre/health'])
+    await fetch(`http://127.0.0.1:${gateway.port}${probe}`)
   await post(gateway, CREATE, '{"name": "x"}')
   await post(gateway, CREATE, '{')
   await post(gateway, CREATE, '{"name": "x"}')
