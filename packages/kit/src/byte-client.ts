@@ -41,14 +41,14 @@ export function createByteClient(pickUrl: () => string, avoid: (url: string) => 
       }
     }
   }
-  const get = async (uri: string, range?: ByteRange, signal?: AbortSignal): Promise<Answer> => {
+  const get = async (uri: string, range?: ByteRange, signal?: AbortSignal): Promise<IncomingMessage> => {
     const full = new Set<string>()
     const headers = range ? { Range: rangeHeader(range) } : {}
     for (let attempt = 1; ; attempt++) {
       const { sent, base } = await open(new URLSearchParams({ uri }), full, { signal, headers })
       try {
         sent.end()
-        return { response: await answer(sent), base }
+        return await answer(sent)
       } catch (error) {
         if (attempt === ATTEMPTS_MAX || !(wentAway(error) || hadNoRoom(error))) throw error
         if (wentAway(error)) avoid(base)
@@ -58,7 +58,7 @@ export function createByteClient(pickUrl: () => string, avoid: (url: string) => 
   }
   return {
     async read(uri, { range, signal } = {}) {
-      let { response, base } = await get(uri, range, signal)
+      const response = await get(uri, range, signal)
       const about = headOf(response)
       const end = about.start + about.length
       const isTold = isToldApart(about)
@@ -69,10 +69,9 @@ export function createByteClient(pickUrl: () => string, avoid: (url: string) => 
         isPassing: failure => isTold && failureOf(failure).errorCode === 'TEMPORARILY_UNAVAILABLE',
         told: failureOf,
         open: async position => {
-          avoid(base)
-          ;({ response, base } = await get(uri, { start: position, end: end - 1 }, signal))
-          if (headOf(response).etag === about.etag) return response
-          response.destroy()
+          const next = await get(uri, { start: position, end: end - 1 }, signal)
+          if (headOf(next).etag === about.etag) return next
+          next.destroy()
           throw internalError('The artifact changed while it was read')
         },
       })
@@ -107,11 +106,6 @@ export function createByteClient(pickUrl: () => string, avoid: (url: string) => 
     },
     [Symbol.dispose]: () => agent.destroy(),
   }
-}
-
-interface Answer {
-  response: IncomingMessage
-  base: string
 }
 
 interface Opened {

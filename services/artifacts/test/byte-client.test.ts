@@ -87,38 +87,35 @@ describe('bytes between processes', () => {
   })
 
   test('a replica that goes away in the middle of a download: another one goes on, in the same version', async () => {
-    const serve = byteHandler(artifacts.bytes)
-    const dying = createServer((req, res) => {
-      serve(req, res)
-      res.once('pipe', () => setTimeout(() => req.socket.destroy(), 20))
-    })
-    await new Promise<void>(resolve => dying.listen(0, '127.0.0.1', resolve))
-    const dyingUrl = `http://127.0.0.1:${(dying.address() as AddressInfo).port}`
-    let turn = dyingUrl
+    let turn = url
     using client = createByteClient(
       () => turn,
       () => {
         turn = url
       },
     )
-    const begun = async (age: 'old' | 'new') => {
+    /** What is read of a download whose process dies in the middle, after `meanwhile`. */
+    const cut = async (age: 'old' | 'new', meanwhile = async () => undefined as unknown) => {
       await client.write(uri('long'), generated(50_000_000))
       const hourAgo = new Date(Date.now() - 3_600_000)
       if (age === 'old') await utimes(join(data, 'long'), hourAgo, hourAgo)
-      turn = dyingUrl
+      const dying = createServer(byteHandler(artifacts.bytes))
+      await new Promise<void>(resolve => dying.listen(0, '127.0.0.1', resolve))
+      turn = `http://127.0.0.1:${(dying.address() as AddressInfo).port}`
       const { body } = await client.read(uri('long'), { range: { start: 5 } })
       body.on('error', () => undefined)
-      await once(body, 'readable')
-      return body
+      await meanwhile()
+      const closed = once(dying, 'close')
+      dying.close()
+      dying.closeAllConnections()
+      await closed
+      return digest(body)
     }
-    turn = url
-    expect(await digest(await begun('old'))).toEqual(await digest(without(5, generated(50_000_000))))
+    expect(await cut('old')).toEqual(await digest(without(5, generated(50_000_000))))
     expect(turn).toBe(url)
-    const old = await begun('old')
-    await client.write(uri('long'), generated(50_000_001))
-    await expect(digest(old)).rejects.toMatchObject({ rawMessage: 'The artifact changed while it was read' })
-    await expect(digest(await begun('new'))).rejects.toMatchObject({ errorCode: 'TEMPORARILY_UNAVAILABLE' })
-    dying.close()
+    const replace = () => client.write(uri('long'), generated(50_000_001))
+    await expect(cut('old', replace)).rejects.toMatchObject({ rawMessage: 'The artifact changed while it was read' })
+    await expect(cut('new')).rejects.toMatchObject({ errorCode: 'TEMPORARILY_UNAVAILABLE' })
   })
 
   test('errors keep their code, words and class', async () => {
