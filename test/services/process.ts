@@ -179,7 +179,7 @@ export async function answers(url: string): Promise<boolean> {
 }
 
 /** Polls until `check` gives a value that is not undefined. */
-export async function eventually<T>(what: string, check: () => Promise<T | undefined>, timeoutMs = 30_000): Promise<T> {
+export async function eventually<T>(what: string, check: () => Promise<T | undefined>, timeoutMs = 90_000): Promise<T> {
   const deadline = Date.now() + timeoutMs
   for (;;) {
     const value = await check()

@@ -37,7 +37,6 @@ export async function openAzure(): Promise<Site> {
       objects: () => container.names(),
       loseJoin: what => api.lose(what, ({ method, url }) => method === 'PUT' && /[?&]comp=blocklist\b/.test(url ?? '')),
     },
-    resumesDownloads: true,
     contents: () => container.everything(''),
     // Azurite refuses both with a 403.
     refusals: [

@@ -44,7 +44,6 @@ export async function openGcs(): Promise<Site> {
       objects: () => bucket.names(''),
       loseJoin: what => api.lose(what, ({ url }) => /\/compose\b/.test(url ?? '')),
     },
-    resumesDownloads: true,
     contents: () => bucket.names(''),
     refusals: [],
     [Symbol.asyncDispose]: () => opened.disposeAsync(),

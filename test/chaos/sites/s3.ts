@@ -40,7 +40,6 @@ export async function openS3(): Promise<Site> {
       objects: () => bucket.keys(),
       loseJoin: what => api.lose(what, ({ method, url }) => method === 'POST' && /[?&]uploadId=/.test(url ?? '')),
     },
-    resumesDownloads: true,
     async contents() {
       const uploads = await bucket.openUploads()
       return [...(await bucket.keys()), ...Array.from({ length: uploads }, () => '(open multipart upload)')]

@@ -12,8 +12,6 @@ export interface Site extends AsyncDisposable {
   readonly server: Killable
   /** Everything that the store itself knows to be there, past the network: names of objects, and of uploads in progress. */
   contents(): Promise<string[]>
-  /** Whether a download that lost its connection goes on where it was. */
-  readonly resumesDownloads?: boolean
   /** Whether an upload that failed while the store was out of reach may leave its hidden file. */
   readonly keepsHidden?: boolean
   /** Settings with which the store refuses the server. */
