@@ -42,7 +42,9 @@ const routes = [
   some(ExperimentService, {
     searchExperiments: request => ({ nextPageToken: JSON.stringify(request.orderBy), experiments: [{ name: String(request.maxResults) }] }),
   }),
-  some(LoggedModelService, { getLoggedModel: request => ({ model: { info: { modelId: request.modelId } } }) }),
+  some(LoggedModelService, {
+    getLoggedModel: request => ({ model: { info: { modelId: request.modelId, name: String(request.allowDeleted) } } }),
+  }),
   some(DatasetService, { searchDatasets: () => ({ datasetSummaries: [{ name: 'd' }] }) }),
 ]
 
@@ -76,6 +78,17 @@ describe('routes', () => {
   test('path variables are decoded and fill their field', async () => {
     const { text } = await get(gateway, '/api/2.0/mlflow/logged-models/m-%41%20b')
     expect(JSON.parse(text).model.info.model_id).toBe('m-A b')
+  })
+
+  test.each([
+    ['?allow_deleted=TrUe', 'true'],
+    ['?allow_deleted=false', 'false'],
+    ['?allow_deleted=1', 'false'],
+    ['?allow_deleted=', 'false'],
+    ['', 'undefined'],
+  ])('a flag in the query string refuses nothing: %j', async (query, expected) => {
+    const { text } = await get(gateway, `/api/2.0/mlflow/logged-models/m${query}`)
+    expect(JSON.parse(text).model.info.name).toBe(expected)
   })
 
   test('two methods of one path', async () => {

@@ -27,8 +27,8 @@ export function loggedModels({
       const model = { name, modelType, sourceRunId, params: params.map(pair), tags: tags.map(pair) }
       return { model: modelMessage(await store.create(experimentId, model)) }
     },
-    async getLoggedModel({ modelId = '' }) {
-      return { model: modelMessage(await store.get(modelId)) }
+    async getLoggedModel({ modelId = '', allowDeleted }) {
+      return { model: modelMessage(await store.get(modelId, allowDeleted)) }
     },
     async searchLoggedModels({ experimentIds, filter = '', maxResults, orderBy, pageToken }) {
       const pageSize = maxResults === 0 ? PAGE_SIZE_OF_ZERO : checkMaxResults(maxResults ?? PAGE_SIZE)
@@ -46,6 +46,22 @@ export function loggedModels({
     },
     async finalizeLoggedModel({ modelId = '', status = 0 }) {
       return { model: modelMessage(await store.finalize(modelId, status)) }
+    },
+    async deleteLoggedModel({ modelId = '' }) {
+      await store.delete(modelId)
+      return {}
+    },
+    async setLoggedModelTags({ modelId = '', tags }) {
+      await store.setTags(modelId, tags.map(pair))
+      return {}
+    },
+    async deleteLoggedModelTag({ modelId = '', tagKey = '' }) {
+      await store.deleteTag(modelId, tagKey)
+      return {}
+    },
+    async logLoggedModelParams({ modelId = '', params }) {
+      await store.addParams(modelId, params.map(pair))
+      return {}
     },
   }
 }
