@@ -115,6 +115,11 @@ describe('routes', () => {
     expect(doubled.headers.get('location')).toBe(`${gateway.url}/api/2.0/mlflow/runs/get?run_id=r`)
   })
 
+  test('a literal path leaves the methods that it does not serve to a pattern', async () => {
+    expect((await get(gateway, '/api/2.0/mlflow/logged-models/search')).text).toContain('"model_id":"search"')
+    expect((await post(gateway, '/api/2.0/mlflow/logged-models/m', '{}')).status).toBe(405)
+  })
+
   test('another method behind doubled slashes is 405, not a redirect', async () => {
     const answer = await fetch(`${gateway.url}/api/2.0//mlflow/runs/get`, { method: 'POST', redirect: 'manual' })
     expect([answer.status, answer.headers.get('allow')]).toEqual([405, 'HEAD, GET, OPTIONS'])
