@@ -8,9 +8,9 @@ import { checkActive, type Experiments } from './experiments.ts'
 import type { Reads } from './reads.ts'
 import { randomRunName } from './run-names.ts'
 import type { JsonInteger, TextRecord } from './run-sql.ts'
-import type { Fragment } from './search-dialect.ts'
+import type { Fragment, SearchDialect } from './search-dialect.ts'
 import { type ModelSearch, searchModelsSql } from './search-models.ts'
-import { parsed } from './slices.ts'
+import { type PageJob, parsed } from './slices.ts'
 
 /** A logged model, from a JSON text. */
 export type ModelRecord = [
@@ -59,12 +59,16 @@ export class LoggedModels {
   readonly #experiments: Experiments
   readonly #reads: Reads
   readonly #select: string
+  readonly #page: PageJob['follow']
 
   constructor(db: AnyDatabase, reads: Reads, experiments: Experiments) {
     this.#db = db
     this.#experiments = experiments
     this.#reads = reads
-    this.#select = selectSql(reads)
+    const { dialect } = reads
+    this.#select = `SELECT ${jsonSql(dialect)} AS json FROM logged_models m`
+    const page = `SELECT ${jsonSql(dialect)} AS json FROM ${dialect.pageIds} ${dialect.join} logged_models m ON m.model_id = id`
+    this.#page = [{ sql: page, name: 'millrace_model_page' }]
   }
 
   /** @throws RESOURCE_DOES_NOT_EXIST for an unknown experiment, INVALID_PARAMETER_VALUE for a deleted one. */
@@ -102,12 +106,13 @@ export class LoggedModels {
     return this.#find(this.#db, modelId, anyStage ? sql`` : sql`AND m.lifecycle_stage <> 'deleted'`)
   }
 
-  /** Active models in the order asked for. */
-  async search(search: ModelSearch): Promise<ModelRecord[]> {
-    const statement = this.#reads.compile(searchModelsSql(this.#select, search, this.#reads.dialect))
-    const models: ModelRecord[] = []
-    for await (const slice of parsed<ModelRecord>(await this.#reads.rows(statement))) models.push(...slice)
-    return models
+  /** A page of active models in order, and whether more follow. */
+  async search(search: ModelSearch, pageSize: number): Promise<{ models: ModelRecord[]; more: boolean }> {
+    const ids = this.#reads.compile(searchModelsSql(search, pageSize + 1, this.#reads.dialect))
+    const page = await this.#reads.page({ ids, pageSize, follow: this.#page })
+    const found = new Map<string, ModelRecord>()
+    for await (const slice of parsed<ModelRecord>(page.parts[0] ?? [])) for (const model of slice) found.set(model[0][0], model)
+    return { models: page.ids.map(([id]) => found.get(id)).filter(model => model !== undefined), more: page.more }
   }
 
   /** Sets the status of a model in any stage. @throws RESOURCE_DOES_NOT_EXIST */
@@ -185,7 +190,8 @@ async function inParts<T>(rows: readonly T[], write: (part: T[]) => Promise<unkn
 
 const modelAbsent = (modelId: string) => doesNotExist(`Logged model with ID '${modelId}' not found.`)
 
-function selectSql({ dialect: d }: Reads): string {
+/** The text of a ModelRecord of the row `m`. */
+function jsonSql(d: SearchDialect): string {
   const info = d.jsonArray(
     'm.model_id',
     'm.experiment_id',
@@ -210,5 +216,5 @@ function selectSql({ dialect: d }: Reads): string {
   )
   const params = of('logged_model_params', d.jsonArray('t.param_key', 't.param_value'))
   const tags = of('logged_model_tags', d.jsonArray('t.tag_key', 't.tag_value'))
-  return `SELECT ${d.jsonText(info, params, tags, of('logged_model_metrics', metric))} AS json FROM logged_models m`
+  return d.jsonText(info, params, tags, of('logged_model_metrics', metric))
 }
