@@ -1,8 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { filesBelow } from '../compat/deletion.ts'
 import { type HttpClient, httpClient } from '../services/http.ts'
-import { type Millrace, startTarget } from '../services/millrace.ts'
+import { type Millrace, millrace, startTarget } from '../services/millrace.ts'
 import { type TempFolder, tempFolder } from '../services/process.ts'
 
 const models = '/api/2.0/mlflow/logged-models'
@@ -105,5 +106,27 @@ describe.each([
         expect([answer.status, answer.json()]).toMatchObject([404, { error_code: 'RESOURCE_DOES_NOT_EXIST', message }])
       }
     }
+  })
+
+  test('gc removes a named model with its artifacts once it is deleted', async () => {
+    const { model_id: id, artifact_uri: uri } = await newModel()
+    const root = uri.replace('mlflow-artifacts:', join(folder.path, 'proxied'))
+    await mkdir(root, { recursive: true })
+    await writeFile(join(root, 'MLmodel'), 'x')
+    const gc = () => millrace(['gc', '--tracking-uri', server.url, '--logged-model-ids', id], { cwd: folder.path })
+    const active = await gc()
+    expect([active.code, active.stderr]).toEqual([
+      1,
+      expect.stringContaining(
+        `Logged model ${id} is not in \`deleted\` lifecycle stage. Only logged models in \`deleted\` lifecycle stage can be deleted.`,
+      ),
+    ])
+    await client.ok('DELETE', `${models}/${id}`)
+    const removed = await gc()
+    expect([removed.code, removed.stderr]).toEqual([0, ''])
+    expect(removed.stdout).toContain(`Logged model with ID ${id} has been permanently deleted.`)
+    expect((await client.send('GET', `${models}/${id}?allow_deleted=true`)).status).toBe(404)
+    expect((await filesBelow(folder.path)).filter(file => file.includes(id))).toEqual([])
+    expect((await list()).json()).toMatchObject({ files: [{ path: 'MLmodel' }, { path: 'd' }] })
   })
 })
