@@ -14,6 +14,8 @@ interface Deleted {
   artifact_uri: string
   kept: string
   experiment_id: string
+  model_id: string
+  kept_model: string
 }
 
 interface Site {
@@ -33,6 +35,8 @@ async function sessionAndGc({ url, cwd, rows, files, gc }: Site): Promise<void> 
   expect((await rowsOfRun(rows, deleted.run_id)).metrics).toBeGreaterThan(10)
   expect((await files()).filter(name => name.includes(deleted.run_id)).length).toBeGreaterThan(5)
 
+  expect((await files()).some(name => name.includes(deleted.model_id))).toBe(true)
+
   const young = await gc('--older-than', '30d')
   expect(young, young.stderr).toMatchObject({ code: 0 })
   expect((await rowsOfRun(rows, deleted.run_id)).runs, 'too young to be removed').toBe(1)
@@ -44,6 +48,11 @@ async function sessionAndGc({ url, cwd, rows, files, gc }: Site): Promise<void> 
   expect(await rows('select name from experiments where experiment_id = ?', deleted.experiment_id)).toEqual([])
   expect((await files()).filter(name => name.includes(deleted.run_id))).toEqual([])
   expect((await files()).some(name => name.includes(deleted.kept))).toBe(true)
+  expect(outcome.stdout + outcome.stderr).toContain(`Logged model with ID ${deleted.model_id} has been permanently deleted.`)
+  expect(await rows('select model_id from logged_models where model_id = ?', deleted.model_id)).toEqual([])
+  expect(await rows('select param_key from logged_model_params where model_id = ?', deleted.model_id)).toEqual([])
+  expect((await files()).filter(name => name.includes(deleted.model_id))).toEqual([])
+  expect((await files()).some(name => name.includes(deleted.kept_model))).toBe(true)
   expect(await python('after_gc.py', url, { cwd, args: [deleted.run_id, deleted.kept, deleted.experiment_id] })).toBe('gone')
 
   const again = await gc()

@@ -15,6 +15,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pandas as pd
+from logged_models import logged_models
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException, RestException
@@ -226,6 +227,7 @@ def main():
         run_id = fluent_run(Path(folder))
         batches(experiment_id)
         searches()
+        deleted_model, kept_model = logged_models(f"{name}-models")
         kept = client.create_run(experiment_id, run_name="kept")
         client.log_text(kept.info.run_id, "stays", "kept.txt")
     client.delete_run(run_id)
@@ -235,7 +237,8 @@ def main():
     client.log_metric(run_id, "after", 1.0)
     client.delete_run(run_id)
     uri = client.get_run(run_id).info.artifact_uri
-    print(json.dumps({"run_id": run_id, "artifact_uri": uri, "kept": kept.info.run_id, "experiment_id": deleted_experiment}))
+    deleted = {"run_id": run_id, "artifact_uri": uri, "experiment_id": deleted_experiment, "model_id": deleted_model}
+    print(json.dumps({**deleted, "kept": kept.info.run_id, "kept_model": kept_model}))
 
 
 main()

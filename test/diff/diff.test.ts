@@ -11,7 +11,7 @@ import { run, tempFolder } from '../services/process.ts'
 
 const script = join(sharedFolder, 'diff/run_diff.py')
 const areas = [
-  ...['experiments', 'runs', 'metrics', 'params_tags', 'log_batch', 'inputs'],
+  ...['experiments', 'runs', 'metrics', 'params_tags', 'log_batch', 'inputs', 'logged_models'],
   ...['search_runs', 'search_experiments', 'artifacts', 'errors'],
 ]
 /**

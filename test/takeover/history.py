@@ -27,6 +27,7 @@ def write():
         for j in range(6):
             run = client.create_run(experiment_id, start_time=1_700_000_000_000 + 10 * j, run_name=f"run-{i}-{j}", tags={"j": str(j)})
             fill(run.info.run_id, i, j)
+    models(ids[0], client.search_runs([ids[0]], "tags.j = '0'")[0].info.run_id)
     client.delete_run(client.search_runs([ids[0]], "tags.j = '5'")[0].info.run_id)
     client.delete_experiment(ids[3])
     client.delete_experiment_tag(ids[1], "note")
@@ -41,9 +42,26 @@ def append():
         client.log_batch(run.info.run_id, [Metric("loss", 9.0, 1_800_000_000_000, 500), Metric("new", 1.0, 1, 0)], [Param("new", "p")])
         client.set_tag(run.info.run_id, "swap", "z")
         client.log_text(run.info.run_id, "more", "notes/more.txt")
+    first, *_, last = client.search_logged_models([experiment_id])
+    client.set_logged_model_tags(first.model_id, {"k": "changed", "new": "ü"})
+    client.delete_logged_model_tag(first.model_id, "née")
+    client.log_model_params(first.model_id, {"more": "1"})
+    client.delete_logged_model(last.model_id)
     client.restore_experiment(client.get_experiment_by_name("gone").experiment_id)
     other = client.create_experiment("other")
     fill(client.create_run(other, run_name="late", tags={"j": "0"}, start_time=5).info.run_id, 9, 0)
+
+
+def models(experiment_id, run_id):
+    for i in range(6):
+        tags = {"k": str(i), "née": "x"}
+        model = client.create_logged_model(experiment_id, f"model-{i}", run_id, tags, {"p": str(i % 2)}, "kind").model_id
+        if i % 2:
+            client.finalize_logged_model(model, "READY")
+        for step in range(i % 4):
+            data = {"dataset_name": f"ds-{step % 2}", "dataset_digest": "1"}
+            client.log_metric(run_id, f"quality-{step % 2}", (i + 1) / (step + 1), 1_700_000_000_000 + i, step, model_id=model, **data)
+    client.delete_logged_model(model)
 
 
 def fill(run_id, i, j):
@@ -91,6 +109,33 @@ def run_view(run):
     }
 
 
+def model_view(model):
+    keys = ("model_id", "experiment_id", "name", "artifact_location", "creation_timestamp", "last_updated_timestamp", "model_type", "source_run_id")
+    points = [[m.key, number(m.value), m.timestamp, m.step, m.run_id, m.dataset_name, m.dataset_digest] for m in model.metrics or []]
+    pairs = {"tags": dict(sorted(model.tags.items())), "params": dict(sorted(model.params.items()))}
+    return {**{k: getattr(model, k) for k in keys}, **pairs, "status": str(model.status), "metrics": sorted(points)}
+
+
+def model_pages(ids):
+    best = {"field_name": "metrics.quality-0", "ascending": False}
+    searches = [
+        (None, None, None), ("metrics.`quality-0` > 1", [best], None), (None, [{**best, "dataset_name": "ds-0"}, {"field_name": "name"}], None),
+        ("params.p = '1' AND tags.k IN ('1', '3', 'changed')", [{"field_name": "name"}], None), ("metrics.`quality-1` < 2", None, None),
+        ("name ILIKE 'MODEL-%' AND creation_time > 5", None, [{"dataset_name": "ds-1", "dataset_digest": "1"}]),
+    ]
+    results = {}
+    for text, order_by, datasets in searches:
+        pages, token = [], None
+        while True:
+            page = client.search_logged_models(ids, text, datasets, 2, order_by, token)
+            pages.append([model_view(m) for m in page])
+            token = page.token
+            if not token:
+                break
+        results[f"{text} | {order_by} | {datasets}"] = pages
+    return results
+
+
 def files(run_id, path=None):
     found = {}
     for entry in client.list_artifacts(run_id, path):
@@ -135,6 +180,7 @@ def snapshot():
         "runs": {r.info.run_id: run_view(r) for r in runs},
         "single": {r.info.run_id: run_view(client.get_run(r.info.run_id)) for r in runs},
         "searches": results,
+        "models": model_pages(ids),
         "histories": histories,
         "files": {r.info.run_id: files(r.info.run_id) for r in runs if r.data.tags["j"] == "0"},
     }

@@ -1,6 +1,7 @@
 import type { DescService } from '@bufbuild/protobuf'
 import type { Transport } from '@connectrpc/connect'
 import { createDirectTransport, type Route, route } from '@millrace/kit/rpc'
+import { LoggedModelArtifactService } from '@millrace/proto/millrace/artifacts/v1/logged_model_artifacts_pb'
 import { ArtifactProxyService } from '@millrace/proto/millrace/artifacts/v1/proxy_pb'
 import { RunArtifactService } from '@millrace/proto/millrace/artifacts/v1/run_artifacts_pb'
 import { GarbageCollectionService } from '@millrace/proto/millrace/jobs/v1/garbage_collection_pb'
@@ -12,6 +13,7 @@ import { MetricService } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
 import { RunService } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 import type { GatewayContext } from './context.ts'
 import { artifactProxy } from './rpc/artifacts.ts'
+import { loggedModelArtifacts } from './rpc/artifacts-model.ts'
 import { runArtifacts } from './rpc/artifacts-run.ts'
 import { serverInfo } from './rpc/server-info.ts'
 
@@ -45,5 +47,6 @@ export function publicServices(ctx: GatewayContext): PublicService[] {
     joined(serverInfo(ctx)),
     joined(route(ArtifactProxyService, artifactProxy(ctx)), 'artifacts'),
     joined(route(RunArtifactService, runArtifacts(ctx)), 'tracking'),
+    joined(route(LoggedModelArtifactService, loggedModelArtifacts(ctx)), 'tracking'),
   ]
 }

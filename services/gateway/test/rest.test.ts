@@ -42,7 +42,9 @@ const routes = [
   some(ExperimentService, {
     searchExperiments: request => ({ nextPageToken: JSON.stringify(request.orderBy), experiments: [{ name: String(request.maxResults) }] }),
   }),
-  some(LoggedModelService, { getLoggedModel: request => ({ model: { info: { modelId: request.modelId } } }) }),
+  some(LoggedModelService, {
+    getLoggedModel: request => ({ model: { info: { modelId: request.modelId, name: String(request.allowDeleted) } } }),
+  }),
   some(DatasetService, { searchDatasets: () => ({ datasetSummaries: [{ name: 'd' }] }) }),
 ]
 
@@ -78,6 +80,17 @@ describe('routes', () => {
     expect(JSON.parse(text).model.info.model_id).toBe('m-A b')
   })
 
+  test.each([
+    ['?allow_deleted=TrUe', 'true'],
+    ['?allow_deleted=false', 'false'],
+    ['?allow_deleted=1', 'false'],
+    ['?allow_deleted=', 'false'],
+    ['', 'undefined'],
+  ])('a flag in the query string refuses nothing: %j', async (query, expected) => {
+    const { text } = await get(gateway, `/api/2.0/mlflow/logged-models/m${query}`)
+    expect(JSON.parse(text).model.info.name).toBe(expected)
+  })
+
   test('two methods of one path', async () => {
     const byGet = await get(gateway, '/api/2.0/mlflow/experiments/search?max_results=5&order_by=a&order_by=b')
     expect(JSON.parse(byGet.text)).toEqual({ experiments: [{ name: '5' }], next_page_token: '["a","b"]' })
@@ -100,6 +113,11 @@ describe('routes', () => {
     const doubled = await get(gateway, '/api/2.0//mlflow/runs/get?run_id=r')
     expect(doubled.status).toBe(308)
     expect(doubled.headers.get('location')).toBe(`${gateway.url}/api/2.0/mlflow/runs/get?run_id=r`)
+  })
+
+  test('a literal path leaves the methods that it does not serve to a pattern', async () => {
+    expect((await get(gateway, '/api/2.0/mlflow/logged-models/search')).text).toContain('"model_id":"search"')
+    expect((await post(gateway, '/api/2.0/mlflow/logged-models/m', '{}')).status).toBe(405)
   })
 
   test('another method behind doubled slashes is 405, not a redirect', async () => {

@@ -1,9 +1,20 @@
 import { MlflowError } from '@millrace/kit/errors'
 import { describe, expect, test } from 'vitest'
 import { parseExperimentFilter, parseExperimentOrder } from '../src/search/experiment-filter.ts'
+import { parseModelFilter } from '../src/search/model-filter.ts'
+import { modelOrder } from '../src/search/model-order.ts'
 import { parseRunOrder } from '../src/search/order-by.ts'
+import { repr } from '../src/search/python.ts'
 import { parseRunFilter } from '../src/search/run-filter.ts'
-import { EXPERIMENT_FILTERS, EXPERIMENT_ORDERS, RUN_FILTERS, RUN_ORDERS } from './search-rejections.ts'
+import {
+  EXPERIMENT_FILTERS,
+  EXPERIMENT_ORDERS,
+  MODEL_FILTERS,
+  MODEL_FILTERS_OF_OTHER_FORM,
+  MODEL_ORDERS,
+  RUN_FILTERS,
+  RUN_ORDERS,
+} from './search-rejections.ts'
 
 const sorted = (text: string) => text.replace(/\{('[^'{}]*'(?:, '[^'{}]*')+)\}/g, (_, names) => `{${names.split(', ').sort().join(', ')}}`)
 
@@ -29,6 +40,18 @@ describe('what a search refuses is worded as by MLflow', () => {
   })
   test.each(EXPERIMENT_ORDERS)('order of experiments %j', (input, message) => {
     expect(refusalOf(() => parseExperimentOrder([input]))).toBe(message)
+  })
+  test.each(MODEL_FILTERS)('filter of logged models %j', (input, message) => {
+    expect(refusalOf(() => parseModelFilter(input))).toBe(message)
+  })
+  test.each(MODEL_FILTERS_OF_OTHER_FORM)('filter of logged models %j, which is no list of comparisons', input => {
+    expect(refusalOf(() => parseModelFilter(input))).toBe(
+      `Invalid filter string: ${repr(input)}. Expected a list of comparisons separated by 'AND' ` +
+        "(e.g. 'metrics.loss > 0.1 AND params.lr = 0.01').",
+    )
+  })
+  test.each(MODEL_ORDERS)('order of logged models %j', (fieldName, message) => {
+    expect(refusalOf(() => modelOrder({ fieldName, ascending: true }))).toBe(message)
   })
   test('a field may be ordered by once', () => {
     expect(refusalOf(() => parseRunOrder(['start_time', 'Created DESC']))).toBe(

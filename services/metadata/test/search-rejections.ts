@@ -258,3 +258,73 @@ export const EXPERIMENT_ORDERS: readonly Rejection[] = [
   ['name foo', "Invalid ordering key in order_by clause 'name foo'."],
   ['5', "Invalid order_by clause '5'. Could not be parsed."],
 ]
+
+export const MODEL_FILTERS: readonly Rejection[] = [
+  ["name > 'a'", "Invalid comparison operator for attributes.name: '>'. Expected one of ('=', '!=', 'LIKE', 'ILIKE', 'IN', 'NOT IN')."],
+  [
+    "attributes.name < 'a'",
+    "Invalid comparison operator for attributes.name: '<'. Expected one of ('=', '!=', 'LIKE', 'ILIKE', 'IN', 'NOT IN').",
+  ],
+  [
+    "name NOT LIKE 'a'",
+    "Invalid comparison operator for attributes.name: 'NOT LIKE'. Expected one of ('=', '!=', 'LIKE', 'ILIKE', 'IN', 'NOT IN').",
+  ],
+  [
+    "name RLIKE 'a'",
+    "Invalid comparison operator for attributes.name: 'RLIKE'. Expected one of ('=', '!=', 'LIKE', 'ILIKE', 'IN', 'NOT IN').",
+  ],
+  ["name == 'a'", "Invalid comparison operator for attributes.name: '=='. Expected one of ('=', '!=', 'LIKE', 'ILIKE', 'IN', 'NOT IN')."],
+  ["name <> 'a'", "Invalid comparison operator for attributes.name: '<>'. Expected one of ('=', '!=', 'LIKE', 'ILIKE', 'IN', 'NOT IN')."],
+  ['params.p >= 1', "Invalid comparison operator for params.p: '>='. Expected one of ('=', '!=', 'LIKE', 'ILIKE', 'IN', 'NOT IN')."],
+  ["tags.t > 'a'", "Invalid comparison operator for tags.t: '>'. Expected one of ('=', '!=', 'LIKE', 'ILIKE', 'IN', 'NOT IN')."],
+  ["metrics.acc LIKE '1'", "Invalid comparison operator for metrics.acc: 'LIKE'. Expected one of ('<', '<=', '>', '>=', '=', '!=')."],
+  ['metrics.`a b` IN (1)', "Invalid comparison operator for metrics.a b: 'IN'. Expected one of ('<', '<=', '>', '>=', '=', '!=')."],
+  [
+    "creation_time ilike '1'",
+    "Invalid comparison operator for attributes.creation_timestamp_ms: 'ILIKE'. Expected one of ('<', '<=', '>', '>=', '=', '!=').",
+  ],
+  ["metrics.acc NOT IN ('1')", "Invalid comparison operator for metrics.acc: 'NOT IN'. Expected one of ('<', '<=', '>', '>=', '=', '!=')."],
+  ['params.p IS NULL', 'Invalid comparison: params.pIS NULL. Expected a comparison with 3 tokens.'],
+  ['params.p IS NOT NULL', 'Invalid comparison: params.pIS NOT NULL. Expected a comparison with 3 tokens.'],
+  ["tag.t = 'v'", "Invalid entity type: 'tag'. Expected one of ['attributes', 'metrics', 'params', 'tags']."],
+  ["param.p = '1'", "Invalid entity type: 'param'. Expected one of ['attributes', 'metrics', 'params', 'tags']."],
+  ['metric.acc > 1', "Invalid entity type: 'metric'. Expected one of ['attributes', 'metrics', 'params', 'tags']."],
+  ["attribute.name = 'x'", "Invalid entity type: 'attribute'. Expected one of ['attributes', 'metrics', 'params', 'tags']."],
+  ["dataset.name = 'x'", "Invalid entity type: 'dataset'. Expected one of ['attributes', 'metrics', 'params', 'tags']."],
+  ['status > 1', "Invalid comparison operator for attributes.status: '>'. Expected one of ('=', '!=', 'LIKE', 'ILIKE', 'IN', 'NOT IN')."],
+  ["name = 'a'; name = 'b'", `Invalid filter string: "name = 'a'; name = 'b'". Expected a single SQL expression.`],
+  [' ', "Invalid filter string: ' '. Expected a single SQL expression."],
+  ["params.p = '1' AND foo.x = 'y'", "Invalid entity type: 'foo'. Expected one of ['attributes', 'metrics', 'params', 'tags']."],
+]
+
+/** Refused for one reason: they are no list of comparisons. */
+export const MODEL_FILTERS_OF_OTHER_FORM: readonly string[] = [
+  'metrics.acc > -inf',
+  'metrics.acc > +1',
+  'metrics.acc > - 1',
+  "name = 'a' OR name = 'b'",
+  "(name = 'a')",
+  "name = 'a', name = 'b'",
+  "name = 'a';",
+  ';',
+  'nonsense',
+  'name',
+  'metrics.acc >',
+  "NOT name = 'a'",
+  "name IN 'a'",
+  "name IN ('a'",
+  "name BETWEEN 'a' AND 'b'",
+  "name = 'a' -- c",
+  "name = 'a' /* c */",
+  "name 'a'",
+  "it's",
+]
+
+export const MODEL_ORDERS: readonly Rejection[] = [
+  ['zz', 'Invalid order by field name: zz'],
+  ['', 'Invalid order by field name: '],
+  ['last_updated_time', 'Invalid order by field name: last_updated_time'],
+  ['attributes.name', 'Invalid order by field name: attributes.name. Only metrics are supported.'],
+  ['params.p', 'Invalid order by field name: params.p. Only metrics are supported.'],
+  ['Metrics.acc', 'Invalid order by field name: Metrics.acc. Only metrics are supported.'],
+]

@@ -28,9 +28,20 @@ async function getArtifact(req: IncomingMessage, res: ServerResponse, { query }:
   if (given === undefined) return writeHtml(res, 400, BAD_REQUEST)
   const path = safePath(given)
   const { artifactUri } = await findRun(ctx, first(query, 'run_id') ?? first(query, 'run_uuid'))
-  if (!ctx.bytes) throw temporarilyUnavailable('The artifacts service is not there')
+  await sendBelow(req, res, ctx, artifactUri, path)
+}
+
+/** Streams the artifact at `path` below the artifact root of a run or model, as a download. */
+export async function sendBelow(
+  req: IncomingMessage,
+  res: ServerResponse,
+  { bytes }: GatewayContext,
+  root: string,
+  path: string,
+): Promise<void> {
+  if (!bytes) throw temporarilyUnavailable('The artifacts service is not there')
   try {
-    await sendArtifact(req, res, ctx.bytes, artifactPlace(artifactUri, path), fileName(path), true)
+    await sendArtifact(req, res, bytes, artifactPlace(root, path), fileName(path), true)
   } catch (reason) {
     const { errorCode, rawMessage } = toMlflowError(reason)
     throw res.headersSent ? reason : new MlflowError(errorCode, rawMessage, { cause: reason })

@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { DescField, DescMessage, DescMethodUnary } from '@bufbuild/protobuf'
-import { ScalarType } from '@bufbuild/protobuf'
+import { getOption, ScalarType } from '@bufbuild/protobuf'
 import { createContextValues, type Transport } from '@connectrpc/connect'
 import { invalidParameter } from '@millrace/kit/errors'
 import { ArtifactProxyService } from '@millrace/proto/millrace/artifacts/v1/proxy_pb'
+import { flag } from '@millrace/proto/millrace/options/v1/rest_pb'
 import { MetricService } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
 import { httpRequest } from '../public-url.ts'
 import { safePath } from '../raw/artifacts-path.ts'
@@ -103,7 +104,7 @@ function queryParameters({ rpc, pythonIntegers }: Endpoint, text: string): Param
     if (values === undefined) continue
     const [first = ''] = values
     if (field.fieldKind === 'list') json[field.name] = values
-    else if (isScalar(field, ScalarType.BOOL)) json[field.name] = booleanOf(first)
+    else if (isScalar(field, ScalarType.BOOL)) json[field.name] = getOption(field, flag) ? first.toLowerCase() === 'true' : booleanOf(first)
     else json[field.name] = pythonIntegers && isScalar(field, ScalarType.INT32) ? nearestInt32(first) : first
   }
   return { json, exact: () => json }

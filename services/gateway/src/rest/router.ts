@@ -20,7 +20,8 @@ const NO_PARAMS: PathParams = Object.freeze({})
 
 /**
  * Finds what serves a path. Patterns are those of google.api.http: literal segments, `{name}` for one segment and a last
- * `{name=**}` for the rest. Literal paths are looked up first, then patterns in the order they were added.
+ * `{name=**}` for the rest. Literal paths are looked up first, then patterns in the order they were added; what serves the path but not the
+ * method leaves it to the next.
  */
 export class Router<T> {
   readonly #exact = new Map<string, Resource<T>>()
@@ -40,8 +41,8 @@ export class Router<T> {
   /** Undefined for an unknown path; without a target, and with the methods for an Allow header, for another method. */
   find(method: string, path: string): Match<T> | undefined {
     const resource = this.#exact.get(path)
-    if (resource) return choose(resource, method, NO_PARAMS)
-    let other: Match<T> | undefined
+    let other = resource && choose(resource, method, NO_PARAMS)
+    if (other?.target !== undefined) return other
     for (const { expression, names, resource } of this.#patterns) {
       const found = expression.exec(path)
       if (!found) continue

@@ -1,14 +1,14 @@
-import { posix } from 'node:path'
 import { createClient, type ServiceImpl } from '@connectrpc/connect'
 import { artifactPlace } from '@millrace/kit/artifact-place'
 import { doesNotExist, invalidParameter, temporarilyUnavailable } from '@millrace/kit/errors'
 import type { RunArtifactService } from '@millrace/proto/millrace/artifacts/v1/run_artifacts_pb'
 import { PresignMethod } from '@millrace/proto/millrace/artifacts/v1/store_pb'
-import { LoggedModelService } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
 import { RunService } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 import type { GatewayContext } from '../context.ts'
 import { safePath } from '../raw/artifacts-path.ts'
-import { shownSize, storeClient } from './artifacts.ts'
+import { storeClient } from './artifacts.ts'
+import { modelRoot } from './artifacts-model.ts'
+import { isProxied, listBelow, rootScheme } from './artifacts-root.ts'
 
 const UPLOAD_EXPIRATION_SECONDS = 900n
 const EXPIRATION_SECONDS_MAX = 604_800n
@@ -19,9 +19,7 @@ export function runArtifacts(ctx: GatewayContext): ServiceImpl<typeof RunArtifac
     async listRunArtifacts({ runId, runUuid, path: given }, { signal }) {
       const path = given === undefined ? '' : safePath(given)
       const { artifactUri } = await findRun(ctx, runId || runUuid)
-      const { files } = await storeClient(ctx).list({ uri: artifactPlace(artifactUri, path) }, { signal })
-      const above = shownFolder(artifactUri, path)
-      return { rootUri: artifactUri, files: files.map(file => ({ ...shownSize(file), path: `${above}${file.path}` })) }
+      return listBelow(ctx, artifactUri, path, signal)
     },
 
     async createPresignedUploadUrl({ runId, modelId, path: given, expiration = UPLOAD_EXPIRATION_SECONDS }, { signal }) {
@@ -66,26 +64,10 @@ export async function findRun({ metadata }: GatewayContext, runId: string | unde
   return { artifactUri: run?.info?.artifactUri ?? '' }
 }
 
-async function modelRoot({ metadata }: GatewayContext, modelId: string): Promise<string> {
-  if (!metadata) throw temporarilyUnavailable('The metadata service is not there')
-  const { model } = await createClient(LoggedModelService, metadata).getLoggedModel({ modelId })
-  return model?.info?.artifactUri ?? ''
-}
-
 function checkExpiration(seconds: bigint): void {
   if (seconds >= 1n && seconds <= EXPIRATION_SECONDS_MAX) return
   throw invalidParameter(`expiration must be between 1 and ${EXPIRATION_SECONDS_MAX} seconds (got ${seconds}).`)
 }
-
-/** What comes before names in a list: MLflow's proxy repeats the path of the request, its repositories give that of the folder. */
-function shownFolder(root: string, path: string): string {
-  const folder = (isProxied(root) ? path : posix.join('/', path).slice(1)).replace(/\/+$/, '')
-  return folder === '' ? '' : `${folder}/`
-}
-
-const rootScheme = (root: string) => /^([a-z][a-z0-9+.-]*):/i.exec(root)?.[1]?.toLowerCase() ?? ''
-
-const isProxied = (root: string) => ['http', 'https', 'mlflow-artifacts'].includes(rootScheme(root))
 
 function refuseProxied(root: string, direction: 'upload' | 'download', owner: '' | 'runs with '): void {
   if (!isProxied(root)) return

@@ -43,7 +43,7 @@ type Joined = Node[]
  * Finds `a IN (..)`, `a NOT IN (..)`, `a IS NULL` and `a IS NOT NULL`. The scan starts at identifiers and, when nothing fits, skips
  * the nodes it looked at, as MLflow's does: which clauses an error lists depends on it.
  */
-function joinWordComparisons(statement: readonly Node[]): (Node | Joined)[] {
+export function joinWordComparisons(statement: readonly Node[]): (Node | Joined)[] {
   const nodes = statement.filter(node => !isSpace(node))
   const out: (Node | Joined)[] = []
   let at = 0

@@ -1,66 +1,125 @@
-import { invalidParameter } from '@millrace/kit/errors'
-import { type Clause, parseClauses, splitIdentifier, stringValue, stripBackticks, stripQuotes } from './clauses.ts'
-import { repr } from './python.ts'
-import { isNumber, listValue, numberValue } from './values.ts'
-
-export type ModelText = 'name' | 'model_id' | 'model_type' | 'source_run_id'
-export type ModelTime = 'creation_timestamp_ms' | 'last_updated_timestamp_ms'
+import { badRequest, invalidParameter } from '@millrace/kit/errors'
+import { joinWordComparisons } from './clauses.ts'
+import { columnOf, isTime, type ModelColumn, type ModelTime } from './model-columns.ts'
+import { floatRepr, parseTuple, repr, tupleRepr } from './python.ts'
+import { statements } from './statements.ts'
+import { isSpace, type Node } from './token.ts'
+import { parseFloatText } from './values.ts'
 
 type TextComparison = { operator: '=' | '!=' | 'LIKE' | 'ILIKE'; value: string } | { operator: 'IN' | 'NOT IN'; value: string[] }
+type NumberComparison = { operator: '=' | '!=' | '<' | '<=' | '>' | '>='; value: number }
 
 export type ModelCondition =
-  | { on: 'time'; field: ModelTime; operator: string; value: bigint | number }
-  | ({ on: 'text'; field: ModelText } & TextComparison)
+  | ({ on: 'time'; column: ModelTime } & NumberComparison)
+  | ({ on: 'attribute'; column: ModelColumn } & TextComparison)
   | ({ on: 'param' | 'tag'; key: string } & TextComparison)
+  | ({ on: 'metric'; key: string } & NumberComparison)
 
-const TEXTS: Record<string, ModelText> = { name: 'name', model_id: 'model_id', model_type: 'model_type', source_run_id: 'source_run_id' }
-const TIMES: Record<string, ModelTime> = {
-  creation_timestamp: 'creation_timestamp_ms',
-  creation_timestamp_ms: 'creation_timestamp_ms',
-  creation_time: 'creation_timestamp_ms',
-  last_updated_timestamp: 'last_updated_timestamp_ms',
-  last_updated_timestamp_ms: 'last_updated_timestamp_ms',
+const ENTITIES = { attributes: 'attribute', metrics: 'metric', params: 'param', tags: 'tag' } as const
+const NUMBER_OPERATORS = ['<', '<=', '>', '>=', '=', '!=']
+const TEXT_OPERATORS = ['=', '!=', 'LIKE', 'ILIKE', 'IN', 'NOT IN']
+
+interface Identifier {
+  entity: keyof typeof ENTITIES
+  key: string
 }
-const ORDERED = ['=', '!=', '<', '<=', '>', '>=']
-const ONE_TEXT = ['=', '!=', 'LIKE', 'ILIKE']
-const SEARCHED = ['attributes', 'params', 'tags']
 
-/** Reads the filter of a search for logged models; operators in any case. @throws INVALID_PARAMETER_VALUE */
+/**
+ * Reads the filter of a search for logged models. It is laxer than that of runs, as in MLflow: operators in any case, a text may do
+ * without quotes, and double quotes belong to the text.
+ * @throws INVALID_PARAMETER_VALUE in MLflow's words, and where MLflow fails.
+ */
 export function parseModelFilter(filter: string): ModelCondition[] {
-  return parseClauses(filter, text => text, condition)
+  if (!filter) return []
+  const [statement, more] = parse(filter)
+  if (!statement || more) throw invalidParameter(`Invalid filter string: ${repr(filter)}. Expected a single SQL expression.`)
+  return joinWordComparisons(statement).flatMap(item => {
+    if (Array.isArray(item)) return [condition(item, item.map(part => part.text).join(''))]
+    if (item.kind === 'comparison') return [condition(item.parts ?? [], item.text)]
+    if (item.text.trim().toUpperCase() === 'AND') return []
+    throw invalidParameter(
+      `Invalid filter string: ${repr(filter)}. Expected a list of comparisons separated by 'AND' ` +
+        "(e.g. 'metrics.loss > 0.1 AND params.lr = 0.01').",
+    )
+  })
 }
 
-/** The column of an attribute that models can be ordered by. @throws INVALID_PARAMETER_VALUE in MLflow's words. */
-export function modelOrderColumn(field: string): ModelText | ModelTime {
-  const key = field.replace(/^attributes\./, '')
-  const column = own(TEXTS, key) ?? own(TIMES, key)
-  if (column) return column
-  throw invalidParameter(`Invalid order by field name: ${field}`, { errorClass: 'ATTRIBUTE_NOT_FOUND', sqlstate: 'KAM04' })
-}
-
-function condition({ identifier, comparator, value }: Clause): ModelCondition {
-  const { entity = 'attributes', key: raw } = splitIdentifier(identifier)
-  if (!SEARCHED.includes(entity)) throw invalidParameter(`Invalid entity type: ${repr(entity)}. Expected one of ${repr(SEARCHED)}.`)
-  const key = stripBackticks(stripQuotes(raw))
-  const operator = comparator.toUpperCase()
-  const time = entity === 'attributes' ? own(TIMES, key) : undefined
-  if (time) {
-    if (!value || !isNumber(value) || !ORDERED.includes(operator)) throw invalidParameter(`Invalid comparison of ${key} with ${comparator}`)
-    return { on: 'time', field: time, operator, value: numberValue(value) }
+function parse(filter: string): Node[][] {
+  try {
+    return statements(filter)
+  } catch (cause) {
+    throw invalidParameter(`Invalid filter string: ${repr(filter)}.`, { cause })
   }
-  const comparison = textComparison(key, operator, value)
-  if (entity !== 'attributes') return { on: entity === 'params' ? 'param' : 'tag', key, ...comparison }
-  const field = own(TEXTS, key)
-  if (!field)
-    throw invalidParameter(`Invalid attribute key '${key}' specified. Valid keys are ${repr(Object.keys({ ...TEXTS, ...TIMES }))}`)
-  return { on: 'text', field, ...comparison }
 }
 
-function textComparison(key: string, operator: string, value: Clause['value']): TextComparison {
-  if (value && (operator === 'IN' || operator === 'NOT IN')) return { operator, value: listValue(value) }
-  if (!value || !ONE_TEXT.includes(operator)) throw invalidParameter(`Invalid comparison of ${key} with ${operator}`)
-  const text = stringValue(value, got => invalidParameter(`Expected a quoted string value for ${key}. Got value ${got}`))
-  return { operator: operator as '=' | '!=' | 'LIKE' | 'ILIKE', value: text }
+function condition(parts: readonly Node[], text: string): ModelCondition {
+  const [left, comparator, value, ...rest] = parts.filter(part => !isSpace(part)).map(part => part.text)
+  if (left === undefined || comparator === undefined || value === undefined || rest.length > 0) {
+    throw invalidParameter(`Invalid comparison: ${text}. Expected a comparison with 3 tokens.`)
+  }
+  const { entity, key } = identifier(left)
+  const operator = comparator.toUpperCase()
+  const isNumber = entity === 'metrics' || (entity === 'attributes' && isTime(key))
+  const operators = isNumber ? NUMBER_OPERATORS : TEXT_OPERATORS
+  if (!operators.includes(operator)) {
+    const which = `${entity}.${key}: ${repr(operator)}`
+    throw invalidParameter(`Invalid comparison operator for ${which}. Expected one of ${tupleRepr(operators)}.`)
+  }
+  const column = entity === 'attributes' ? attribute(key) : undefined
+  if (isNumber) {
+    const comparison = { operator: operator as NumberComparison['operator'], value: numberOf(left, value) }
+    return column === undefined ? { on: 'metric', key, ...comparison } : { on: 'time', column: column as ModelTime, ...comparison }
+  }
+  const comparison = textComparison(left, operator, value)
+  return column === undefined ? { on: ENTITIES[entity] as 'param' | 'tag', key, ...comparison } : { on: 'attribute', column, ...comparison }
 }
 
-const own = <T>(table: Record<string, T>, key: string): T | undefined => (Object.hasOwn(table, key) ? table[key] : undefined)
+function attribute(key: string): ModelColumn {
+  const column = columnOf(key)
+  if (column === key) return column
+  throw invalidParameter(`Invalid attribute key '${key}' specified.`)
+}
+
+/** Only a bare attribute may be written by its other name. */
+function identifier(text: string): Identifier {
+  const [, entity, key] = /^([a-z]+)\.(.+)$/.exec(text) ?? []
+  if (entity === undefined || key === undefined) return { entity: 'attributes', key: stripAll(columnOf(text) ?? text, '`') }
+  if (Object.hasOwn(ENTITIES, entity)) return { entity: entity as Identifier['entity'], key: stripAll(key, '`') }
+  throw invalidParameter(`Invalid entity type: ${repr(entity)}. Expected one of ${repr(Object.keys(ENTITIES))}.`)
+}
+
+function textComparison(left: string, operator: string, value: string): TextComparison {
+  const isList = value.startsWith('(') && value.endsWith(')')
+  if (isList !== (operator === 'IN' || operator === 'NOT IN')) throw badRequest(`Invalid comparison of ${left} with ${value}`)
+  if (isList) return { operator: operator as 'IN' | 'NOT IN', value: listOf(left, value) }
+  return { operator: operator as '=' | '!=' | 'LIKE' | 'ILIKE', value: stripAll(value, "'") }
+}
+
+/** A tuple of texts and numbers; a number alone in parentheses is none to Python. */
+function listOf(left: string, text: string): string[] {
+  const values = parseTuple(text)
+  const isTuple = values !== undefined && (values.length !== 1 || typeof values[0] === 'string' || /,\s*\)+$/.test(text))
+  const texts = isTuple ? values.map(textOf) : [undefined]
+  if (texts.every(one => one !== undefined)) return texts
+  throw badRequest(`Invalid comparison of ${left} with ${text}: expected a list of texts`)
+}
+
+function textOf(value: unknown): string | undefined {
+  if (typeof value === 'number') return floatRepr(value)
+  return typeof value === 'string' || typeof value === 'bigint' ? String(value) : undefined
+}
+
+function numberOf(left: string, text: string): number {
+  const value = parseFloatText(text)
+  if (value === undefined) throw invalidParameter(`Invalid comparison of ${left} with ${text}: expected a number`)
+  return value
+}
+
+/** Without `mark` at both ends, however often it is there. */
+function stripAll(text: string, mark: string): string {
+  let from = 0
+  let to = text.length
+  while (from < to && text[from] === mark) from++
+  while (to > from && text[to - 1] === mark) to--
+  return text.slice(from, to)
+}

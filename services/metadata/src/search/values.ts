@@ -31,6 +31,16 @@ export function numberValue(node: Node): bigint | number {
   return typeof number === 'bigint' ? int64(number, node.text) : number
 }
 
+const FLOAT = /^[+-]?(?:\d+(?:_\d+)*\.?(?:\d+(?:_\d+)*)?|\.\d+(?:_\d+)*)(?:e[+-]?\d+(?:_\d+)*)?$/i
+const FLOAT_WORD = /^([+-]?)(?:(inf(?:inity)?)|nan)$/i
+
+/** The number that Python's float() reads from a text without blanks around it. */
+export function parseFloatText(text: string): number | undefined {
+  const [word, sign, infinite] = FLOAT_WORD.exec(text) ?? []
+  if (word !== undefined) return infinite === undefined ? Number.NaN : sign === '-' ? -Infinity : Infinity
+  return FLOAT.test(text) ? Number(text.replaceAll('_', '')) : undefined
+}
+
 /** The id of an experiment, which filters and requests give as text; it may be larger than any that exists. */
 export function experimentId(text: string): bigint {
   const id = parseInteger(text)

@@ -1,14 +1,16 @@
 import { randomUUID } from 'node:crypto'
 import { doesNotExist } from '@millrace/kit/errors'
 import { sql } from 'kysely'
+import { repr } from '../search/python.ts'
 import { appendToUriPath } from './artifact-uri.ts'
 import type { AnyDatabase, Executor } from './db.ts'
 import { checkActive, type Experiments } from './experiments.ts'
 import type { Reads } from './reads.ts'
 import { randomRunName } from './run-names.ts'
 import type { JsonInteger, TextRecord } from './run-sql.ts'
+import type { Fragment, SearchDialect } from './search-dialect.ts'
 import { type ModelSearch, searchModelsSql } from './search-models.ts'
-import { parsed } from './slices.ts'
+import { type PageJob, parsed } from './slices.ts'
 
 /** A logged model, from a JSON text. */
 export type ModelRecord = [
@@ -43,9 +45,11 @@ export interface NewModel {
   name: string
   modelType: string
   sourceRunId: string
-  params: readonly (readonly [key: string, value: string])[]
-  tags: readonly (readonly [key: string, value: string])[]
+  params: readonly Pair[]
+  tags: readonly Pair[]
 }
+
+export type Pair = readonly [key: string, value: string]
 
 const PENDING = 1
 
@@ -55,12 +59,16 @@ export class LoggedModels {
   readonly #experiments: Experiments
   readonly #reads: Reads
   readonly #select: string
+  readonly #page: PageJob['follow']
 
   constructor(db: AnyDatabase, reads: Reads, experiments: Experiments) {
     this.#db = db
     this.#experiments = experiments
     this.#reads = reads
-    this.#select = selectSql(reads)
+    const { dialect } = reads
+    this.#select = `SELECT ${jsonSql(dialect)} AS json FROM logged_models m`
+    const page = `SELECT ${jsonSql(dialect)} AS json FROM ${dialect.pageIds} ${dialect.join} logged_models m ON m.model_id = id`
+    this.#page = [{ sql: page, name: 'millrace_model_page' }]
   }
 
   /** @throws RESOURCE_DOES_NOT_EXIST for an unknown experiment, INVALID_PARAMETER_VALUE for a deleted one. */
@@ -87,45 +95,103 @@ export class LoggedModels {
       await tx.run(kysely.insertInto('logged_models').values(values).compile())
       const params = model.params.map(([param_key, param_value]) => ({ ...owner, param_key, param_value }))
       const tags = model.tags.map(([tag_key, tag_value]) => ({ ...owner, tag_key, tag_value }))
-      if (params.length > 0) await tx.run(kysely.insertInto('logged_model_params').values(params).compile())
-      if (tags.length > 0) await tx.run(kysely.insertInto('logged_model_tags').values(tags).compile())
+      await inParts(params, part => tx.run(kysely.insertInto('logged_model_params').values(part).compile()))
+      await inParts(tags, part => tx.run(kysely.insertInto('logged_model_tags').values(part).compile()))
     })
     return this.get(modelId)
   }
 
-  /** An active model. @throws RESOURCE_DOES_NOT_EXIST */
-  get(modelId: string): Promise<ModelRecord> {
-    return this.#find(this.#db, modelId)
+  /** An active model, or one in any stage. @throws RESOURCE_DOES_NOT_EXIST */
+  get(modelId: string, anyStage = false): Promise<ModelRecord> {
+    return this.#find(this.#db, modelId, anyStage ? sql`` : sql`AND m.lifecycle_stage <> 'deleted'`)
   }
 
-  /** Active models in the order asked for. */
-  async search(search: ModelSearch): Promise<ModelRecord[]> {
-    const statement = this.#reads.compile(searchModelsSql(this.#select, search, this.#reads.dialect))
-    const models: ModelRecord[] = []
-    for await (const slice of parsed<ModelRecord>(await this.#reads.rows(statement))) models.push(...slice)
-    return models
+  /** A page of active models in order, and whether more follow. */
+  async search(search: ModelSearch, pageSize: number): Promise<{ models: ModelRecord[]; more: boolean }> {
+    const ids = this.#reads.compile(searchModelsSql(search, pageSize + 1, this.#reads.dialect))
+    const page = await this.#reads.page({ ids, pageSize, follow: this.#page })
+    const found = new Map<string, ModelRecord>()
+    for await (const slice of parsed<ModelRecord>(page.parts[0] ?? [])) for (const model of slice) found.set(model[0][0], model)
+    return { models: page.ids.map(([id]) => found.get(id)).filter(model => model !== undefined), more: page.more }
   }
 
-  /** Sets the status of an active model. @throws RESOURCE_DOES_NOT_EXIST */
+  /** Sets the status of a model in any stage. @throws RESOURCE_DOES_NOT_EXIST */
   async finalize(modelId: string, status: number): Promise<ModelRecord> {
     return this.#db.transaction(async tx => {
-      await tx.run(
-        sql`UPDATE logged_models SET status = ${status}, last_updated_timestamp_ms = ${Date.now()}
-          WHERE model_id = ${modelId} AND lifecycle_stage = 'active'`.compile(this.#db.kysely),
-      )
+      await this.#change(tx, modelId, sql`status = ${status}`)
       return this.#find(tx, modelId)
     })
   }
 
-  async #find(on: Executor, modelId: string): Promise<ModelRecord> {
-    const query = sql<{ json: string }>`${sql.raw(this.#select)} WHERE m.model_id = ${modelId} AND m.lifecycle_stage <> 'deleted'`
+  /** Marks a model in any stage as deleted now. @throws RESOURCE_DOES_NOT_EXIST */
+  delete(modelId: string): Promise<void> {
+    return this.#db.transaction(tx => this.#change(tx, modelId, sql`lifecycle_stage = 'deleted'`))
+  }
+
+  /** Of equal keys the last counts. @throws RESOURCE_DOES_NOT_EXIST */
+  setTags(modelId: string, tags: readonly Pair[]): Promise<void> {
+    const last = [...new Map(tags)].sort(([a], [b]) => (a < b ? -1 : 1))
+    return this.#db.transaction(async tx => {
+      const owner = await this.#owner(tx, modelId)
+      const rows = last.map(([tag_key, tag_value]) => ({ ...owner, tag_key, tag_value }))
+      const insert = this.#db.kysely
+        .insertInto('logged_model_tags')
+        .onConflict(on => on.columns(['model_id', 'tag_key']).doUpdateSet(to => ({ tag_value: to.ref('excluded.tag_value') })))
+      await inParts(rows, part => tx.run(insert.values(part).compile()))
+    })
+  }
+
+  /** @throws RESOURCE_DOES_NOT_EXIST for an unknown model, and for a tag that it doesn't have. */
+  deleteTag(modelId: string, key: string): Promise<void> {
+    return this.#db.transaction(async tx => {
+      const { model_id } = await this.#owner(tx, modelId)
+      const query = this.#db.kysely.deleteFrom('logged_model_tags').where('model_id', '=', model_id).where('tag_key', '=', key)
+      if ((await tx.run(query.compile())) > 0) return
+      throw doesNotExist(`No tag with key ${repr(key)} found for model with ID ${repr(modelId)}.`)
+    })
+  }
+
+  /** @throws RESOURCE_DOES_NOT_EXIST for an unknown model, BAD_REQUEST for a param that it has already, or that comes twice. */
+  addParams(modelId: string, params: readonly Pair[]): Promise<void> {
+    return this.#db.transaction(async tx => {
+      const owner = await this.#owner(tx, modelId)
+      const rows = params.map(([param_key, param_value]) => ({ ...owner, param_key, param_value }))
+      await inParts(rows, part => tx.run(this.#db.kysely.insertInto('logged_model_params').values(part).compile()))
+    })
+  }
+
+  async #change(tx: Executor, modelId: string, change: Fragment): Promise<void> {
+    const query = sql`UPDATE logged_models SET ${change}, last_updated_timestamp_ms = ${Date.now()} WHERE model_id = ${modelId}`
+    if ((await tx.run(query.compile(this.#db.kysely))) === 0) throw modelAbsent(modelId)
+  }
+
+  /** What each row of a model names. */
+  async #owner(tx: Executor, modelId: string): Promise<{ model_id: string; experiment_id: number }> {
+    const query = this.#db.kysely.selectFrom('logged_models').select(['model_id', 'experiment_id']).where('model_id', '=', modelId)
+    const owner = await tx.get(query.compile())
+    if (!owner) throw modelAbsent(modelId)
+    return owner
+  }
+
+  async #find(on: Executor, modelId: string, condition = sql``): Promise<ModelRecord> {
+    const query = sql<{ json: string }>`${sql.raw(this.#select)} WHERE m.model_id = ${modelId} ${condition}`
     const row = await on.get(query.compile(this.#db.kysely))
-    if (!row) throw doesNotExist(`Logged model with ID '${modelId}' not found.`)
+    if (!row) throw modelAbsent(modelId)
     return JSON.parse(row.json) as ModelRecord
   }
 }
 
-function selectSql({ dialect: d }: Reads): string {
+/** SQLite takes 32,766 parameters in one statement, PostgreSQL 65,535. */
+const ROWS_AT_ONCE = 5000
+
+async function inParts<T>(rows: readonly T[], write: (part: T[]) => Promise<unknown>): Promise<void> {
+  for (let at = 0; at < rows.length; at += ROWS_AT_ONCE) await write(rows.slice(at, at + ROWS_AT_ONCE))
+}
+
+const modelAbsent = (modelId: string) => doesNotExist(`Logged model with ID '${modelId}' not found.`)
+
+/** The text of a ModelRecord of the row `m`. */
+function jsonSql(d: SearchDialect): string {
   const info = d.jsonArray(
     'm.model_id',
     'm.experiment_id',
@@ -150,5 +216,5 @@ function selectSql({ dialect: d }: Reads): string {
   )
   const params = of('logged_model_params', d.jsonArray('t.param_key', 't.param_value'))
   const tags = of('logged_model_tags', d.jsonArray('t.tag_key', 't.tag_value'))
-  return `SELECT ${d.jsonText(info, params, tags, of('logged_model_metrics', metric))} AS json FROM logged_models m`
+  return d.jsonText(info, params, tags, of('logged_model_metrics', metric))
 }

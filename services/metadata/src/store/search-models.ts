@@ -1,45 +1,54 @@
 import { sql } from 'kysely'
-import type { ModelCondition, ModelText, ModelTime } from '../search/model-filter.ts'
+import { isText } from '../search/model-columns.ts'
+import type { ModelCondition } from '../search/model-filter.ts'
+import type { ModelOrder } from '../search/model-order.ts'
 import type { Fragment, SearchDialect } from './search-dialect.ts'
 import { ordered, text } from './search-runs.ts'
+
+/** Points logged with this data set; without a digest those that have none, as in MLflow. */
+export interface PointDataset {
+  name: string
+  digest: string | undefined
+}
 
 export interface ModelSearch {
   experimentIds: readonly bigint[]
   conditions: readonly ModelCondition[]
-  order: readonly { column: ModelText | ModelTime; ascending: boolean }[]
-  limit: number
+  /** When there are any, metrics are looked for among the points of these only; without conditions on metrics, any such point will do. */
+  datasets: readonly PointDataset[]
+  order: readonly ModelOrder[]
   offset: number
 }
 
 const column = (name: string) => sql.raw(name)
 
-/** Active models from a SELECT over `logged_models m`, in order: the newest first after what `order` asks for. */
-export function searchModelsSql(select: string, search: ModelSearch, d: SearchDialect): Fragment {
+/** The ids of active models in order, for a page: the newest first after what `order` asks for. */
+export function searchModelsSql(search: ModelSearch, limit: number, d: SearchDialect): Fragment {
+  const datasets = datasetsSql(search.datasets)
   const where = [
     sql`m.lifecycle_stage <> 'deleted'`,
-    d.oneOfIds(column('m.experiment_id'), [...search.experimentIds]),
-    ...search.conditions.map(condition => conditionSql(condition, d)),
+    d.oneOfIds(column('m.experiment_id'), search.experimentIds),
+    ...search.conditions.map(condition => conditionSql(condition, datasets, d)),
   ]
-  const order = search.order.map(term => {
-    const value = column(`m.${term.column}`)
-    const direction = sql.raw(term.ascending ? 'ASC' : 'DESC')
-    return sql`${term.column.endsWith('_ms') ? value : d.textOrder(value)} ${direction} NULLS LAST`
-  })
-  if (!search.order.some(term => term.column === 'creation_timestamp_ms')) order.push(sql`m.creation_timestamp_ms DESC`)
-  order.push(sql`m.model_id ASC`)
-  return sql`${column(select)} WHERE ${sql.join(where, sql` AND `)} ORDER BY ${sql.join(order)} LIMIT ${search.limit} OFFSET ${search.offset}`
+  if (search.datasets.length > 0 && !search.conditions.some(one => one.on === 'metric')) where.push(pointSql(datasets))
+  const order = search.order.map(term => orderSql(term, d))
+  order.push(sql`m.creation_timestamp_ms DESC`, sql`${d.textOrder(column('m.model_id'))} ASC`)
+  return sql`SELECT m.model_id AS id, NULL AS sort_key FROM logged_models m WHERE ${sql.join(where, sql` AND `)}
+    ORDER BY ${sql.join(order)} LIMIT ${limit} OFFSET ${search.offset}`
 }
 
-function conditionSql(condition: ModelCondition, d: SearchDialect): Fragment {
+function conditionSql(condition: ModelCondition, datasets: Fragment, d: SearchDialect): Fragment {
   switch (condition.on) {
     case 'time':
-      return ordered(
-        column(`m.${condition.field}`),
-        condition.operator,
-        typeof condition.value === 'bigint' ? sql`${condition.value}` : d.real(condition.value),
+      return ordered(column(`m.${condition.column}`), condition.operator, d.real(condition.value))
+    case 'attribute': {
+      const value = column(`m.${condition.column}`)
+      return text(isText(condition.column) ? value : sql`CAST(${value} AS TEXT)`, condition, d)
+    }
+    case 'metric':
+      return pointSql(
+        sql`AND t.metric_name = ${condition.key} AND ${ordered(column('t.metric_value'), condition.operator, d.real(condition.value))} ${datasets}`,
       )
-    case 'text':
-      return text(column(`m.${condition.field}`), condition, d)
     case 'param':
     case 'tag': {
       const { on, key } = condition
@@ -47,4 +56,30 @@ function conditionSql(condition: ModelCondition, d: SearchDialect): Fragment {
       return sql`EXISTS (SELECT 1 FROM ${column(`logged_model_${on}s`)} t WHERE t.model_id = m.model_id AND ${column(`t.${on}_key`)} = ${key} AND ${value})`
     }
   }
+}
+
+/** Whether the model has a point, any of its history. */
+const pointSql = (conditions: Fragment) => sql`EXISTS (SELECT 1 FROM logged_model_metrics t WHERE t.model_id = m.model_id ${conditions})`
+
+function datasetsSql(datasets: readonly PointDataset[]): Fragment {
+  if (datasets.length === 0) return sql``
+  const each = datasets.map(({ name, digest }) => {
+    const version = digest === undefined ? sql`t.dataset_digest IS NULL` : sql`t.dataset_digest = ${digest}`
+    return sql`(t.dataset_name = ${name} AND ${version})`
+  })
+  return sql`AND (${sql.join(each, sql` OR `)})`
+}
+
+/** Missing values come last in both directions. */
+function orderSql(term: ModelOrder, d: SearchDialect): Fragment {
+  const direction = sql.raw(term.ascending ? 'ASC' : 'DESC')
+  if (term.by === 'attribute') {
+    const value = column(`m.${term.column}`)
+    return sql`${isText(term.column) ? d.textOrder(value) : value} ${direction} NULLS LAST`
+  }
+  const name = term.datasetName ? sql`AND o.dataset_name = ${term.datasetName}` : sql``
+  const digest = term.datasetDigest ? sql`AND o.dataset_digest = ${term.datasetDigest}` : sql``
+  return sql`(SELECT o.metric_value FROM logged_model_metrics o
+    WHERE o.model_id = m.model_id AND o.metric_name = ${term.key} ${name} ${digest}
+    ORDER BY o.metric_timestamp_ms DESC, o.metric_step DESC, ${d.textOrder(column('o.run_id'))} ASC LIMIT 1) ${direction} NULLS LAST`
 }

@@ -1,0 +1,22 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { badRequest } from '@millrace/kit/errors'
+import type { GatewayContext } from '../context.ts'
+import { modelRoot } from '../rpc/artifacts-model.ts'
+import { safePath } from './artifacts-path.ts'
+import { sendBelow } from './artifacts-run.ts'
+import type { RawParams, RawRoute } from './route.ts'
+
+/** Artifacts by logged model, wherever the model keeps them. */
+export const modelArtifactRoute: RawRoute = {
+  method: 'GET',
+  pattern: '/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files',
+  area: 'tracking',
+  handle: getArtifact,
+}
+
+async function getArtifact(req: IncomingMessage, res: ServerResponse, { path, query }: RawParams, ctx: GatewayContext): Promise<void> {
+  const given = query.get('artifact_file_path')?.[0]
+  if (!given) throw badRequest('Request must include the "artifact_file_path" query parameter.')
+  const checked = safePath(given)
+  await sendBelow(req, res, ctx, await modelRoot(ctx, path.model_id ?? ''), checked)
+}

@@ -1,0 +1,24 @@
+import { createClient, type ServiceImpl } from '@connectrpc/connect'
+import { temporarilyUnavailable } from '@millrace/kit/errors'
+import type { LoggedModelArtifactService } from '@millrace/proto/millrace/artifacts/v1/logged_model_artifacts_pb'
+import { LoggedModelService } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
+import type { GatewayContext } from '../context.ts'
+import { safePath } from '../raw/artifacts-path.ts'
+import { listBelow } from './artifacts-root.ts'
+
+/** Artifacts of logged models: where a model keeps them comes from metadata, what is there from the artifact service. */
+export function loggedModelArtifacts(ctx: GatewayContext): ServiceImpl<typeof LoggedModelArtifactService> {
+  return {
+    async listLoggedModelArtifacts({ modelId = '', artifactDirectoryPath: given }, { signal }) {
+      const path = given === undefined ? '' : safePath(given)
+      return listBelow(ctx, await modelRoot(ctx, modelId), path, signal)
+    },
+  }
+}
+
+/** Root of a model's artifacts. @throws RESOURCE_DOES_NOT_EXIST for a model that is unknown or deleted. */
+export async function modelRoot({ metadata }: GatewayContext, modelId: string): Promise<string> {
+  if (!metadata) throw temporarilyUnavailable('The metadata service is not there')
+  const { model } = await createClient(LoggedModelService, metadata).getLoggedModel({ modelId })
+  return model?.info?.artifactUri ?? ''
+}

@@ -1,0 +1,28 @@
+import { posix } from 'node:path'
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import { artifactPlace } from '@millrace/kit/artifact-place'
+import type { FileInfoSchema } from '@millrace/proto/millrace/artifacts/v1/files_pb'
+import type { GatewayContext } from '../context.ts'
+import { shownSize, storeClient } from './artifacts.ts'
+
+export interface Listing {
+  rootUri: string
+  files: MessageInitShape<typeof FileInfoSchema>[]
+}
+
+/** Direct children of a folder below the artifact root of a run or model. */
+export async function listBelow(ctx: GatewayContext, root: string, path: string, signal: AbortSignal): Promise<Listing> {
+  const { files } = await storeClient(ctx).list({ uri: artifactPlace(root, path) }, { signal })
+  const above = shownFolder(root, path)
+  return { rootUri: root, files: files.map(file => ({ ...shownSize(file), path: `${above}${file.path}` })) }
+}
+
+export const rootScheme = (root: string) => /^([a-z][a-z0-9+.-]*):/i.exec(root)?.[1]?.toLowerCase() ?? ''
+
+export const isProxied = (root: string) => ['http', 'https', 'mlflow-artifacts'].includes(rootScheme(root))
+
+/** What comes before names in a list: MLflow's proxy repeats the path of the request, its repositories give that of the folder. */
+function shownFolder(root: string, path: string): string {
+  const folder = (isProxied(root) ? path : posix.join('/', path).slice(1)).replace(/\/+$/, '')
+  return folder === '' ? '' : `${folder}/`
+}
