@@ -1,22 +1,20 @@
 import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http'
 import { finished, Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
+import { failureOf, hadNoRoom, readError, wasNotSent, wentAway } from './byte-failures.ts'
 import { type ByteChannel, type ByteRange, type ReadResult, rangeHeader, type UploadPart } from './bytes.ts'
-import { cancelled, internalError, MlflowError, temporarilyUnavailable, toMlflowError } from './errors.ts'
+import { cancelled, internalError } from './errors.ts'
 import { ResumingBody } from './resuming-body.ts'
 
 const ATTEMPTS_MAX = 4
 /** Longest silence of the other side; a store may take minutes to finish a big object. */
 const SILENCE_MS_MAX = 600_000
-const ERROR_BYTES_MAX = 64 * 1024
 /** Largest upload that is kept until its answer comes, to be sent to another process when the first one goes away. */
 const REPLAY_BYTES_MAX = 256 * 1024
 /** Turns that are waited for a process other than the full ones. */
 const TURNS_MAX = 16
 /** An artifact that is younger may have changed within the time that its ETag is made of. */
 const CHANGE_MS_MIN = 2_000
-const GONE = new Set(['ECONNRESET', 'EPIPE'])
-const NOT_SENT = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN'])
 
 export interface ByteClient extends ByteChannel, Disposable {}
 
@@ -188,43 +186,6 @@ function headOf({ headers }: IncomingMessage): Omit<ReadResult, 'body'> {
 /** Whether another version would have another ETag: those of some stores tell times in seconds. */
 function isToldApart({ etag, lastModified }: Omit<ReadResult, 'body'>): boolean {
   return etag !== undefined && !etag.startsWith('W/') && lastModified !== undefined && Date.now() - lastModified.getTime() > CHANGE_MS_MIN
-}
-
-async function readError(response: IncomingMessage): Promise<MlflowError> {
-  const chunks: Buffer[] = []
-  let length = 0
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    length += chunk.length
-    if (length > ERROR_BYTES_MAX) break
-    chunks.push(chunk)
-  }
-  try {
-    const { error_code, message, error_class } = JSON.parse(Buffer.concat(chunks).toString())
-    const retryAfter = response.headers['retry-after']
-    return new MlflowError(error_code, message, { errorClass: error_class, retryAfterSeconds: retryAfter ? Number(retryAfter) : undefined })
-  } catch (error) {
-    return internalError('Internal server error', { cause: error })
-  }
-}
-
-function wasNotSent(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && NOT_SENT.has(String(error.code))
-}
-
-const hadNoRoom = (error: unknown): boolean => error instanceof MlflowError && error.retryAfterSeconds !== undefined
-
-function wentAway(error: unknown): boolean {
-  const cause = error instanceof MlflowError ? error.cause : undefined
-  return cause instanceof Error && 'code' in cause && GONE.has(String(cause.code))
-}
-
-function failureOf(error: unknown): MlflowError {
-  if (wasNotSent(error)) return temporarilyUnavailable('The artifacts service cannot be reached', { cause: error })
-  if (error instanceof Error && 'code' in error) {
-    if (error.code === 'ABORT_ERR') return cancelled('The transfer was cut off', { cause: error })
-    if (GONE.has(String(error.code))) return temporarilyUnavailable('The artifacts service went away', { cause: error })
-  }
-  return toMlflowError(error)
 }
 
 const partQuery = (part: UploadPart | undefined) => part && { upload_id: part.uploadId, part_number: String(part.partNumber) }
