@@ -54,6 +54,28 @@ describe('S3 requests', () => {
     for (const { line, headers } of seen) expect(headers['x-amz-expected-bucket-owner'], line).toBe('123456789012')
   })
 
+  test('an upload that failed is forgotten by a store that was away and came back without knowing of it at first', async () => {
+    const answers = [403, 404, 204]
+    const asked: number[] = []
+    const server = createServer((req, res) => {
+      req.resume()
+      if (req.method === 'DELETE') {
+        const status = answers[asked.length] ?? 500
+        asked.push(status)
+        res.writeHead(status).end(status === 404 ? '<Error><Code>NoSuchUpload</Code></Error>' : '')
+      } else if (req.method === 'POST') res.end('<R><UploadId>u</UploadId></R>')
+      else res.writeHead(403).end()
+    })
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const endpointUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    await using scheme = openS3Scheme({ ...s3TestConfig(), endpointUrl })
+    const driver = await scheme.open('s3://bucket/p')
+    await expect(driver.write('k', generated(20_000_000))).rejects.toMatchObject({ errorCode: 'PERMISSION_DENIED' })
+    await expect.poll(() => asked).toEqual(answers)
+    server.closeAllConnections()
+    server.close()
+  })
+
   test('presigned URLs carry the owner, so that clients need no header for it', async () => {
     await observe({ expectedBucketOwner: '123456789012' }, async driver => {
       const download = await driver.presign?.download('k', 60)

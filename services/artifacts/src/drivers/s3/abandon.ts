@@ -12,20 +12,27 @@ const ATTEMPTS_MAX = 10
  * parts are not to be seen, but cost space.
  */
 export async function abandon(location: S3Location, target: AbortMultipartUploadCommandInput): Promise<void> {
-  if (await isForgotten(location, target)) return
+  if ((await told(location, target)) !== 'unreached') return
   void (async () => {
+    let isAbsent = false
     for (let attempt = 0; attempt < ATTEMPTS_MAX && !location.closing?.aborted; attempt++) {
       await sleep(FIRST_DELAY_MS * 2 ** attempt, undefined, { ref: false, signal: location.closing })
-      if (await isForgotten(location, target)) return
+      const outcome = await told(location, target)
+      // A store that has just started may not know yet what it has: it is asked once more.
+      if (outcome === 'forgotten' || (outcome === 'absent' && isAbsent)) return
+      isAbsent = outcome === 'absent'
     }
   })().catch(() => undefined)
 }
 
-async function isForgotten({ client, config }: S3Location, target: AbortMultipartUploadCommandInput): Promise<boolean> {
+async function told(
+  { client, config }: S3Location,
+  target: AbortMultipartUploadCommandInput,
+): Promise<'forgotten' | 'absent' | 'unreached'> {
   try {
     await client.send(new AbortMultipartUploadCommand(target), { abortSignal: AbortSignal.timeout(config.timeoutMs) })
-    return true
+    return 'forgotten'
   } catch (error) {
-    return failureOf(error).code === 'NoSuchUpload' || isMissing(error)
+    return failureOf(error).code === 'NoSuchUpload' || isMissing(error) ? 'absent' : 'unreached'
   }
 }
