@@ -27,7 +27,7 @@ const STEPS: readonly Step[] = [
     inputs: ['proto/{google,millrace}/**/*.proto', 'buf.yaml', 'buf.gen.yaml'],
     tools: ['@bufbuild/buf', '@bufbuild/protoc-gen-es'],
     output: 'proto/gen/millrace/tracking/v1/runs_pb.js',
-    command: ['buf', 'generate'],
+    command: [process.execPath, 'node_modules/@bufbuild/buf/bin/buf', 'generate'],
   },
   {
     name: 'control',
@@ -80,8 +80,7 @@ function run(step: Step): void {
     console.error(`Generating ${step.name} needs ${tool}, a development package: npm ci && npm run generate, then npm prune --omit=dev.`)
     process.exit(1)
   }
-  const env = { ...process.env, PATH: `${join(root, 'node_modules/.bin')}:${process.env.PATH}` }
-  const { status, error } = spawnSync(command, args, { cwd: root, env, stdio: ['ignore', 'ignore', 'inherit'], timeout: STEP_TIMEOUT_MS })
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 'ignore', 'inherit'], timeout: STEP_TIMEOUT_MS })
   if (status !== 0) throw new Error(`Generating ${step.name} failed`, { cause: error })
   state[step.name] = fingerprint(step)
   mkdirSync(dirname(stateFile), { recursive: true })
