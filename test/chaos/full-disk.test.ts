@@ -1,7 +1,8 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { test as base, expect } from 'vitest'
+import { expect, test } from 'vitest'
 import { filesBelow } from '../compat/deletion.ts'
+import { readTestConfig } from '../services/config.ts'
 import { httpClient } from '../services/http.ts'
 import { startMillrace } from '../services/millrace.ts'
 import { run, runOk, tempFolder } from '../services/process.ts'
@@ -23,12 +24,11 @@ async function mountDisk(folder: string): Promise<AsyncDisposable | undefined> {
   }
 }
 
-const test = process.getuid?.() === 0 ? base : base.skip
-
 test('a local disk that is full, or read-only, is told, leaves nothing, and is used again after', async context => {
   await using folder = await tempFolder('disk')
   const store = join(folder.path, 'artifacts')
   await using disk = await mountDisk(store)
+  if (readTestConfig().ci) expect(disk, 'a small file system can be mounted on CI').toBeDefined()
   if (!disk) return context.skip('file systems cannot be mounted here')
   await using server = await startMillrace({
     cwd: folder.path,
