@@ -4,7 +4,7 @@ import { buffer } from 'node:stream/consumers'
 import { failureOf, hadNoRoom, readError, wasNotSent, wentAway } from './byte-failures.ts'
 import { type ByteChannel, type ByteRange, type ReadResult, rangeHeader, type UploadPart } from './bytes.ts'
 import { cancelled, internalError } from './errors.ts'
-import { ResumingBody } from './resuming-body.ts'
+import { isToldApart, ResumingBody } from './resuming-body.ts'
 
 const ATTEMPTS_MAX = 4
 /** Longest silence of the other side; a store may take minutes to finish a big object. */
@@ -13,8 +13,6 @@ const SILENCE_MS_MAX = 600_000
 const REPLAY_BYTES_MAX = 256 * 1024
 /** Turns that are waited for a process other than the full ones. */
 const TURNS_MAX = 16
-/** An artifact that is younger may have changed within the time that its ETag is made of. */
-const CHANGE_MS_MIN = 2_000
 
 export interface ByteClient extends ByteChannel, Disposable {}
 
@@ -181,11 +179,6 @@ function headOf({ headers }: IncomingMessage): Omit<ReadResult, 'body'> {
     etag: headers.etag,
     lastModified: headers['last-modified'] === undefined ? undefined : new Date(headers['last-modified']),
   }
-}
-
-/** Whether another version would have another ETag: those of some stores tell times in seconds. */
-function isToldApart({ etag, lastModified }: Omit<ReadResult, 'body'>): boolean {
-  return etag !== undefined && !etag.startsWith('W/') && lastModified !== undefined && Date.now() - lastModified.getTime() > CHANGE_MS_MIN
 }
 
 const partQuery = (part: UploadPart | undefined) => part && { upload_id: part.uploadId, part_number: String(part.partNumber) }

@@ -5,6 +5,14 @@ import { setTimeout as pause } from 'node:timers/promises'
 const RESUMPTION_PAUSES_MS = [0, 500, 2_000]
 const BUFFER_BYTES = 256 * 1024
 
+/** Some stores tell times in seconds: only after so long does every change of an artifact have a time, and an ETag, of its own. */
+const CHANGE_MS_MIN = 2_000
+
+/** Whether another version of what begins to be read now would have another ETag, so that a body may go on by it. */
+export function isToldApart({ etag, lastModified }: { etag?: string; lastModified?: Date }): boolean {
+  return etag !== undefined && !etag.startsWith('W/') && lastModified !== undefined && Date.now() - lastModified.getTime() > CHANGE_MS_MIN
+}
+
 export interface ResumingBodyOptions {
   /** The bytes from one on, of the same version. */
   open(start: number): Promise<Readable>

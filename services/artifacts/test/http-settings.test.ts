@@ -144,6 +144,7 @@ describe('settings for other tracking servers', () => {
 
 describe('a body that another tracking server breaks off', () => {
   const content = 'abcdefghij'
+  const modified = new Date(Date.now() - 3_600_000).toUTCString()
 
   /** What is read of an artifact whose first answer ends after four bytes, when the further ones are of version `later`. */
   async function readBroken(versions: {
@@ -160,7 +161,9 @@ describe('a body that another tracking server breaks off', () => {
       }
       ranges.push(request.headers.range)
       if (ranges.length === 1) {
-        response.writeHead(200, { ...(first && { etag: first }), 'content-length': content.length }).write(content.slice(0, 4))
+        response
+          .writeHead(200, { ...(first && { etag: first }), 'last-modified': modified, 'content-length': content.length })
+          .write(content.slice(0, 4))
         setTimeout(() => request.socket.destroy(), 50)
       } else if (knowsRanges && request.headers['if-range'] === later) {
         response.writeHead(206, { etag: later, 'content-range': 'bytes 4-9/10', 'content-length': 6 }).end(content.slice(4))

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { ReadResult } from '@millrace/kit/bytes'
 import { cancelled, internalError, MlflowError } from '@millrace/kit/errors'
-import { ResumingBody } from '@millrace/kit/resuming-body'
+import { isToldApart, ResumingBody } from '@millrace/kit/resuming-body'
 import type { Client } from 'basic-ftp'
 import type { Driver, DriverWriteOptions, Entry, Multipart, ReadOptions, Stat } from '../../driver.ts'
 import { isDirectory, noSuchArtifact, resolveRange } from '../../errors.ts'
@@ -13,9 +13,6 @@ import { patiently } from './patience.ts'
 import type { FtpPool, Lease } from './pool.ts'
 import { openBody, type Section } from './read.ts'
 import { writePath } from './write.ts'
-
-/** MDTM may tell whole seconds: only after so long does every change have a time of its own. */
-const CHANGE_MS_MIN = 2_000
 
 /** Files below a folder of an FTP server that renames over existing files, as servers on POSIX systems do. */
 export class FtpDriver implements Driver {
@@ -45,7 +42,7 @@ export class FtpDriver implements Driver {
     return this.#lend(key, signal, async lease => {
       const { size, lastModified, etag } = await this.#find(lease.client, path, key)
       const { start, end } = range ? resolveRange(range, size) : { start: 0, end: size - 1 }
-      const isTold = lastModified !== undefined && Date.now() - lastModified.getTime() > CHANGE_MS_MIN
+      const isTold = isToldApart({ etag, lastModified })
       const toEnd = end === size - 1
       const first = await this.#open(lease, path, key, { start, length: end - start + 1, toEnd })
       const body = new ResumingBody(first, {

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { type Readable, Transform } from 'node:stream'
 import { type ByteRange, type ReadResult, rangeHeader } from '@millrace/kit/bytes'
 import { internalError } from '@millrace/kit/errors'
-import { ResumingBody } from '@millrace/kit/resuming-body'
+import { isToldApart, ResumingBody } from '@millrace/kit/resuming-body'
 import { resolveRange } from '../../errors.ts'
 import { isUnreachable } from '../system-errors.ts'
 import { httpError } from './errors.ts'
@@ -34,7 +34,9 @@ export async function read({ key, range, timeoutMs, signal, get, sizeOf }: HttpR
   try {
     const { from, start, end, size, isWhole } = await extentOf(answer, range, sizeOf)
     const etag = answer.headers.etag
-    const isTold = etag !== undefined && !etag.startsWith('W/')
+    const modified = new Date(answer.headers['last-modified'] ?? Number.NaN)
+    const lastModified = Number.isNaN(modified.getTime()) ? undefined : modified
+    const isTold = isToldApart({ etag, lastModified })
     const body = new ResumingBody(from === start && isWhole ? answer : cut(answer, start - from, end - start), {
       start,
       end,
@@ -56,8 +58,7 @@ export async function read({ key, range, timeoutMs, signal, get, sizeOf }: HttpR
         }
       },
     })
-    const modified = new Date(answer.headers['last-modified'] ?? Number.NaN)
-    return { body, start, length: end - start, size, etag, lastModified: Number.isNaN(modified.getTime()) ? undefined : modified }
+    return { body, start, length: end - start, size, etag, lastModified }
   } catch (error) {
     answer.destroy()
     throw error

@@ -2,7 +2,7 @@ import { posix } from 'node:path'
 import { addAbortSignal, type Readable } from 'node:stream'
 import type { ReadResult } from '@millrace/kit/bytes'
 import { internalError, MlflowError } from '@millrace/kit/errors'
-import { ResumingBody } from '@millrace/kit/resuming-body'
+import { isToldApart, ResumingBody } from '@millrace/kit/resuming-body'
 import type { Stats } from 'ssh2'
 import type { Driver, DriverWriteOptions, Entry, ReadOptions, Stat } from '../../driver.ts'
 import { isDirectory, noSuchArtifact, resolveRange } from '../../errors.ts'
@@ -16,9 +16,6 @@ import { letGo, type SessionPool } from './pool.ts'
 import { removeTree } from './remove.ts'
 import type { Session } from './session.ts'
 import { writeFile } from './write.ts'
-
-/** The protocol's times are whole seconds: only after so long does every change have a time of its own. */
-const CHANGE_MS_MIN = 2_000
 
 /** Files below an absolute path of an SFTP server. */
 export class SftpDriver implements Driver {
@@ -50,7 +47,7 @@ export class SftpDriver implements Driver {
         const { size } = stats
         const { start, end } = range ? resolveRange(range, size) : { start: 0, end: size - 1 }
         const about = { length: end - start + 1, size, start, etag: etagOf(stats), lastModified: new Date(stats.mtime * 1000) }
-        const isTold = Date.now() - stats.mtime * 1000 > CHANGE_MS_MIN
+        const isTold = isToldApart(about)
         const body = new ResumingBody(new FileBody(file, start, about.length), {
           start,
           end: end + 1,
