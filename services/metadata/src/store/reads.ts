@@ -1,5 +1,6 @@
 import type { AnyDatabase } from './db.ts'
 import { GroupedLookups, type Lookup } from './lookups.ts'
+import { PostgresStatistics } from './postgres-statistics.ts'
 import { ReadPool } from './read-pool.ts'
 import { type Fragment, POSTGRESQL, type SearchDialect, SQLITE, SQLITE_FILE } from './search-dialect.ts'
 import { type PageJob, type PageRead, type Slices, type Statement, slice } from './slices.ts'
@@ -22,7 +23,8 @@ interface JsonRow {
 /** Reads of `db`: on SQLite those that may be long run on threads of their own, on PostgreSQL the server does the work. */
 export function openReads(db: AnyDatabase): Reads {
   const pool = db.dialect === 'sqlite' && db.path ? new ReadPool({ path: db.path }) : undefined
-  const lookups = new AsyncDisposableStack()
+  const stack = new AsyncDisposableStack()
+  const statistics = db.dialect === 'postgresql' ? stack.use(new PostgresStatistics(db)) : undefined
   const texts = async (statement: Statement) => (await db.all<JsonRow>(statement)).map(row => row.json)
   const rows = async (statement: Statement) => slice(await texts(statement))
   return {
@@ -30,13 +32,16 @@ export function openReads(db: AnyDatabase): Reads {
     compile: fragment => fragment.compile(db.kysely),
     lookup(statement) {
       if (db.dialect === 'sqlite') return async id => (await texts({ ...statement, parameters: [id] }))[0]
-      const grouped = lookups.use(new GroupedLookups(db, statement))
+      const grouped = stack.use(new GroupedLookups(db, statement))
       return id => grouped.get(id)
     },
     rows: statement => pool?.rows(statement) ?? rows(statement),
-    page: job => pool?.page(job) ?? readPage(db, job, rows),
+    page(job) {
+      statistics?.keepUp()
+      return pool?.page(job) ?? readPage(db, job, rows)
+    },
     async [Symbol.asyncDispose]() {
-      await lookups.disposeAsync()
+      await stack.disposeAsync()
       await pool?.[Symbol.asyncDispose]()
     },
   }

@@ -22,8 +22,9 @@ export async function openPostgres(connectionString: string, poolSize: number): 
     query_timeout: queryTimeoutMs,
     keepAlive: true,
     application_name: 'millrace-metadata',
-    // A page of runs is many small index lookups, whose estimated cost calls PostgreSQL's compiler: 700 ms instead of 30.
-    options: '-c jit=off',
+    // A page of runs is many small index lookups, whose estimated cost calls PostgreSQL's compiler: 700 ms instead of 30. The default
+    // price of a page, for disks that turn, has all runs read where a look for each of 250 is enough: 3.2 ms instead of 2.
+    options: '-c jit=off -c random_page_cost=1.1',
   })
   pool.on('error', () => {})
   const db = new Postgres(pool)
