@@ -54,6 +54,8 @@ async function endlessUpload(port: number, path: string): Promise<number> {
 
 interface PausedUpload {
   isHalfSent: Promise<void>
+  /** Fails when the connection breaks before the server has taken what `finish` sends. */
+  isSent: Promise<void>
   /** Sends the other half, as far as it is taken. */
   finish(): Promise<Answer>
 }
@@ -71,9 +73,14 @@ function pausedUpload(port: number, path: string, lengthBytes: number): PausedUp
       }, reject)
     })
   })
-  answer.catch(() => undefined)
+  const isSent = new Promise<void>((resolve, reject) => {
+    sent.once('finish', resolve)
+    sent.once('error', reject)
+  })
+  for (const promise of [answer, isSent]) promise.catch(() => undefined)
   return {
     isHalfSent: new Promise(resolve => sent.write(half, () => resolve())),
+    isSent,
     finish() {
       sent.end(half)
       return answer
@@ -236,6 +243,16 @@ export async function testBadNetwork(name: string, open: () => Promise<Site>): P
       const begun = performance.now()
       expect([503, 504]).toContain((await answer).status)
       expect(performance.now() - begun).toBeLessThan(GIVEN_UP_MS_MAX)
+      await expectRecovered()
+    })
+
+    test('what a client still sends after it was told is read', async () => {
+      // More than sockets hold.
+      const upload = pausedUpload(server.port, `${base}/f/new.txt`, 2 * BIG.length)
+      await upload.isHalfSent
+      await site.network.set({ mode: 'silent' })
+      expect([503, 504]).toContain((await upload.finish()).status)
+      await upload.isSent
       await expectRecovered()
     })
 

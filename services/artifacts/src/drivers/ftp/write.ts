@@ -26,8 +26,8 @@ export async function writePath(pool: FtpPool, path: string, key: string, body: 
     grace = setTimeout(() => lease.client.close(), ABORT_GRACE_MS)
   }
   signal?.addEventListener('abort', stop, { once: true })
+  const source = new Source(body, lease.client.ftp.timeout, signal)
   try {
-    const source = new Source(body, lease.client.ftp.timeout, signal)
     for (let attempt = 1; ; attempt++) {
       const refusal = await send(lease.client, source, temporary, key, folders)
       if (!refusal) break
@@ -51,6 +51,7 @@ export async function writePath(pool: FtpPool, path: string, key: string, body: 
     await cleanUp(lease.client, pool, temporary, folders)
     throw signal?.aborted ? cancelled(`The transfer of artifact '${key}' was cut off`, { cause: error }) : error
   } finally {
+    source.destroy()
     clearTimeout(grace)
     signal?.removeEventListener('abort', stop)
     lease.release()
