@@ -14,6 +14,9 @@ import { openHttpScheme } from '../src/drivers/http/scheme.ts'
 /** Names that MLflow's path rules would change; the driver refuses them. */
 const ALTERED_KEYS = ['per%25cent.txt', 'ta\tb']
 
+const LOOKS_MAX = 100
+const LOOKS_AT_NOTHING = 3
+
 const API = '/api/2.0/mlflow-artifacts/artifacts'
 
 /** The suite below a folder per test of a server that keeps its artifacts where `leftovers` looks. */
@@ -45,11 +48,16 @@ function harness(url: string, capabilities: Harness['capabilities'], leftovers: 
         calls: ['read', 'write'],
       },
     ],
-    // The other server learns of a body that was cut off a moment after the driver has said so.
+    // The other server learns of an upload, and that it was cut off, a moment after the driver has said so.
     async leftovers(driver) {
       const folder = folders.get(driver) ?? ''
-      for (let left = 40; left > 0 && (await leftovers(folder)).length > 0; left--) await setTimeout(50)
-      return leftovers(folder)
+      let found: string[] = []
+      for (let look = 0, nothing = 0; look < LOOKS_MAX && nothing < LOOKS_AT_NOTHING; look++) {
+        await setTimeout(50)
+        found = await leftovers(folder)
+        nothing = found.length === 0 ? nothing + 1 : 0
+      }
+      return found
     },
     async [Symbol.asyncDispose]() {
       for (const scheme of schemes) await scheme[Symbol.asyncDispose]()
