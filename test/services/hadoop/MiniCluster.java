@@ -33,6 +33,7 @@ public class MiniCluster {
     conf.setInt("dfs.replication", 1);
     conf.setInt("dfs.heartbeat.interval", 1);
     conf.setInt("dfs.client.block.write.locateFollowingBlock.initial.delay.ms", 5);
+    conf.setInt("dfs.client.block.write.locateFollowingBlock.retries", 11);
     conf.set("dfs.client.failover.proxy.provider.minidfs-ns", "org.apache.hadoop.hdfs.server.namenode.ha.ConfiguredFailoverProxyProvider");
     if (args.length > 2) secure(conf, args[2], args[3]);
     new MiniCluster(conf, Integer.parseInt(args[1])).run();

@@ -90,6 +90,8 @@ function remoteError(error: RemoteFailure, key: string): MlflowError {
   if (/could only be (written|replicated) to \d+/.test(error.message)) return full(error)
   if (/^(Failed to find datanode|No active nodes contain)/.test(error.message))
     return temporarilyUnavailable('The artifact store has no data node to offer', options)
+  if (/^Unable to close file because the last block/.test(error.message))
+    return temporarilyUnavailable('The artifact store is behind with its blocks', options)
   if (/^The maximum path component name limit/.test(error.message)) return invalidName(error, key)
   if (/^The directory item limit/.test(error.message)) return full(error)
   if (/must both be directories/.test(error.message)) return folderInTheWay(key, error)
