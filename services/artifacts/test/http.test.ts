@@ -14,7 +14,7 @@ import { openHttpScheme } from '../src/drivers/http/scheme.ts'
 /** Names that MLflow's path rules would change; the driver refuses them. */
 const ALTERED_KEYS = ['per%25cent.txt', 'ta\tb']
 
-const LOOKS_MAX = 100
+const LOOKS_MAX = 40
 const LOOKS_AT_NOTHING = 3
 
 const API = '/api/2.0/mlflow-artifacts/artifacts'
