@@ -6,10 +6,8 @@ const lookIntervalMs = 5_000
 const grownRowsMin = 500
 const grownPart = 0.1
 
-/** What searches join. */
+/** What searches of runs and of logged models join. */
 const tables = [
-  'experiments',
-  'experiment_tags',
   'runs',
   'latest_metrics',
   'params',
@@ -33,8 +31,8 @@ const grownTables = {
 }
 
 /**
- * Has tables analysed that have outgrown their statistics, while somebody searches. Autovacuum comes once a minute; until then PostgreSQL
- * takes a new experiment of 2,000 runs for one run, and reads all metrics of a name again for each of them.
+ * Has tables analysed that have outgrown their statistics, while somebody searches runs or models. Autovacuum comes once a minute;
+ * until then PostgreSQL takes a new experiment of 2,000 runs for one run, and reads all metrics of a name again for each of them.
  */
 export class PostgresStatistics implements AsyncDisposable {
   readonly #db: PostgresDatabase
