@@ -54,6 +54,7 @@ test('an upload into a folder that is written in a roundabout way is refused', a
 
 test('what is not there and what is a folder is named as it was asked for', async () => {
   expect(message(await get('d/'))).toBe(`Artifact path refers to a directory, not a file: '${root}/d/'`)
+  expect(message(await get(''))).toBe(`Artifact path refers to a directory, not a file: '${root}/'`)
   expect(message(await get('./none'))).toBe(`No such artifact: '${root}/./none'`)
 })
 

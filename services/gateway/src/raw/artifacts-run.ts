@@ -28,7 +28,9 @@ async function getArtifact(req: IncomingMessage, res: ServerResponse, { query }:
   if (given === undefined) return writeHtml(res, 400, BAD_REQUEST)
   const path = safePath(given)
   const { artifactUri } = await findRun(ctx, first(query, 'run_id') ?? first(query, 'run_uuid'))
-  await sendBelow(req, res, ctx, artifactUri, path)
+  // MLflow's messages name what is proxied by its joined path, which ends in a slash when `path` is empty.
+  const joins = path === '' && artifactUri.startsWith('mlflow-artifacts:')
+  await sendBelow(req, res, ctx, joins ? `${artifactUri}/` : artifactUri, path)
 }
 
 /** Streams the artifact at `path` below the artifact root of a run or model, as a download. */
