@@ -12,6 +12,10 @@ export const RUN_FILTERS: readonly Rejection[] = [
   ['metrics.acc IN (0.5)', 'Expected numeric value type for metric. Found (0.5)'],
   ["metrics.acc ILIKE '0%'", "Expected numeric value type for metric. Found '0%'"],
   ["params.opt not like 'a%'", "Invalid comparator 'NOT LIKE' not one of '{'!=', '=', 'ILIKE', 'IS NOT NULL', 'IS NULL', 'LIKE'}'"],
+  [
+    "datasets.name != ('a', 'b') AND params.opt > 'a'",
+    "Invalid comparator '>' not one of '{'!=', '=', 'ILIKE', 'IS NOT NULL', 'IS NULL', 'LIKE'}'",
+  ],
   ["params.opt > 'a'", "Invalid comparator '>' not one of '{'!=', '=', 'ILIKE', 'IS NOT NULL', 'IS NULL', 'LIKE'}'"],
   ["params.maybe IS 'x'", "Invalid clause(s) in filter string: 'params.maybe', 'IS', ''x''"],
   [

@@ -78,7 +78,13 @@ export interface RunFilter {
  */
 export function parseRunFilter(filter: string): RunFilter {
   const checked = parseClauses(filter, text => `'${text}'`, checkClause)
-  return { conditions: () => checked.map(condition => condition()) }
+  return {
+    conditions() {
+      const conditions = checked.map(condition => condition())
+      conditions.forEach(checkList)
+      return conditions
+    },
+  }
 }
 
 /** What `entity.key` names; `attributes` are those that may be named here. */
@@ -152,11 +158,14 @@ function textOrList(value: Node, unquoted: (text: string) => MlflowError): strin
 
 function compared(operator: string, value: string | string[], close: string) {
   const checked = check(operator, TEXT_OR_LIST, close)
-  if (Array.isArray(value)) {
-    if (checked !== 'IN' && checked !== 'NOT IN') throw badRequest(`A list of values cannot be compared with ${checked}`)
-    return { operator: checked as ListOperator, value }
-  }
-  return { operator: checked as TextOperator, value }
+  return Array.isArray(value) ? { operator: checked as ListOperator, value } : { operator: checked as TextOperator, value }
+}
+
+/** MLflow's database refuses it, after all operators are checked. */
+function checkList(condition: RunCondition): void {
+  if (!('value' in condition) || !Array.isArray(condition.value)) return
+  const { operator } = condition
+  if (operator !== 'IN' && operator !== 'NOT IN') throw badRequest(`A list of values cannot be compared with ${operator}`)
 }
 
 function ordered(operator: string, listed: readonly string[], close: string): OrderedOperator {
