@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { cacheFolder, repository } from './config.ts'
 import { ensurePackages, which } from './install.ts'
-import { eventually, runOk, start, tempFolder } from './process.ts'
+import { eventually, freeze, runOk, start, tempFolder } from './process.ts'
 
 const INSTALL_TIMEOUT_MS = 600_000
 const START_TIMEOUT_MS = 90_000
@@ -16,8 +16,9 @@ export interface HdfsServer extends AsyncDisposable {
   command(line: string): Promise<void>
   /** Everything below a folder, as the active name node has it. */
   contents(path: string): Promise<string[]>
-  /** SIGSTOP and SIGCONT for the name nodes and the data node together. */
-  signal(name: NodeJS.Signals): void
+  /** Stops the name nodes and the data node together, until `thaw`. */
+  freeze(): Promise<void>
+  thaw(): void
 }
 
 export interface HdfsOptions {
@@ -62,7 +63,8 @@ export async function startHdfs({ nameNodes = 1, kerberos }: HdfsOptions = {}): 
       await command(line)
     },
     contents: async path => (await command(`list ${encodeURIComponent(path)}`)).map(name => decodeURIComponent(name.replaceAll('+', ' '))),
-    signal: name => process.kill(server.pid, name),
+    freeze: () => freeze(server.pid),
+    thaw: () => process.kill(server.pid, 'SIGCONT'),
     async [Symbol.asyncDispose]() {
       await server.end('SIGKILL')
       await moved.disposeAsync()

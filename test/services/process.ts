@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync, readFileSync } from 'node:fs'
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -133,6 +133,16 @@ function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
   }
+}
+
+/** Sends SIGSTOP and waits until every thread stands still or is gone: for a moment after the signal they may still answer. */
+export async function freeze(pid: number): Promise<void> {
+  process.kill(pid, 'SIGSTOP')
+  await eventually(`process ${pid} stands still`, async () => {
+    const threads = await readdir(`/proc/${pid}/task`).catch(() => [])
+    const states = await Promise.all(threads.map(id => readFile(`/proc/${pid}/task/${id}/status`, 'utf8').catch(() => '')))
+    return states.every(status => status === '' || /^State:\s+[TZX]/m.test(status)) || undefined
+  })
 }
 
 export interface Outcome {

@@ -220,13 +220,13 @@ await describeWithServer(
       const env = { MILLRACE_WEBHDFS_URL: nameNode, MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT: String(TIMEOUT_SECONDS) }
       await using store = await opened('hdfs:///frozen', env)
       await store.driver.write('x', bodyOf('1'))
-      server.signal('SIGSTOP')
+      await server.freeze()
       try {
         const begun = performance.now()
         await expect(store.driver.stat('x')).rejects.toMatchObject({ errorCode: 'DEADLINE_EXCEEDED' })
         expect(performance.now() - begun).toBeLessThan(2 * TIMEOUT_MS)
       } finally {
-        server.signal('SIGCONT')
+        server.thaw()
       }
       expect(await store.driver.stat('x')).toEqual({ isDir: false, sizeBytes: 1 })
     })

@@ -5,7 +5,7 @@ import { Readable } from 'node:stream'
 import { describe, expect, test } from 'vitest'
 import { describeWithServer } from '../../../test/services/backends.ts'
 import { readTestConfig } from '../../../test/services/config.ts'
-import { eventually, run, runOk, start } from '../../../test/services/process.ts'
+import { eventually, freeze, run, runOk, start } from '../../../test/services/process.ts'
 import { type SftpServer, startSshd } from '../../../test/services/sftp.ts'
 import { bodyOf, digest, generated, text } from '../src/conformance/bodies.ts'
 import type { Driver } from '../src/driver.ts'
@@ -263,8 +263,7 @@ function sessionCases(server: SftpServer, known: Env): void {
     test('a server that stops answering costs a call its timeout, and is asked again afterwards', () =>
       withStore(root, { ...known, MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT: '2' }, async driver => {
         await driver.write('a', bodyOf('1'))
-        const stopped = await server.sessions()
-        for (const pid of stopped) process.kill(pid, 'SIGSTOP')
+        await Promise.all((await server.sessions()).map(freeze))
         await expect(driver.stat('a')).rejects.toMatchObject({ errorCode: 'DEADLINE_EXCEEDED' })
         await server.killSessions()
         expect(await driver.stat('a')).toEqual({ isDir: false, sizeBytes: 1 })
@@ -274,8 +273,7 @@ function sessionCases(server: SftpServer, known: Env): void {
     test('a signal ends a call that the server doesn’t answer', () =>
       withStore(root, known, async driver => {
         await driver.stat('a')
-        const stopped = await server.sessions()
-        for (const pid of stopped) process.kill(pid, 'SIGSTOP')
+        await Promise.all((await server.sessions()).map(freeze))
         const stop = new AbortController()
         setTimeout(() => stop.abort(), 100)
         await expect(driver.stat('a', stop.signal)).rejects.toMatchObject({ errorCode: 'CANCELLED' })
