@@ -246,6 +246,15 @@ export async function testBadNetwork(name: string, open: () => Promise<Site>): P
       await expectRecovered()
     })
 
+    test('a client may pause for longer than its store may be silent', async () => {
+      const upload = pausedUpload(server.port, `${base}/f/new.txt`, BIG.length)
+      await upload.isHalfSent
+      await sleep((TIMEOUT_SECONDS + 1) * 1000)
+      expect((await upload.finish()).status).toBe(200)
+      expect((await client.send('DELETE', `${base}/f/new.txt`)).status).toBe(200)
+      await expectRecovered()
+    })
+
     test('what a client still sends after it was told is read', async () => {
       // More than sockets hold.
       const upload = pausedUpload(server.port, `${base}/f/new.txt`, 2 * BIG.length)

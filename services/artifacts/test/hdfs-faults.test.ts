@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { createServer, request } from 'node:http'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { describeWithServer } from '../../../test/services/backends.ts'
 import { type HdfsServer, startHdfs } from '../../../test/services/hdfs.ts'
@@ -178,6 +179,13 @@ await describeWithServer(
         await network.set({})
         expect((await digest((await driver.read('kept')).body)).length).toBe(BIG_BYTES)
         expect(await server.contents('/silent')).toEqual(['/silent/kept'])
+      }))
+
+    test('a body may pause for longer than a data node may be silent', () =>
+      withFront(server, '/pause', async ({ driver }) => {
+        const paused = (ms: number) => pausing(BIG_BYTES, BIG_BYTES / 2, () => sleep(ms))
+        await driver.write('x', paused(TIMEOUT_MS + 1_000))
+        expect(await digest((await driver.read('x')).body)).toEqual(await digest(paused(0)))
       }))
 
     test('a download whose data node drops the connection goes on where it was', () =>

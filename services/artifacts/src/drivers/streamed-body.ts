@@ -30,7 +30,11 @@ export const isTaken = ({ stream }: StreamedBody): boolean => stream.readableDid
  * @returns the answer of whatever status as soon as its headers are there; its consumer reads or destroys it.
  * @throws CANCELLED when the body fails; else Node's error, or that of silence.
  */
-export function sendStreamed(call: ClientRequest, { stream, length }: StreamedBody, patience: Patience): Promise<IncomingMessage> {
+export function sendStreamed(
+  call: ClientRequest,
+  { stream, length }: Omit<StreamedBody, 'length'> & { length?: number },
+  patience: Patience,
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     let sent = 0
     let last: Buffer | undefined
@@ -52,12 +56,12 @@ export function sendStreamed(call: ClientRequest, { stream, length }: StreamedBo
       call.destroy()
     }
     const checkLength = () => {
-      if (sent === length) call.end(last)
+      if (length === undefined || sent === length) call.end(last)
       else breakOff(cancelled(`The upload has ${sent > length ? 'more' : 'fewer'} bytes than the ${length} that were announced`))
     }
     const take = (chunk: Buffer) => {
       sent += chunk.length
-      if (sent > length) return checkLength()
+      if (length !== undefined && sent > length) return checkLength()
       // The store takes the body for whole as soon as it has the last byte.
       if (sent === length) last ??= chunk
       else if (!call.write(chunk)) stream.pause()
@@ -72,6 +76,8 @@ export function sendStreamed(call: ClientRequest, { stream, length }: StreamedBo
       if (!isHeld) return
       isHeld = false
       forget()
+      // A body that the caller ended may have yet to say so.
+      if (stream.destroyed) stream.once('error', () => undefined)
       call.off('drain', onDrain)
       if (isBegun) stream.off('data', take).pause()
     }

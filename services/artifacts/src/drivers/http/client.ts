@@ -1,7 +1,7 @@
 import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
-import { finished, type Readable } from 'node:stream'
-import { cancelled } from '@millrace/kit/errors'
+import { addAbortSignal, type Readable } from 'node:stream'
+import { sendStreamed } from '../streamed-body.ts'
 import { isLost } from '../system-errors.ts'
 import type { HttpConfig } from './config.ts'
 import { HttpFailure } from './errors.ts'
@@ -72,16 +72,12 @@ export class HttpClient implements Disposable {
 
   /** Sends a body of any length as it comes, on a new connection, since it can't be sent twice. The body stays open when the server fails. */
   async stream(location: HttpLocation, call: Call, body: Readable, length: number | undefined): Promise<void> {
+    if (call.signal) addAbortSignal(call.signal, body)
     const sent = this.#request(location, call, { length, once: true })
-    const stopped = () => body.destroy(Object.assign(new Error('aborted'), { code: 'ABORT_ERR' }))
-    call.signal?.addEventListener('abort', stopped, { once: true })
-    if (call.signal?.aborted) stopped()
     try {
-      const answer = await Promise.race([answerOf(sent), failing(body, sent)])
-      answer.resume()
+      const answer = await sendStreamed(sent, { stream: body, length }, { timeoutMs: this.timeoutMs, silence: noAnswer })
+      ;(await successOf(answer)).resume()
     } finally {
-      call.signal?.removeEventListener('abort', stopped)
-      body.unpipe(sent)
       sent.destroy()
     }
   }
@@ -102,7 +98,7 @@ export class HttpClient implements Disposable {
       path,
       signal,
       agent: body?.once ? false : agent,
-      timeout: this.#config.timeoutMs,
+      timeout: body?.once ? undefined : this.timeoutMs,
       headers: {
         'Accept-Encoding': 'identity',
         ...(authorization ? { Authorization: authorization } : {}),
@@ -111,16 +107,7 @@ export class HttpClient implements Disposable {
         ...headers,
       },
     }
-    const sent = isTls ? httpsRequest(options) : httpRequest(options)
-    const late = () => sent.destroy(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' }))
-    sent.once('timeout', late)
-    sent.once('socket', socket => {
-      if (!socket.connecting) return
-      const connecting = setTimeout(late, CONNECT_TIMEOUT_MS)
-      socket.once('connect', () => clearTimeout(connecting))
-      socket.once('close', () => clearTimeout(connecting))
-    })
-    return sent
+    return isTls ? httpsRequest(options) : httpRequest(options)
   }
 
   [Symbol.dispose](): void {
@@ -129,25 +116,30 @@ export class HttpClient implements Disposable {
   }
 }
 
-function answerOf(sent: ClientRequest): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    sent.on('error', reject)
-    sent.once('response', answer => {
-      const status = answer.statusCode ?? 500
-      if (status >= 200 && status < 300) resolve(answer)
-      else failureOf(status, answer).then(reject, reject)
-    })
+/** The answer, when it is a success. */
+async function answerOf(sent: ClientRequest): Promise<IncomingMessage> {
+  const late = () => sent.destroy(noAnswer())
+  sent.once('timeout', late)
+  sent.once('socket', socket => {
+    if (!socket.connecting) return
+    const connecting = setTimeout(late, CONNECT_TIMEOUT_MS)
+    socket.once('connect', () => clearTimeout(connecting))
+    socket.once('close', () => clearTimeout(connecting))
   })
+  return successOf(
+    await new Promise<IncomingMessage>((resolve, reject) => {
+      sent.on('error', reject)
+      sent.once('response', resolve)
+    }),
+  )
 }
 
-/** Sends the body; settles only when the body fails, since the answer is what says that all went well. */
-function failing(body: Readable, sent: ClientRequest): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    finished(body, { writable: false }, error => {
-      if (error) reject(cancelled('The upload was cut off', { cause: error }))
-    })
-    body.pipe(sent)
-  })
+const noAnswer = () => Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' })
+
+async function successOf(answer: IncomingMessage): Promise<IncomingMessage> {
+  const status = answer.statusCode ?? 500
+  if (status >= 200 && status < 300) return answer
+  throw await failureOf(status, answer)
 }
 
 async function failureOf(status: number, answer: IncomingMessage): Promise<HttpFailure> {
