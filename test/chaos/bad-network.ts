@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { get, request } from 'node:http'
+import { once } from 'node:events'
+import { get, type IncomingMessage, request } from 'node:http'
 import { connect } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -252,6 +253,16 @@ export async function testBadNetwork(name: string, open: () => Promise<Site>): P
       await sleep((TIMEOUT_SECONDS + 1) * 1000)
       expect((await upload.finish()).status).toBe(200)
       expect((await client.send('DELETE', `${base}/f/new.txt`)).status).toBe(200)
+      await expectRecovered()
+    })
+
+    test('a client may stop reading for longer than its store may be silent', async () => {
+      const body = await new Promise<IncomingMessage>((resolve, reject) =>
+        get(`${server.url}${base}/f/big.bin`, resolve).once('error', reject),
+      )
+      await once(body, 'readable')
+      await sleep((TIMEOUT_SECONDS + 1) * 1000)
+      expect(sha(await buffer(body))).toBe(sha(BIG))
       await expectRecovered()
     })
 
