@@ -1,11 +1,6 @@
 import { testBadNetwork } from './bad-network.ts'
-import { openAzure } from './sites/azure.ts'
 import { openGcs } from './sites/gcs.ts'
-import { openS3 } from './sites/s3.ts'
 import { passingThrough } from './sites/site.ts'
 
-await testBadNetwork('S3', openS3)
-await testBadNetwork('S3, with bodies that pass through,', passingThrough(openS3))
-await testBadNetwork('Azure', openAzure)
 await testBadNetwork('Google Cloud Storage', openGcs)
 await testBadNetwork('Google Cloud Storage, with bodies that pass through,', passingThrough(openGcs))
