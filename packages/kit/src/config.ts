@@ -1,3 +1,7 @@
+import { redact } from './redact.ts'
+
+export { redact }
+
 /** Environment variables as the process got them. */
 export type Env = Readonly<Record<string, string | undefined>>
 
@@ -13,19 +17,6 @@ export interface Raw {
 /** A setting that cannot be used. The message names the flag or variable, the value and what is allowed. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
-}
-
-const REDACTED = '***'
-
-/** A URL's user and colon, then a password up to the last @: one that is written wrongly may hold @ and / itself. Digits alone are a port. */
-const PASSWORD = /([a-z][a-z0-9+.-]*:\/\/[^\s:@/"]*:)(?!\d+(?:[^\w@]|$))[^\s"]*@/gi
-
-/** What makes a URL valid that a store signed: S3's, Cloud Storage's and Azure's. */
-const SIGNATURE = /([?&](?:X-Amz-(?:Signature|Security-Token|Credential)|X-Goog-(?:Signature|Credential)|sig)=)[^&\s"'<>]+/gi
-
-/** `text` with the passwords and signatures of URLs in it replaced. */
-export function redact(text: string): string {
-  return text.replace(PASSWORD, `$1${REDACTED}@`).replace(SIGNATURE, `$1${REDACTED}`)
 }
 
 export function refused(raw: Raw, allowed: string, cause?: unknown): ConfigError {
