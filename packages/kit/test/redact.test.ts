@@ -19,7 +19,7 @@ function* texts(count: number): Generator<string> {
 }
 
 test('what is replaced is what the expressions say', () => {
-  for (const text of texts(50_000)) expect(redact(text), JSON.stringify(text)).toBe(slowly(text))
+  for (const text of texts(10_000)) expect(redact(text), JSON.stringify(text)).toBe(slowly(text))
 })
 
 test.each(['x', 'x://a:', 'x://a: ', 'x://a:"', 'x://a:@', 'x://a:1', '1://', 'x://', '?sig=', 'a.', ':'])(

@@ -112,10 +112,15 @@ function lingerOn(req: IncomingMessage): void {
   req.resume()
 }
 
+/** The connection ends with the answer, but only its sending side at first. */
 function refuseBody(req: IncomingMessage, res: ServerResponse, reason: BodyTooLarge): void {
-  if (req.httpVersionMajor === 1) res.setHeader('Connection', 'close')
-  req.resume()
+  if (req.httpVersionMajor === 1) {
+    res.setHeader('Connection', 'close')
+    const { socket } = req
+    socket.destroySoon = () => socket.end()
+  }
   writeJson(res, errorBody(reason.answer), 413)
+  lingerOn(req)
 }
 
 const workspacesDisabled = () =>

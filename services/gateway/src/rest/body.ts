@@ -1,11 +1,13 @@
 import type { IncomingMessage } from 'node:http'
-import { badRequest, invalidParameter } from '@millrace/kit/errors'
-import { parsePython } from '@millrace/kit/python-json'
+import { badRequest, invalidParameter, type MlflowError, temporarilyUnavailable } from '@millrace/kit/errors'
+import { parsePython, TooMuchJson } from '@millrace/kit/python-json'
+import type { HeldBody } from './body-budget.ts'
 import type { Json } from './codec/checks.ts'
-import { textOf } from './codec/json-encoding.ts'
+import { isWide, textOf } from './codec/json-encoding.ts'
+import { JSON_MEMBERS_MAX, JSON_VALUES_MAX, JsonScan, SCANNED_BYTES_MIN } from './json-scan.ts'
 
-/** The largest JSON body that is read; a full log-batch is about 1 MiB. */
-export const JSON_BODY_BYTES_MAX = 64 * 1024 * 1024
+/** The largest JSON body of a method that doesn't say otherwise (option `body_bytes_max`): MLflow's longest texts fit several times over. */
+export const JSON_BODY_BYTES_MAX = 4 * 1024 * 1024
 
 const EMPTY = Buffer.alloc(0)
 const JSON_TYPE = 'application/json'
@@ -20,34 +22,64 @@ export function checkContentType(req: IncomingMessage): void {
 
 /** A body over the limit; answered with status 413. */
 export class BodyTooLarge extends Error {
-  readonly answer = badRequest(`The request body is larger than ${JSON_BODY_BYTES_MAX} bytes.`)
+  readonly answer: MlflowError
+
+  constructor(bytesMax: number) {
+    super('body too large')
+    this.answer = badRequest(`The request body is larger than ${bytesMax} bytes.`)
+  }
 }
 
-/** Reads the whole body. @throws BodyTooLarge */
-export function readBody(req: IncomingMessage): Promise<Buffer> {
+/** Bytes of a body; `longInteger` is known of those that were scanned. */
+export interface Body {
+  readonly bytes: Buffer
+  readonly longInteger?: boolean
+}
+
+const NO_BODY: Body = { bytes: EMPTY }
+
+/** Reads the whole body, which counts as `held` until that is disposed of. @throws BodyTooLarge; MlflowError for what isn't worth parsing. */
+export function readBody(req: IncomingMessage, bytesMax: number, held: HeldBody): Promise<Body> {
   const length = req.headers['content-length']
   if (length === undefined ? req.headers['transfer-encoding'] === undefined && req.httpVersionMajor === 1 : length === '0') {
-    return Promise.resolve(EMPTY)
+    return Promise.resolve(NO_BODY)
   }
   return new Promise((resolve, reject) => {
-    if (Number(length) > JSON_BODY_BYTES_MAX) return reject(new BodyTooLarge())
-    let first: Buffer | undefined
-    let chunks: Buffer[] | undefined
+    if (Number(length) > bytesMax) return reject(new BodyTooLarge(bytesMax))
+    let chunks: Buffer[] = []
     let size = 0
+    let scan: JsonScan | undefined
+    const refuse = (reason: Error) => {
+      req.removeAllListeners('data')
+      chunks = []
+      reject(reason)
+    }
     req.on('data', (chunk: Buffer) => {
       size += chunk.length
-      if (size > JSON_BODY_BYTES_MAX) {
-        req.removeAllListeners('data')
-        reject(new BodyTooLarge())
-      } else if (first === undefined) first = chunk
-      else if (chunks === undefined) chunks = [first, chunk]
-      else chunks.push(chunk)
+      if (size > bytesMax) return refuse(new BodyTooLarge(bytesMax))
+      if (!held.grow(size)) return refuse(bodiesBusy())
+      chunks.push(chunk)
+      if (size < SCANNED_BYTES_MIN) return
+      if (scan === undefined && isWide(chunks[0] as Buffer)) return refuse(wideAndLong())
+      const unseen = scan ? [chunk] : chunks
+      scan ??= new JsonScan()
+      for (const one of unseen) if (!scan.add(one)) return refuse(tooManyValues())
     })
-    req.on('end', () => resolve(chunks ? Buffer.concat(chunks, size) : (first ?? EMPTY)))
+    req.on('end', () => {
+      const [only = EMPTY] = chunks
+      resolve({ bytes: chunks.length > 1 ? Buffer.concat(chunks, size) : only, longInteger: scan?.longInteger })
+    })
     req.on('error', reject)
-    req.on('aborted', () => reject(badRequest('The request body ended early.')))
+    req.on('aborted', () => refuse(badRequest('The request body ended early.')))
   })
 }
+
+const tooManyValues = () =>
+  invalidParameter(`The JSON of the request body holds more than ${JSON_VALUES_MAX} values or ${JSON_MEMBERS_MAX} members of objects.`)
+
+const wideAndLong = () => invalidParameter(`A request body in UTF-16 or UTF-32 may have ${SCANNED_BYTES_MIN} bytes.`)
+
+const bodiesBusy = () => temporarilyUnavailable('The server is busy with other request bodies', { retryAfterSeconds: 1 })
 
 /** A request's parameters: as an object, and again with Python's types for the words of an error. */
 export interface Parameters {
@@ -65,14 +97,14 @@ const LONG_INTEGER = /(?:^|[^.\d])\d{16}/
  * @param mayBeEmpty no parameter is required: MLflow then takes lists and texts for {}, too.
  * @throws MlflowError for other JSON that isn't an object.
  */
-export function parseBody(bytes: Buffer, mayBeEmpty = false): Parameters {
+export function parseBody(bytes: Buffer, mayBeEmpty = false, longInteger?: boolean): Parameters {
   if (bytes.length === 0) return NOTHING
   let text = textOf(bytes)
   if (text === undefined) return NOTHING
-  let json = parseText(text)
+  let json = parseText(text, longInteger)
   if (typeof json === 'string') {
     text = json
-    json = parseText(text)
+    json = parseInner(text)
     if (json === undefined) throw notAnObject()
   }
   if (json === undefined || json === null) return NOTHING
@@ -81,14 +113,22 @@ export function parseBody(bytes: Buffer, mayBeEmpty = false): Parameters {
   return { json: json as Json, exact: () => (parseExactly(text) ?? json) as Json }
 }
 
+/** JSON that was a text of the body, where it wasn't counted. */
+function parseInner(text: string): unknown {
+  if (text.length < SCANNED_BYTES_MIN) return parseText(text)
+  const scan = new JsonScan()
+  if (!scan.add(Buffer.from(text))) throw tooManyValues()
+  return parseText(text, scan.longInteger)
+}
+
 export const tooDeep = (cause?: unknown) => invalidParameter('The JSON of the request body is nested too deeply.', { cause })
 
 const notAnObject = () => invalidParameter('The request body must be a JSON object.')
 
 /** Undefined for text that isn't JSON to Python. */
-function parseText(text: string): unknown {
+function parseText(text: string, longInteger = LONG_INTEGER.test(text)): unknown {
   try {
-    if (!LONG_INTEGER.test(text)) return JSON.parse(text)
+    if (!longInteger) return JSON.parse(text)
   } catch {
     // Python also takes NaN, Infinity and -Infinity.
   }
@@ -100,6 +140,7 @@ function parseExactly(text: string): unknown {
   try {
     return parsePython(text)
   } catch (reason) {
+    if (reason instanceof TooMuchJson) throw invalidParameter(`The JSON of the request body holds ${reason.message}.`, { cause: reason })
     if (reason instanceof RangeError) throw tooDeep(reason)
     return undefined
   }

@@ -3,12 +3,14 @@ import type { DescField, DescMessage, DescMethodUnary } from '@bufbuild/protobuf
 import { getOption, ScalarType } from '@bufbuild/protobuf'
 import { createContextValues, type Transport } from '@connectrpc/connect'
 import { invalidParameter } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
 import { ArtifactProxyService } from '@millrace/proto/millrace/artifacts/v1/proxy_pb'
-import { flag } from '@millrace/proto/millrace/options/v1/rest_pb'
+import { body_bytes_max, flag } from '@millrace/proto/millrace/options/v1/rest_pb'
 import { MetricService } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
 import { httpRequest } from '../public-url.ts'
 import { safePath } from '../raw/artifacts-path.ts'
-import { checkContentType, type Parameters, parseBody, readBody, tooDeep } from './body.ts'
+import { checkContentType, JSON_BODY_BYTES_MAX, type Parameters, parseBody, readBody, tooDeep } from './body.ts'
+import type { BodyBudget, HeldBody } from './body-budget.ts'
 import { rejectBothSpellings } from './codec/aliases.ts'
 import { type Checks, checksOf, validate } from './codec/checks.ts'
 import { type Decoder, decoderOf, type Reading } from './codec/decode.ts'
@@ -36,12 +38,14 @@ export interface Endpoint {
   readonly mayBeEmpty: boolean
   /** What answers it looks at the HTTP request. */
   readonly seesRequest: boolean
+  readonly bodyBytesMax: number
+  readonly budget: BodyBudget
 }
 
 /** MLflow writes this answer with Python's json module, so NaN is a bare token (reference/behaviours-tracking.md section 1). */
 const PLAIN_JSON: DescMethodUnary = MetricService.method.getMetricHistoryBulk
 
-export function createEndpoint(rpc: DescMethodUnary, transport: Transport): Endpoint {
+export function createEndpoint(rpc: DescMethodUnary, transport: Transport, budget: BodyBudget): Endpoint {
   const plain = rpc === PLAIN_JSON
   const checks = checksOf(rpc.input)
   return {
@@ -54,6 +58,8 @@ export function createEndpoint(rpc: DescMethodUnary, transport: Transport): Endp
     pythonIntegers: plain || rpc === MetricService.method.getMetricHistoryBulkInterval,
     mayBeEmpty: !checks.some(one => one.required),
     seesRequest: rpc === ArtifactProxyService.method.createMultipartUpload,
+    bodyBytesMax: getOption(rpc, body_bytes_max) || JSON_BODY_BYTES_MAX,
+    budget,
   }
 }
 
@@ -71,17 +77,23 @@ function once(encode: Encoder): Encoder {
 
 /** Reads the request, calls the RPC and returns the answer's JSON in chunks. @throws anything; the caller turns it into an error body. */
 export async function callEndpoint(endpoint: Endpoint, req: IncomingMessage, path: PathParams, query: string): Promise<Buffer[]> {
-  const { rpc, strict, mayBeEmpty } = endpoint
+  const { rpc, strict } = endpoint
   const fromQuery = strict || (req.method === 'GET' && query !== '' && /[^&]/.test(query))
   // An artifact's path is refused before the body is looked at, as by MLflow.
   if (path.artifact_path !== undefined) safePath(path.artifact_path)
   if (!fromQuery) checkContentType(req)
-  const parameters = fromQuery ? queryParameters(endpoint, query) : parseBody(await readBody(req), mayBeEmpty)
+  using held = endpoint.budget.hold()
+  const parameters = fromQuery ? queryParameters(endpoint, query) : await bodyParameters(endpoint, req, held)
   const message = readMessage(endpoint, parameters)
   for (const name in path) setPathParam(rpc.input, message, name, path[name] ?? '')
   const values = endpoint.seesRequest ? createContextValues().set(httpRequest, req) : undefined
   const answer = await endpoint.transport.unary(rpc, undefined, undefined, undefined, message, values)
   return endpoint.encode(answer.message)
+}
+
+async function bodyParameters({ bodyBytesMax, mayBeEmpty }: Endpoint, req: IncomingMessage, held: HeldBody): Promise<Parameters> {
+  const { bytes, longInteger } = await readBody(req, bodyBytesMax, held)
+  return parseBody(bytes, mayBeEmpty, longInteger)
 }
 
 function readMessage({ rpc, decode, checks, strict }: Endpoint, parameters: Parameters): Record<string, unknown> {
@@ -118,7 +130,7 @@ const INT32_MAX = 2n ** 31n - 1n
 function nearestInt32(text: string): number | string {
   const found = pythonIntOf(text)
   if (found === undefined) {
-    if (int32(text) !== MISFIT) throw invalidParameter(`'${text}' is no integer.`)
+    if (int32(text) !== MISFIT) throw invalidParameter(`'${shorten(text)}' is no integer.`)
     return text
   }
   return Number(found > INT32_MAX ? INT32_MAX : found < -INT32_MAX ? -INT32_MAX : found)
@@ -126,7 +138,7 @@ function nearestInt32(text: string): number | string {
 
 function booleanOf(text: string): boolean {
   const lower = text.toLowerCase()
-  if (lower !== 'true' && lower !== 'false') throw invalidParameter(`Invalid boolean value: ${text}, must be 'true' or 'false'.`)
+  if (lower !== 'true' && lower !== 'false') throw invalidParameter(`Invalid boolean value: ${shorten(text)}, must be 'true' or 'false'.`)
   return lower === 'true'
 }
 

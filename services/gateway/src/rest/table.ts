@@ -5,6 +5,7 @@ import { disabled } from '../mode.ts'
 import type { RawRoute } from '../raw/route.ts'
 import type { PublicService } from '../routes.ts'
 import { ajaxTwin, bindingsOf, isInternal, unaryMethods } from './bindings.ts'
+import { BodyBudget } from './body-budget.ts'
 import { callEndpoint, createEndpoint, writeAnswer } from './endpoint.ts'
 import { parseQuery } from './query.ts'
 import { writeHtml } from './respond.ts'
@@ -25,10 +26,11 @@ export function routeTable(
 ): Router<Handler> {
   const router = new Router<Handler>()
   const prefix = ctx.config.staticPrefix
+  const budget = new BodyBudget()
   for (const { service, transport, area } of services) {
     for (const rpc of unaryMethods(service)) {
       if (isInternal(rpc)) continue
-      const endpoint = createEndpoint(rpc as DescMethodUnary, transport)
+      const endpoint = createEndpoint(rpc as DescMethodUnary, transport, budget)
       const serve: Handler = async (req, res, path, query) => writeAnswer(res, await callEndpoint(endpoint, req, path, query), headers)
       for (const { method, pattern } of bindingsOf(rpc)) {
         const reason = disabled(ctx.config, area, prefix + pattern)

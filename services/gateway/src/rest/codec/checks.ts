@@ -1,6 +1,6 @@
 import { type DescMessage, getOption } from '@bufbuild/protobuf'
 import { invalidParameter } from '@millrace/kit/errors'
-import { dumpsPython, type PyJson, pythonType } from '@millrace/kit/python-json'
+import { type PyJson, pythonType, shownPython } from '@millrace/kit/python-json'
 import { check, check_order } from '@millrace/proto/millrace/options/v1/rest_pb'
 import { pythonFloatOf, pythonIntOf } from './scalars.ts'
 
@@ -44,7 +44,7 @@ export function validate(checks: Checks, json: Json, readFailed: boolean, exact:
     for (const one of field.checks) {
       if (one.isType && !readFailed) continue
       const failure = one.run(value)
-      if (failure) throw invalidParameter(describe(failure, field.name, given(exact(), field.name)) + SEE_DOCS)
+      if (failure) throw invalidParameter((failure.message ?? misfit(field.name, given(exact(), field.name))) + SEE_DOCS)
     }
   }
 }
@@ -54,10 +54,9 @@ function given(json: Json, name: string): unknown {
   return name === 'run_id' && (value === undefined || value === null) && json.run_uuid !== undefined ? json.run_uuid : value
 }
 
-function describe(failure: Failure, name: string, value: unknown): string {
-  if (failure.message !== undefined) return failure.message
-  const shown = (value ?? null) as PyJson
-  return `Invalid value ${dumpsPython(shown)} for parameter '${name}' supplied:  Hint: Value was of type '${pythonType(shown)}'.`
+function misfit(name: string, value: unknown = null): string {
+  const shown = value as PyJson
+  return `Invalid value ${shownPython(shown)} for parameter '${name}' supplied:  Hint: Value was of type '${pythonType(shown)}'.`
 }
 
 const missing = (path: string): Failure => ({ message: `Missing value for required parameter '${path}'.` })

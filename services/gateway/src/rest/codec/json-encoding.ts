@@ -11,10 +11,14 @@ export function textOf(bytes: Buffer): string | undefined {
   return text?.startsWith(BYTE_ORDER_MARK) ? text.slice(1) : text
 }
 
-function decoded(bytes: Buffer): string | undefined {
-  const [a, b] = bytes
+/** Whether a text that begins so is UTF-16 or UTF-32. */
+export function isWide([a, b]: Buffer): boolean {
   const isMarked = (a === 0xff && b === 0xfe) || (a === 0xfe && b === 0xff)
-  if (bytes.length > 1 && (isMarked || a === 0 || b === 0)) return wide(bytes)
+  return b !== undefined && (isMarked || a === 0 || b === 0)
+}
+
+function decoded(bytes: Buffer): string | undefined {
+  if (isWide(bytes)) return wide(bytes)
   const text = bytes.toString('utf8')
   return text.includes('\ufffd') && !isUtf8(bytes) ? undefined : text
 }
