@@ -42,6 +42,14 @@ export function maintenance({ db }: ReadContext): ServiceImpl<typeof Maintenance
     async lookupExperiments({ experimentIds }) {
       return { experiments: (await store.experiments(experimentIds.map(comparableExperimentId))).map(experimentMessage) }
     },
+    async beginRunRemoval({ runId, deletedBefore }) {
+      const [run] = await store.beginRuns([runId], deletedBefore)
+      return { run: run && { ...runMessage(run), beingRemoved: true } }
+    },
+    async beginExperimentRemoval({ experimentId: id, updatedBefore }) {
+      const experiment = await store.beginExperiment(comparableExperimentId(id), updatedBefore)
+      return { experiment: experiment && { ...experimentMessage(experiment), beingRemoved: true } }
+    },
     async purgeRuns({ runIds }) {
       return { purged: await store.purgeRuns(runIds) }
     },
@@ -72,6 +80,7 @@ const runMessage = (run: RunLocation) => ({
   artifactUri: run.artifact_uri ?? '',
   lifecycleStage: run.lifecycle_stage,
   deletedTime: run.deleted_time ?? undefined,
+  beingRemoved: run.being_removed !== 0n,
 })
 
 const experimentMessage = (experiment: ExperimentLocation) => ({
@@ -80,6 +89,7 @@ const experimentMessage = (experiment: ExperimentLocation) => ({
   artifactLocation: experiment.artifact_location ?? '',
   lifecycleStage: experiment.lifecycle_stage,
   lastUpdateTime: experiment.last_update_time ?? 0n,
+  beingRemoved: experiment.being_removed !== 0n,
 })
 
 const modelMessage = (model: ModelLocation) => ({

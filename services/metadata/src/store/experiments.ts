@@ -1,9 +1,11 @@
 import { alreadyExists, doesNotExist, invalidParameter, invalidState } from '@millrace/kit/errors'
+import { sql } from 'kysely'
 import { experimentId } from '../search/values.ts'
 import { appendToUriPath, resolveIfLocal } from './artifact-uri.ts'
 import { deleteAssessmentsOf } from './assessments.ts'
 import { isUniqueViolation } from './db/errors.ts'
 import { type AnyDatabase, type Executor, statement } from './db.ts'
+import { beingRemoved, EXPERIMENT_MARK_KEY, RUN_IS_BEING_REMOVED, RUN_WITHOUT_MARK } from './removal-marks.ts'
 
 export interface ExperimentRow {
   experiment_id: number
@@ -124,30 +126,46 @@ export class Experiments {
     })
   }
 
-  /** Deletes an active experiment and all of its runs; both can be restored. */
+  /** Deletes an active experiment and all of its runs; both can be restored. Whoever makes a run in it locks its row: see postgres-run-sql.ts. */
   async delete(id: string): Promise<void> {
     await this.#db.transaction(async tx => {
-      const found = await this.#find(tx, id, 'active')
+      const { experiment_id } = await this.#find(tx, id, 'active', 'NO KEY UPDATE')
       const { kysely } = this.#db
-      const inExperiment = kysely.selectFrom('runs').select('run_uuid').where('experiment_id', '=', found.experiment_id)
-      const runs = await tx.all(inExperiment.compile())
+      await this.#update(tx, experiment_id, { lifecycle_stage: 'deleted' })
+      const runs = await tx.all(kysely.selectFrom('runs').select('run_uuid').where('experiment_id', '=', experiment_id).compile())
       await deleteAssessmentsOf(
         this.#db,
         tx,
         runs.map(run => run.run_uuid),
       )
-      await this.#update(tx, found.experiment_id, { lifecycle_stage: 'deleted' })
-      await this.#updateRuns(tx, found.experiment_id, { lifecycle_stage: 'deleted', deleted_time: Date.now() })
+      await this.#updateRuns(tx, experiment_id, { lifecycle_stage: 'deleted', deleted_time: Date.now() })
+      // One that MLflow restored may have it still.
+      const mark = kysely.deleteFrom('experiment_tags').where('experiment_id', '=', experiment_id).where('key', '=', EXPERIMENT_MARK_KEY)
+      await tx.run(mark.compile())
     })
   }
 
-  /** Makes a deleted experiment and all of its runs active, those too that were deleted before it. */
+  /**
+   * Makes a deleted experiment and all of its runs active, those too that were deleted before it, except runs whose removal has begun.
+   * @throws BAD_REQUEST when its own removal has begun.
+   */
   async restore(id: string): Promise<void> {
     await this.#db.transaction(async tx => {
-      const found = await this.#find(tx, id, 'deleted')
-      await this.#update(tx, found.experiment_id, { lifecycle_stage: 'active' })
-      await this.#updateRuns(tx, found.experiment_id, { lifecycle_stage: 'active', deleted_time: null })
+      const { experiment_id } = await this.#find(tx, id, 'deleted', 'NO KEY UPDATE')
+      if (await isMarked(this.#db, tx, experiment_id)) throw beingRemoved('Experiment', String(experiment_id))
+      await this.#update(tx, experiment_id, { lifecycle_stage: 'active' })
+      await this.#updateRuns(tx, experiment_id, { lifecycle_stage: 'active', deleted_time: null })
     })
+  }
+
+  /**
+   * An active experiment, which stays so until the end of the transaction.
+   * @throws RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE for a deleted one.
+   */
+  async lockActive(tx: Executor, id: string): Promise<ExperimentRow> {
+    const found = await this.#find(tx, id || String(defaultId), undefined, 'SHARE')
+    checkActive(found)
+    return found
   }
 
   /** @param guard sees the experiment's tags before the write and may throw. */
@@ -171,12 +189,14 @@ export class Experiments {
     })
   }
 
-  async #find(on: Executor, id: string, stage?: string): Promise<ExperimentRow> {
+  /** @param lock keeps the row as it is until the end of the transaction; SQLite has one writer anyway. */
+  async #find(on: Executor, id: string, stage?: string, lock?: 'SHARE' | 'NO KEY UPDATE'): Promise<ExperimentRow> {
     const number = experimentId(id)
     const absent = () => doesNotExist(`No Experiment with id=${number} exists`)
     if (number < 0n || number > INT32_MAX) throw absent()
     const query = this.#db.kysely.selectFrom('experiments').selectAll().where('experiment_id', '=', Number(number))
-    const row = (await on.get(query.compile())) as ExperimentRow | undefined
+    const locking = lock && this.#db.dialect === 'postgresql' ? query.modifyEnd(sql.raw(`FOR ${lock}`)) : query
+    const row = (await on.get(locking.compile())) as ExperimentRow | undefined
     if (!row || (stage && row.lifecycle_stage !== stage)) throw absent()
     return row
   }
@@ -200,8 +220,19 @@ export class Experiments {
   }
 
   async #updateRuns(tx: Executor, id: number, values: { lifecycle_stage: string; deleted_time: number | null }): Promise<void> {
-    await tx.run(this.#db.kysely.updateTable('runs').set(values).where('experiment_id', '=', id).compile())
+    const update = this.#db.kysely
+      .updateTable('runs')
+      .set({ ...values, entry_point_name: sql.raw(RUN_WITHOUT_MARK) })
+      .where('experiment_id', '=', id)
+      .where(sql<boolean>`NOT (${sql.raw(RUN_IS_BEING_REMOVED)})`)
+    await tx.run(update.compile())
   }
+}
+
+/** Whether the removal of a deleted experiment has begun. The caller has locked the experiment's row. */
+export async function isMarked({ kysely }: AnyDatabase, tx: Executor, id: number): Promise<boolean> {
+  const mark = kysely.selectFrom('experiment_tags').select('key').where('experiment_id', '=', id).where('key', '=', EXPERIMENT_MARK_KEY)
+  return (await tx.get(mark.compile())) !== undefined
 }
 
 export function checkActive({ experiment_id, lifecycle_stage }: Pick<ExperimentRow, 'experiment_id' | 'lifecycle_stage'>): void {

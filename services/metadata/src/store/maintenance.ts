@@ -1,7 +1,8 @@
-import { invalidParameter } from '@millrace/kit/errors'
+import { invalidParameter, invalidState } from '@millrace/kit/errors'
 import { sql } from 'kysely'
-import { type AnyDatabase, wide } from './db.ts'
+import { type AnyDatabase, type Executor, wide } from './db.ts'
 import { Purge } from './purge.ts'
+import { EXPERIMENT_MARK_KEY, RUN_IS_BEING_REMOVED, RUN_MARK } from './removal-marks.ts'
 import { type Fragment, POSTGRESQL, type SearchDialect, SQLITE } from './search-dialect.ts'
 
 export interface RunLocation {
@@ -10,6 +11,8 @@ export interface RunLocation {
   artifact_uri: string | null
   lifecycle_stage: string
   deleted_time: bigint | null
+  /** Whether its removal has begun; 0 or 1. */
+  being_removed: bigint
 }
 
 export interface ExperimentLocation {
@@ -18,6 +21,7 @@ export interface ExperimentLocation {
   artifact_location: string | null
   lifecycle_stage: string
   last_update_time: bigint | null
+  being_removed: bigint
 }
 
 export interface ModelLocation {
@@ -99,17 +103,55 @@ export class Maintenance {
   }
 
   /**
-   * Removes deleted runs; those that are gone count as done.
-   * @returns how many were removed now.
-   * @throws INVALID_PARAMETER_VALUE when one of them is active; then none is removed.
+   * Marks deleted runs as being removed, in one transaction with the look at their stage: from then on none can be restored.
+   * @returns those that are there.
+   * @throws INVALID_PARAMETER_VALUE when one of them is active, or unmarked and deleted after `before`; then none is marked.
    */
+  beginRuns(runIds: readonly string[], before?: bigint): Promise<RunLocation[]> {
+    const named = this.#dialect.oneOf(sql`run_uuid`, runIds)
+    return this.#db.transaction(async tx => {
+      const found = await this.#in<RunLocation>(tx, sql`${RUNS} WHERE ${named} ORDER BY run_uuid ${this.#lock}`)
+      for (const run of found) {
+        if (run.lifecycle_stage !== 'deleted') throw notDeleted('Run', run.run_uuid, 'runs')
+        const isYoung = before !== undefined && (run.deleted_time ?? 0n) > before
+        if (isYoung && !run.being_removed) throw deletedAgain('Run', run.run_uuid)
+      }
+      await tx.run(sql`UPDATE runs SET entry_point_name = ${RUN_MARK} WHERE ${named}`.compile(this.#db.kysely))
+      return found
+    })
+  }
+
+  /**
+   * Like beginRuns, for one experiment. Every run and model in it has to be removed before, but active models go along.
+   * @throws INVALID_STATE when it has runs.
+   */
+  beginExperiment(id: bigint, before?: bigint): Promise<ExperimentLocation | undefined> {
+    return this.#markExperiment(id, async (tx, found) => {
+      const isYoung = before !== undefined && (found.last_update_time ?? before) >= before
+      if (isYoung && !found.being_removed) throw deletedAgain('Experiment', String(id))
+      const left = sql`${RUNS} WHERE experiment_id = ${id} ORDER BY lifecycle_stage, run_uuid LIMIT ${RUNS_NAMED_MAX}`
+      const runs = await this.#in<RunLocation>(tx, left)
+      if (runs.length > 0) throw hasRuns(id, runs)
+    })
+  }
+
+  async #markExperiment(id: bigint, check: (tx: Executor, found: ExperimentLocation) => Promise<void>) {
+    return this.#db.transaction(async tx => {
+      const [found] = await this.#in<ExperimentLocation>(tx, sql`${EXPERIMENTS} WHERE experiment_id = ${id} ${this.#lock}`)
+      if (!found) return undefined
+      if (found.lifecycle_stage !== 'deleted') throw notDeleted('Experiment', String(id), 'experiments')
+      await check(tx, found)
+      const mark = sql`INSERT INTO experiment_tags (experiment_id, key, value) VALUES (${id}, ${EXPERIMENT_MARK_KEY}, '') ON CONFLICT DO NOTHING`
+      await tx.run(mark.compile(this.#db.kysely))
+      return found
+    })
+  }
+
+  /** Removes deleted runs, which can't be restored from then on; those that are gone count as done. @returns how many. @throws as beginRuns. */
   async purgeRuns(runIds: readonly string[]): Promise<number> {
-    const found = await this.runs(runIds)
-    const active = found.find(run => run.lifecycle_stage !== 'deleted')
-    if (active) throw notDeleted('Run', active.run_uuid, 'runs')
     let purged = 0
-    for (const { run_uuid: id } of found) {
-      if (await this.#purge.run(id, sql`EXISTS (SELECT 1 FROM runs g WHERE g.run_uuid = ${id} AND g.lifecycle_stage = 'deleted')`)) purged++
+    for (const { run_uuid: id } of await this.beginRuns(runIds)) {
+      if (await this.#purge.run(id, sql`runs WHERE run_uuid = ${id} AND ${sql.raw(RUN_IS_BEING_REMOVED)}`)) purged++
     }
     return purged
   }
@@ -126,8 +168,7 @@ export class Maintenance {
     if (active) throw notDeleted('Logged model', active.model_id, 'logged models')
     let purged = 0
     for (const { model_id: id } of found) {
-      const guard = sql`EXISTS (SELECT 1 FROM logged_models g WHERE g.model_id = ${id} AND g.lifecycle_stage = 'deleted')`
-      if (await this.#purge.model(id, guard)) purged++
+      if (await this.#purge.model(id, sql`logged_models WHERE model_id = ${id} AND lifecycle_stage = 'deleted'`)) purged++
     }
     return purged
   }
@@ -138,11 +179,8 @@ export class Maintenance {
    * @throws INVALID_PARAMETER_VALUE when it is active; then nothing is removed.
    */
   async purgeExperiment(id: bigint): Promise<boolean> {
-    const [found] = await this.experiments([id])
-    if (!found) return false
-    if (found.lifecycle_stage !== 'deleted') throw notDeleted('Experiment', String(id), 'experiments')
-    const guard = sql`EXISTS (SELECT 1 FROM experiments g WHERE g.experiment_id = ${id} AND g.lifecycle_stage = 'deleted')`
-    const owned = sql`experiment_id = ${id} AND ${guard}`
+    if (!(await this.#markExperiment(id, async () => {}))) return false
+    const guard = sql`experiments WHERE experiment_id = ${id} AND lifecycle_stage = 'deleted'`
     for (const { run_uuid } of await this.#all<RunLocation>(sql`${RUNS} WHERE experiment_id = ${id} ORDER BY run_uuid`)) {
       await this.#purge.run(run_uuid, guard)
     }
@@ -150,7 +188,7 @@ export class Maintenance {
       await this.#purge.model(model_id, guard)
     }
     await this.#purge.traces(id, guard)
-    for (const name of ['logged_model_metrics', 'spans', ...ROLLUPS]) await this.#purge.chunks(name, owned)
+    for (const name of ['logged_model_metrics', 'spans', ...ROLLUPS]) await this.#purge.chunks(name, sql`experiment_id = ${id}`, guard)
     return this.#db.transaction(async tx => {
       if (!(await this.#purge.holds(tx, guard))) return false
       const ofExperiment = sql`experiment_id = ${id}`
@@ -164,14 +202,27 @@ export class Maintenance {
   }
 
   #all<T>(fragment: Fragment): Promise<T[]> {
-    return this.#db.all<T>(wide(fragment.compile(this.#db.kysely) as never))
+    return this.#in(this.#db, fragment)
+  }
+
+  #in<T>(on: Executor, fragment: Fragment): Promise<T[]> {
+    return on.all<T>(wide(fragment.compile(this.#db.kysely) as never))
+  }
+
+  /** Keeps rows as they are until the end of the transaction; SQLite has one writer anyway. */
+  get #lock(): Fragment {
+    return this.#db.dialect === 'postgresql' ? sql`FOR NO KEY UPDATE` : sql``
   }
 
   #ids = (column: string, ids: readonly bigint[]) => this.#dialect.oneOfIds(sql.raw(column), ids)
 }
 
-const RUNS = sql`SELECT run_uuid, CAST(experiment_id AS BIGINT) AS experiment_id, artifact_uri, lifecycle_stage, deleted_time FROM runs`
-const EXPERIMENTS = sql`SELECT CAST(experiment_id AS BIGINT) AS experiment_id, name, artifact_location, lifecycle_stage, last_update_time FROM experiments`
+const flag = (condition: Fragment) => sql`CAST(CASE WHEN ${condition} THEN 1 ELSE 0 END AS BIGINT) AS being_removed`
+const RUNS = sql`SELECT run_uuid, CAST(experiment_id AS BIGINT) AS experiment_id, artifact_uri, lifecycle_stage, deleted_time,
+  ${flag(sql.raw(RUN_IS_BEING_REMOVED))} FROM runs`
+const EXPERIMENTS = sql`SELECT CAST(experiment_id AS BIGINT) AS experiment_id, name, artifact_location, lifecycle_stage, last_update_time,
+  ${flag(sql`EXISTS (SELECT 1 FROM experiment_tags t WHERE t.experiment_id = experiments.experiment_id AND t.key = ${sql.lit(EXPERIMENT_MARK_KEY)})`)}
+  FROM experiments`
 const MODELS = sql`SELECT model_id, CAST(experiment_id AS BIGINT) AS experiment_id, artifact_location, lifecycle_stage, last_updated_timestamp_ms FROM logged_models`
 
 /** SUCCEEDED, FAILED, TIMEOUT and CANCELED as MLflow 3.17.2 numbers them (mlflow.entities.JobStatus). */
@@ -198,6 +249,21 @@ const OWNED = [
 ]
 
 const and = (condition: Fragment | false | undefined) => (condition ? sql`AND ${condition}` : sql``)
+
+/** Runs that a message names. */
+const RUNS_NAMED_MAX = 3
+
+/** Active ones first: nobody but a user can say whether they are to go. */
+function hasRuns(id: bigint, runs: readonly RunLocation[]) {
+  const active = runs.filter(run => run.lifecycle_stage !== 'deleted').map(run => run.run_uuid)
+  if (active.length === 0) return invalidState(`Experiment ${id} still has runs that were not removed`)
+  const which = `Experiment ${id} still has active runs that were not removed, such as ${active.join(', ')}`
+  return invalidState(`${which}. Delete them, or restore the experiment.`)
+}
+
+function deletedAgain(noun: string, id: string) {
+  return invalidParameter(`${noun} ${id} was restored and deleted again, so that it is not older than the required age.`)
+}
 
 function notDeleted(noun: string, id: string, nouns: string) {
   return invalidParameter(

@@ -19,13 +19,13 @@ export class Purge {
 
   /**
    * Removes a run with its metrics, params, tags, edges and their tags, and associations.
-   * @param guard must hold for anything to be removed; it is looked at again in every step.
+   * @param guard a table and the condition of the row in it that must be there for anything to be removed. Each transaction looks again
+   *   and keeps the row as it is.
    * @returns whether the run was there and is gone.
    */
   async run(runId: string, guard: Fragment): Promise<boolean> {
-    const ofRun = sql`run_uuid = ${runId} AND ${guard}`
-    for (const name of ['metrics', 'latest_metrics', 'params', 'tags']) await this.chunks(name, ofRun)
-    await this.chunks('logged_model_metrics', sql`run_id = ${runId} AND ${guard}`)
+    for (const name of ['metrics', 'latest_metrics', 'params', 'tags']) await this.chunks(name, sql`run_uuid = ${runId}`, guard)
+    await this.chunks('logged_model_metrics', sql`run_id = ${runId}`, guard)
     const edges = sql`((source_type IN ('RUN', 'RUN_INPUT', 'RUN_OUTPUT') AND source_id = ${runId}) OR (destination_type = 'RUN' AND destination_id = ${runId}))`
     return this.#db.transaction(async tx => {
       if (!(await this.holds(tx, guard))) return false
@@ -37,8 +37,8 @@ export class Purge {
 
   /** Removes a logged model with its params, tags, metrics and edges. */
   async model(modelId: string, guard: Fragment): Promise<boolean> {
-    const ofModel = sql`model_id = ${modelId} AND ${guard}`
-    for (const name of ['logged_model_metrics', 'logged_model_params', 'logged_model_tags']) await this.chunks(name, ofModel)
+    const ofModel = sql`model_id = ${modelId}`
+    for (const name of ['logged_model_metrics', 'logged_model_params', 'logged_model_tags']) await this.chunks(name, ofModel, guard)
     return this.#db.transaction(async tx => {
       if (!(await this.holds(tx, guard))) return false
       await this.edges(tx, sql`(destination_type IN ('MODEL_INPUT', 'MODEL_OUTPUT') AND destination_id = ${modelId})`)
@@ -49,9 +49,10 @@ export class Purge {
 
   /** Removes traces of an experiment, a chunk of them at a time, with all that refers to them. */
   async traces(experimentId: bigint, guard: Fragment): Promise<void> {
-    const chunk = sql`SELECT request_id FROM trace_info WHERE experiment_id = ${experimentId} AND ${guard} ORDER BY request_id LIMIT ${PURGE_CHUNK_TRACES}`
+    const chunk = sql`SELECT request_id FROM trace_info WHERE experiment_id = ${experimentId} ORDER BY request_id LIMIT ${PURGE_CHUNK_TRACES}`
     for (;;) {
       const removed = await this.#db.transaction(async tx => {
+        if (!(await this.holds(tx, guard))) return 0
         await this.associations(tx, 'trace', sql`SELECT request_id FROM (${chunk}) t`)
         return this.delete(tx, 'trace_info', sql`request_id IN (SELECT request_id FROM (${chunk}) t)`)
       })
@@ -59,13 +60,14 @@ export class Purge {
     }
   }
 
-  /** Deletes the rows of `name` that meet `where`, a chunk per transaction. */
-  async chunks(name: string, where: Fragment): Promise<void> {
+  /** Deletes the rows of `name` that meet `where`, a chunk per transaction, while `guard` holds. */
+  async chunks(name: string, where: Fragment, guard: Fragment): Promise<void> {
     const row = this.#db.dialect === 'sqlite' ? table('rowid') : table('ctid')
     const chunk = sql`SELECT ${row} FROM ${table(name)} WHERE ${where} LIMIT ${PURGE_CHUNK_ROWS}`
     const found = this.#db.dialect === 'sqlite' ? sql`${row} IN (${chunk})` : sql`${row} = ANY(ARRAY(${chunk}))`
     const query = sql`DELETE FROM ${table(name)} WHERE ${found}`.compile(this.#db.kysely)
-    while ((await this.#db.run(query)) === PURGE_CHUNK_ROWS);
+    const remove = () => this.#db.transaction(async tx => ((await this.holds(tx, guard)) ? tx.run(query) : 0))
+    while ((await remove()) === PURGE_CHUNK_ROWS);
   }
 
   /** Deletes edges with their tags. */
@@ -84,6 +86,7 @@ export class Purge {
   }
 
   async holds(tx: Executor, guard: Fragment): Promise<boolean> {
-    return (await tx.get(sql`SELECT 1 AS found WHERE ${guard}`.compile(this.#db.kysely))) !== undefined
+    const lock = this.#db.dialect === 'postgresql' ? sql`FOR SHARE` : sql``
+    return (await tx.get(sql`SELECT 1 AS found FROM ${guard} ${lock}`.compile(this.#db.kysely))) !== undefined
   }
 }

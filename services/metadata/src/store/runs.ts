@@ -1,6 +1,8 @@
 import { doesNotExist } from '@millrace/kit/errors'
+import { sql } from 'kysely'
 import { deleteAssessmentsOf } from './assessments.ts'
 import type { AnyDatabase, Executor } from './db.ts'
+import { beingRemoved, RUN_IS_BEING_REMOVED, RUN_WITHOUT_MARK } from './removal-marks.ts'
 import { checkRunActive, runAbsent } from './run-errors.ts'
 
 /** What is done to a run now and then; for the rest see RunWrites. */
@@ -11,7 +13,7 @@ export class Runs {
     this.#db = db
   }
 
-  /** Deleting a deleted run sets its time of deletion anew. @throws RESOURCE_DOES_NOT_EXIST */
+  /** Deleting a deleted run sets its time of deletion anew, unless its removal has begun. @throws RESOURCE_DOES_NOT_EXIST */
   async delete(runId: string): Promise<void> {
     await this.#db.transaction(async tx => {
       await this.#set(tx, runId, { lifecycle_stage: 'deleted', deleted_time: Date.now() })
@@ -19,9 +21,12 @@ export class Runs {
     })
   }
 
-  /** Restoring an active run changes nothing. @throws RESOURCE_DOES_NOT_EXIST */
+  /** Restoring an active run changes nothing. @throws RESOURCE_DOES_NOT_EXIST, BAD_REQUEST when its removal has begun. */
   async restore(runId: string): Promise<void> {
-    await this.#db.transaction(tx => this.#set(tx, runId, { lifecycle_stage: 'active', deleted_time: null }))
+    await this.#db.transaction(async tx => {
+      const changed = await this.#set(tx, runId, { lifecycle_stage: 'active', deleted_time: null })
+      if (!changed) throw beingRemoved('Run', runId)
+    })
   }
 
   /** @throws RESOURCE_DOES_NOT_EXIST when the run or the tag is absent. */
@@ -36,8 +41,17 @@ export class Runs {
     })
   }
 
-  async #set(tx: Executor, runId: string, values: { lifecycle_stage: string; deleted_time: number | null }): Promise<void> {
-    const changed = await tx.run(this.#db.kysely.updateTable('runs').set(values).where('run_uuid', '=', runId).compile())
-    if (changed === 0) throw runAbsent(runId)
+  /** @returns false, with nothing changed, for a run whose removal has begun. */
+  async #set(tx: Executor, runId: string, values: { lifecycle_stage: string; deleted_time: number | null }): Promise<boolean> {
+    const { kysely } = this.#db
+    const update = kysely
+      .updateTable('runs')
+      .set({ ...values, entry_point_name: sql.raw(RUN_WITHOUT_MARK) })
+      .where('run_uuid', '=', runId)
+      .where(sql<boolean>`NOT (${sql.raw(RUN_IS_BEING_REMOVED)})`)
+    if ((await tx.run(update.compile())) > 0) return true
+    const found = await tx.get(kysely.selectFrom('runs').select('run_uuid').where('run_uuid', '=', runId).compile())
+    if (!found) throw runAbsent(runId)
+    return false
   }
 }
