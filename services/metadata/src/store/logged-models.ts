@@ -4,7 +4,7 @@ import { sql } from 'kysely'
 import { repr } from '../search/python.ts'
 import { appendToUriPath } from './artifact-uri.ts'
 import type { AnyDatabase, Executor } from './db.ts'
-import { checkActive, type Experiments } from './experiments.ts'
+import type { Experiments } from './experiments.ts'
 import type { Reads } from './reads.ts'
 import { randomRunName } from './run-names.ts'
 import type { JsonInteger, TextRecord } from './run-sql.ts'
@@ -73,14 +73,13 @@ export class LoggedModels {
 
   /** @throws RESOURCE_DOES_NOT_EXIST for an unknown experiment, INVALID_PARAMETER_VALUE for a deleted one. */
   async create(experimentId: string, model: NewModel): Promise<ModelRecord> {
-    const experiment = await this.#experiments.get(experimentId)
-    checkActive(experiment)
     const modelId = `m-${randomUUID().replaceAll('-', '')}`
-    const location = appendToUriPath(experiment.artifact_location ?? '', 'models', modelId, 'artifacts')
-    const owner = { model_id: modelId, experiment_id: experiment.experiment_id }
     const now = Date.now()
     const { kysely } = this.#db
     await this.#db.transaction(async tx => {
+      const experiment = await this.#experiments.lockActive(tx, experimentId)
+      const location = appendToUriPath(experiment.artifact_location ?? '', 'models', modelId, 'artifacts')
+      const owner = { model_id: modelId, experiment_id: experiment.experiment_id }
       const values = {
         ...owner,
         name: model.name || randomRunName(),

@@ -105,7 +105,10 @@ const runColumns = [
   'experiment_id',
 ] as const satisfies readonly (keyof RunRow)[]
 
-/** Only runs whose experiment is active and has still the artifact location that was read before are made. */
+/**
+ * Only runs whose experiment is active and has still the artifact location that was read before are made. FOR SHARE keeps it so until
+ * they are there: a deletion of the experiment comes after them and takes them along, or before them.
+ */
 function createParts(parameters: Parameters): string[] {
   const runs = parameters.unnest('text', 'text', 'text', 'bigint', 'text', 'int', 'text')
   const tags = parameters.unnest('text', 'text', 'text')
@@ -114,7 +117,7 @@ function createParts(parameters: Parameters): string[] {
     'put AS (INSERT INTO runs (run_uuid, name, source_type, source_name, entry_point_name, user_id, status, start_time, source_version, ' +
       "lifecycle_stage, artifact_uri, experiment_id) SELECT i.run_uuid, i.name, 'UNKNOWN', '', '', i.user_id, 'RUNNING', i.start_time, '', " +
       "'active', i.artifact_uri, i.experiment_id FROM input i CROSS JOIN LATERAL (SELECT FROM experiments e WHERE " +
-      "e.experiment_id = i.experiment_id AND e.lifecycle_stage = 'active' AND e.artifact_location IS NOT DISTINCT FROM i.location OFFSET 0) e " +
+      "e.experiment_id = i.experiment_id AND e.lifecycle_stage = 'active' AND e.artifact_location IS NOT DISTINCT FROM i.location OFFSET 0 FOR SHARE) e " +
       'RETURNING run_uuid)',
     `first_tags AS (INSERT INTO tags (run_uuid, key, value) SELECT t.run_uuid, t.key, t.value FROM ${tags} ` +
       'WITH ORDINALITY AS t (run_uuid, key, value, place) JOIN put USING (run_uuid) ORDER BY t.place)',
