@@ -3,7 +3,6 @@ import type { Logger } from '@millrace/kit/logger'
 import { createDirectTransport } from '@millrace/kit/rpc'
 import { ArtifactStoreService } from '@millrace/proto/millrace/artifacts/v1/store_pb'
 import { MaintenanceService } from '@millrace/proto/millrace/tracking/v1/maintenance_pb'
-import { RunService } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 
 export interface GcWorkerDependencies {
   /** Absent where there is no tracking database: uploads are looked after, nothing is collected. */
@@ -17,14 +16,12 @@ export interface GcWorkerDependencies {
 /** The other services as this one calls them. */
 export interface Clients {
   readonly maintenance: Client<typeof MaintenanceService>
-  readonly runs: Client<typeof RunService>
   readonly artifacts: Client<typeof ArtifactStoreService>
 }
 
 export function createClients({ metadata = createDirectTransport([]), artifacts }: GcWorkerDependencies): Clients {
   return {
     maintenance: createClient(MaintenanceService, metadata),
-    runs: createClient(RunService, metadata),
     artifacts: createClient(ArtifactStoreService, artifacts),
   }
 }

@@ -1,9 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { invalidParameter } from '@millrace/kit/errors'
+import { invalidParameter, invalidState } from '@millrace/kit/errors'
 import type { Route } from '@millrace/kit/rpc'
 import { ArtifactStoreService } from '@millrace/proto/millrace/artifacts/v1/store_pb'
 import { MaintenanceService } from '@millrace/proto/millrace/tracking/v1/maintenance_pb'
-import { RunService } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 
 interface Thing {
   id: string
@@ -11,6 +10,7 @@ interface Thing {
   artifactUri: string
   lifecycleStage: string
   deletedTime?: bigint
+  beingRemoved?: boolean
 }
 
 /** A small tracking database and artifact store in memory, behind the services' own routes. */
@@ -65,6 +65,14 @@ export class World {
       if (q.experimentIds.length === 0) return deleted(this.models, q.updatedBefore)
       return [...this.models.values()].filter(one => q.experimentIds.includes(one.experimentId))
     }
+    const begin = (things: Map<string, Thing>, id: string, before?: bigint) => {
+      const one = things.get(id)
+      if (!one) return undefined
+      if (one.lifecycleStage !== 'deleted') throw invalidParameter(`${id} is active`)
+      if (before !== undefined && !one.beingRemoved && (one.deletedTime ?? 0n) > before) throw invalidParameter(`${id} is too young`)
+      one.beingRemoved = true
+      return one
+    }
     const purge = (things: Map<string, Thing>, ids: string[]) => {
       for (const one of named(things, ids)) if (one.lifecycleStage !== 'deleted') throw invalidParameter(`${one.id} is active`)
       return ids.filter(id => things.delete(id)).length
@@ -95,6 +103,17 @@ export class World {
             const from = Number(q.pageToken || 0)
             return { jobIds: jobIds.slice(from, from + 2), nextPageToken: from + 2 < jobIds.length ? String(from + 2) : '' }
           },
+          beginRunRemoval: ({ runId, deletedBefore }: { runId: string; deletedBefore?: bigint }) => {
+            const one = begin(this.runs, runId, deletedBefore)
+            return { run: one && run(one) }
+          },
+          beginExperimentRemoval: ({ experimentId }: { experimentId: string }) => {
+            if ([...this.runs.values()].some(one => one.experimentId === experimentId)) {
+              throw invalidState(`Experiment ${experimentId} still has runs that were not removed`)
+            }
+            const one = begin(this.experiments, experimentId)
+            return { experiment: one && experiment(one) }
+          },
           purgeJobs: (q: { jobIds: string[] }) => ({ purged: q.jobIds.filter(id => this.jobs.delete(id)).length }),
           purgeRuns: (q: { runIds: string[] }) => ({ purged: purge(this.runs, q.runIds) }),
           purgeModels: (q: { modelIds: string[] }) => ({ purged: purge(this.models, q.modelIds) }),
@@ -102,16 +121,6 @@ export class World {
             for (const one of modelsOf({ modelIds: [], experimentIds: [q.experimentId] })) this.models.delete(one.id)
             return { purged: purge(this.experiments, [q.experimentId]) === 1 }
           },
-        },
-      },
-      {
-        service: RunService,
-        implementation: {
-          searchRuns: (q: { experimentIds: string[] }) => ({
-            runs: [...this.runs.values()]
-              .filter(one => q.experimentIds.includes(one.experimentId))
-              .map(one => ({ info: { runId: one.id } })),
-          }),
         },
       },
     ]

@@ -4,8 +4,8 @@ import { artifactsCall, type Clients } from '../dependencies.ts'
 const DEPTH_MAX = 3
 
 /**
- * Removes what is left of an experiment's own folder (see ownFolder) once its runs and models are gone: folders in which no file is
- * left. A file that nothing of this experiment accounts for stays, with the folders above it: several trackers may share
+ * Removes what is left of an experiment's own folder (see ownFolder), or a run's or model's, once its artifacts are gone: folders in
+ * which no file is left. A file that nothing of this experiment accounts for stays, with the folders above it: several trackers may share
  * an artifact store, and their experiment numbers coincide.
  * @returns whether nothing is left.
  */

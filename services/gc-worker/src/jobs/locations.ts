@@ -18,6 +18,13 @@ export function ownFolder(location: string, experimentId: string, defaultRoot: s
   return experimentId !== '' && roots.some(root => trimmed === `${root}/${experimentId}`) ? trimmed : undefined
 }
 
+/** The folder around the artifacts of a run or model that is its own: `…/ID` of `…/ID/artifacts`. */
+export function folderAround(uri: string, id: string): string | undefined {
+  const own = `/${id}/artifacts`
+  const trimmed = uri.replace(/\/+$/, '')
+  return id !== '' && trimmed.endsWith(own) ? trimmed.slice(0, -'/artifacts'.length) : undefined
+}
+
 /** Segments of the path below the bucket or host. A local path has neither query nor fragment. */
 function pathOf(uri: string): string[] {
   const [head] = /^[a-z][a-z0-9+.-]*:(?:\/\/[^/?#]*)?/i.exec(uri) ?? ['']

@@ -1,10 +1,10 @@
 import { artifactPlace } from '@millrace/kit/artifact-place'
 import { invalidState } from '@millrace/kit/errors'
-import { ViewType } from '@millrace/proto/millrace/tracking/v1/experiments_pb'
+import type { DeletedModel } from '@millrace/proto/millrace/tracking/v1/maintenance_pb'
 import { artifactsCall, type Clients, metadataCall } from '../dependencies.ts'
 import type { Item } from '../store/items.ts'
 import { pruneFolder } from './experiment-folder.ts'
-import { isRemovable, ownFolder } from './locations.ts'
+import { folderAround, isRemovable, ownFolder } from './locations.ts'
 import { isYounger, modelPages, notDeleted } from './selection.ts'
 
 /** What the removal of an item needs from the job around it. */
@@ -23,8 +23,9 @@ export interface RemovalContext {
 export type Removal = 'done' | 'later'
 
 /**
- * Removes one item for good: artifacts first, then rows. Whether it is still deleted is asked again just before: what was restored since
- * the selection keeps everything. Absent is success. Repeating it after a crash is safe at every point.
+ * Removes one item for good: artifacts first, then rows. Before the first of them it is marked, in one transaction with the look whether it
+ * is still deleted: what was restored since the selection keeps everything, and what is marked can't be restored. Absent is success.
+ * Repeating it after a crash is safe at every point, and a later job finishes what is marked.
  * @throws MlflowError why it could not be removed; its rows are still there then.
  */
 export function removeItem(context: RemovalContext, item: Item): Promise<Removal> {
@@ -44,14 +45,22 @@ export function removeItem(context: RemovalContext, item: Item): Promise<Removal
 
 async function removeRun(context: RemovalContext, item: Item): Promise<Removal> {
   const { maintenance } = context.clients
-  const { runs } = await maintenance.lookupRuns({ runIds: [item.subjectId] }, metadataCall())
+  const { subjectId: runId } = item
+  const deletedBefore = context.deletedBefore ?? undefined
+  const { runs } = await maintenance.lookupRuns({ runIds: [runId] }, metadataCall())
   const run = runs[0]
-  if (run && (run.lifecycleStage !== 'deleted' || isYounger(run.deletedTime, context.deletedBefore))) throw spared(item, 'Run', 'runs')
-  await removeArtifacts(context, item, run?.artifactUri ?? item.artifactUri)
-  await maintenance.purgeRuns({ runIds: [item.subjectId] }, metadataCall())
+  if (run && (run.lifecycleStage !== 'deleted' || (!run.beingRemoved && isYounger(run.deletedTime, deletedBefore)))) {
+    throw spared(item, 'Run', 'runs')
+  }
+  const uri = run?.artifactUri ?? item.artifactUri
+  if (item.state === 'PENDING' && !run?.beingRemoved) await checkPlace(context, uri)
+  await maintenance.beginRunRemoval({ runId, deletedBefore }, metadataCall())
+  await removeArtifacts(context, item, uri)
+  await maintenance.purgeRuns({ runIds: [runId] }, metadataCall())
   return 'done'
 }
 
+/** Nothing makes a deleted model active again, so there is no mark to set. */
 async function removeModel(context: RemovalContext, item: Item): Promise<Removal> {
   const { maintenance } = context.clients
   const { models } = await maintenance.listDeletedModels({ modelIds: [item.subjectId], pageSize: 1 }, metadataCall())
@@ -59,13 +68,15 @@ async function removeModel(context: RemovalContext, item: Item): Promise<Removal
   if (model && (model.lifecycleStage !== 'deleted' || isYounger(model.lastUpdatedTime, context.deletedBefore))) {
     throw spared(item, 'Logged model', 'logged models')
   }
-  await removeArtifacts(context, item, model?.artifactLocation ?? item.artifactUri)
+  const uri = model?.artifactLocation ?? item.artifactUri
+  if (item.state === 'PENDING') await checkPlace(context, uri)
+  await removeArtifacts(context, item, uri)
   await maintenance.purgeModels({ modelIds: [item.subjectId] }, metadataCall())
   return 'done'
 }
 
 async function removeExperiment(context: RemovalContext, item: Item): Promise<Removal> {
-  const { maintenance, runs, artifacts } = context.clients
+  const { maintenance, artifacts } = context.clients
   const id = item.subjectId
   const { experiments } = await maintenance.lookupExperiments({ experimentIds: [id] }, metadataCall())
   const experiment = experiments[0]
@@ -73,16 +84,17 @@ async function removeExperiment(context: RemovalContext, item: Item): Promise<Re
   if (!experiment) return 'done'
   if (experiment.lifecycleStage !== 'deleted') throw spared(item, 'Experiment', 'experiments')
   if (await context.hasOpen(id)) return 'later'
-  const left = await runs.searchRuns({ experimentIds: [id], runViewType: ViewType.ALL, maxResults: 1 }, metadataCall())
-  if (left.runs.length > 0) throw invalidState(`Experiment ${id} still has runs that were not removed`)
-  // Deleting an experiment leaves its models as they are: those that were active go with it now.
-  const models: string[] = []
+  // Deleting an experiment leaves its models as they are: those that were active go with it.
+  const models: DeletedModel[] = []
   for await (const model of modelPages(context.clients, undefined, [], [id])) {
     if (model.lifecycleStage === 'deleted') throw invalidState(`Experiment ${id} still has logged models that were not removed`)
-    models.push(model.artifactLocation)
+    models.push(model)
   }
-  if (item.state === 'PENDING') {
-    for (const uri of models) await removeAll(context, uri)
+  const isPending = item.state === 'PENDING'
+  if (isPending && !experiment.beingRemoved) for (const { artifactLocation: uri } of models) await checkPlace(context, uri)
+  await maintenance.beginExperimentRemoval({ experimentId: id, updatedBefore: context.deletedBefore ?? undefined }, metadataCall())
+  if (isPending) {
+    for (const { artifactLocation: uri, modelId } of models) await removeAll(context, uri, modelId)
     const folder = ownFolder(experiment.artifactLocation, id, context.defaultArtifactRoot)
     if (folder !== undefined) await pruneFolder(artifacts, folder)
     await context.artifactsRemoved(item)
@@ -98,14 +110,31 @@ async function removeJob({ clients }: RemovalContext, item: Item): Promise<Remov
 
 async function removeArtifacts(context: RemovalContext, item: Item, uri: string): Promise<void> {
   if (item.state !== 'PENDING') return
-  await removeAll(context, uri)
+  await removeAll(context, uri, item.subjectId)
   await context.artifactsRemoved(item)
 }
 
-async function removeAll(context: RemovalContext, uri: string): Promise<void> {
+/**
+ * Refuses what can't be removed, before anything is touched and anything is marked: the root of a store, a store that can't be reached,
+ * a place that is not the one that the URI names. There absence would prove nothing.
+ */
+async function checkPlace({ clients: { artifacts } }: RemovalContext, uri: string): Promise<void> {
   if (uri === '') return
   if (!isRemovable(uri)) throw invalidState(`The artifact location '${uri}' is the root of a store and is not removed`)
-  await context.clients.artifacts.delete({ uri: artifactPlace(uri) }, artifactsCall())
+  const { exists, hostIgnored } = await artifacts.stat({ uri: artifactPlace(uri) }, artifactsCall())
+  if (exists || !hostIgnored) return
+  throw invalidState(
+    `The artifact location '${uri}' names a host that this server does not know, and its own artifacts have nothing there. Say whose it is: ` +
+      'name the host by MILLRACE_PUBLIC_URL or --default-artifact-root, or use `millrace gc --backend-store-uri`, which asks that host.',
+  )
+}
+
+/** @param id of whom the artifacts are; a folder of that name around them goes too when nothing is left in it. */
+async function removeAll({ clients: { artifacts } }: RemovalContext, uri: string, id: string): Promise<void> {
+  if (uri === '') return
+  await artifacts.delete({ uri: artifactPlace(uri) }, artifactsCall())
+  const around = folderAround(uri, id)
+  if (around !== undefined) await pruneFolder(artifacts, around, 0)
 }
 
 function spared(item: Item, what: string, many: string) {
