@@ -20,6 +20,12 @@ export interface ArtifactsConfig {
   artifactsDestination: string | undefined
   /** The operator's other location, whose host may be contacted. */
   defaultArtifactRoot: string | undefined
+  /** Where clients reach the server that this process is a part of. */
+  publicUrl?: string
+  /** Another tracking server that the operator named, whose host may be contacted. */
+  trackingUri?: string
+  /** URIs of served artifacts that name a host lead there, whoever wrote them, as with MLflow's own clients. For commands that an operator runs. */
+  followHosts?: boolean
   /** Schemes whose URIs may name any host. */
   allowedHostAddressedSchemes: readonly string[]
   /** How long presigned downloads last unless the caller says. */
@@ -46,6 +52,7 @@ export function readArtifacts(env: Env, flags: Flags) {
   return {
     artifactsDestination: read(env, flags, 'artifactsDestination', 'MLFLOW_ARTIFACTS_DESTINATION'),
     defaultArtifactRoot: read(env, flags, 'defaultArtifactRoot', 'MLFLOW_DEFAULT_ARTIFACT_ROOT'),
+    publicUrl: read(env, {}, undefined, 'MILLRACE_PUBLIC_URL'),
     serveArtifacts: read(env, flags, 'serveArtifacts', 'MLFLOW_SERVE_ARTIFACTS'),
     allowedSchemes: read(env, flags, undefined, 'MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES'),
     presignedDownloadTtl: read(env, flags, undefined, 'MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS'),
@@ -61,6 +68,7 @@ export function checkArtifacts(raw: ArtifactsRaw): ArtifactsConfig {
   return {
     artifactsDestination: checkBoolean(raw.serveArtifacts, true) ? checkDestination(raw.artifactsDestination) : undefined,
     defaultArtifactRoot: raw.defaultArtifactRoot?.value,
+    publicUrl: raw.publicUrl?.value,
     allowedHostAddressedSchemes: checkList(raw.allowedSchemes).map(scheme => scheme.toLowerCase()),
     presignedDownloadTtlSeconds: checkInteger(raw.presignedDownloadTtl, PRESIGNED_TTL_SECONDS, 1, PRESIGNED_TTL_SECONDS_MAX),
     stores: checkStoreSettings(raw.stores),

@@ -28,6 +28,9 @@ export function isAtOneOf(locations: readonly (string | undefined)[], uri: strin
   return targetsOf(uri)?.some(target => known.has(target)) ?? false
 }
 
+/** Whether a URI says on which host its artifacts are. */
+export const namesHost = (uri: string): boolean => targetsOf(uri) !== undefined
+
 /** The part between `//` and the path, as it stands. */
 const authorityOf = (uri: string) => /^[^:]*:\/\/([^/?#]*)/.exec(uri)?.[1] ?? ''
 

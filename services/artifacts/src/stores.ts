@@ -2,7 +2,7 @@ import { invalidParameter } from '@millrace/kit/errors'
 import type { ArtifactsConfig } from './config.ts'
 import { openSchemes } from './drivers/schemes.ts'
 import { HeldBytes } from './held-bytes.ts'
-import { checkHost, isAtOneOf } from './host-policy.ts'
+import { checkHost, isAtOneOf, namesHost } from './host-policy.ts'
 import { profileOf } from './profiles.ts'
 import { ArtifactStore } from './store.ts'
 import { proxiedPath, schemeOf, splitUri, unknownScheme } from './uri.ts'
@@ -15,20 +15,25 @@ export interface OpenedStore {
   scheme: string
   /** Whether the URI led to the artifacts destination, whose root no client may remove. */
   proxied: boolean
+  /** Whether the URI named a host that is neither this server's nor one that the operator named, and led there nevertheless. */
+  hostIgnored: boolean
 }
 
 /** Every store that this process can reach. Disposing it closes their connections. */
 export interface Stores extends AsyncDisposable {
   /**
    * @param uri `ROOT#PATH`, where PATH is taken as written, or a `ROOT` without `#`. ROOT is `mlflow-artifacts:/…` or an MLflow proxy's http(s) URL
-   * (both lead below the artifacts destination, unless they name a host that the operator did), an absolute path, or a URI of a
-   * registered scheme.
+   * (both lead below the artifacts destination, unless they name a host that the operator did, or hosts are followed), an absolute path,
+   * or a URI of a registered scheme.
    * @throws INVALID_PARAMETER_VALUE for an unknown scheme, a malformed URI or a host that the operator didn't name.
    */
   open(uri: string): Promise<OpenedStore>
   /** The store behind `mlflow-artifacts:`; undefined when nothing is proxied. */
   destination(): Promise<OpenedStore> | undefined
 }
+
+/** Schemes by which artifacts are addressed that a tracking server serves. */
+const PROXY_SCHEMES = ['http', 'https', 'mlflow-artifacts']
 
 export function openStores(config: ArtifactsConfig): Stores {
   const stack = new AsyncDisposableStack()
@@ -37,8 +42,13 @@ export function openStores(config: ArtifactsConfig): Stores {
   const own = new Map(config.profiles.map(profile => [profile, stack.use(openSchemes(profile.settings, held))]))
   const known = Object.keys(shared.byName)
   const policy = {
-    trusted: [config.artifactsDestination, config.defaultArtifactRoot, ...config.profiles.flatMap(({ prefixes }) => prefixes)],
-    allowedSchemes: config.allowedHostAddressedSchemes,
+    trusted: [
+      config.artifactsDestination,
+      config.defaultArtifactRoot,
+      config.trackingUri,
+      ...config.profiles.flatMap(({ prefixes }) => prefixes),
+    ],
+    allowedSchemes: [...config.allowedHostAddressedSchemes, ...(config.followHosts ? PROXY_SCHEMES : [])],
   }
 
   const openDirect = async (root: string) => {
@@ -52,12 +62,12 @@ export function openStores(config: ArtifactsConfig): Stores {
   }
 
   let destination: ReturnType<typeof openDirect> | undefined
-  const openDestination = async (path: string): Promise<OpenedStore> => {
+  const openDestination = async (path: string, hostIgnored = false): Promise<OpenedStore> => {
     if (!config.artifactsDestination) throw invalidParameter('This server does not serve artifacts, so mlflow-artifacts: URIs lead nowhere')
     const opening = destination ?? openDirect(config.artifactsDestination)
     destination = opening
     try {
-      return { ...(await opening), path, proxied: true }
+      return { ...(await opening), path, proxied: true, hostIgnored }
     } catch (error) {
       // A store that was down is asked again.
       if (destination === opening) destination = undefined
@@ -68,11 +78,13 @@ export function openStores(config: ArtifactsConfig): Stores {
   return {
     async open(uri) {
       const { root, path } = splitUri(uri)
-      const proxied = isAtOneOf(policy.trusted, root) ? undefined : proxiedPath(root)
+      const isDirect = isAtOneOf(policy.trusted, root) || (config.followHosts && namesHost(root))
+      const proxied = isDirect ? undefined : proxiedPath(root)
       if (proxied !== undefined && (config.artifactsDestination || schemeOf(root) === 'mlflow-artifacts')) {
-        return openDestination(path === '' || proxied === '' ? proxied + path : `${proxied.replace(/\/+$/, '')}/${path}`)
+        const hostIgnored = namesHost(root) && !isAtOneOf([config.publicUrl], root)
+        return openDestination(path === '' || proxied === '' ? proxied + path : `${proxied.replace(/\/+$/, '')}/${path}`, hostIgnored)
       }
-      return { ...(await openDirect(root)), path, proxied: false }
+      return { ...(await openDirect(root)), path, proxied: false, hostIgnored: false }
     },
     destination: () => (config.artifactsDestination ? openDestination('') : undefined),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),

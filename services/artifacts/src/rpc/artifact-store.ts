@@ -18,9 +18,9 @@ export function artifactStore({ stores, presignedDownloadTtlSeconds }: Artifacts
     },
 
     async stat({ uri }, { signal }) {
-      const { store, path } = await stores.open(uri)
+      const { store, path, hostIgnored } = await stores.open(uri)
       const found = await store.stat(path, signal)
-      return found ? { exists: true, isDir: found.isDir, size: BigInt(found.sizeBytes) } : {}
+      return found ? { exists: true, isDir: found.isDir, size: BigInt(found.sizeBytes), hostIgnored } : { hostIgnored }
     },
 
     async delete({ uri }, { signal }) {

@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs'
-import { type Client, Code, ConnectError, createClient, type Interceptor, type Transport } from '@connectrpc/connect'
+import { type Client, Code, ConnectError, createClient, type Interceptor, type ServiceImpl, type Transport } from '@connectrpc/connect'
 import { formatAge, parseAge } from '@millrace/gc-worker/age'
 import { type Env, type Flags, read } from '@millrace/kit/config'
-import { invalidState, temporarilyUnavailable, toMlflowError } from '@millrace/kit/errors'
+import { invalidState, toMlflowError } from '@millrace/kit/errors'
 import { createLogger } from '@millrace/kit/logger'
-import { createDirectTransport, forward, type Route } from '@millrace/kit/rpc'
-import { ArtifactStoreService, type DeleteRequest } from '@millrace/proto/millrace/artifacts/v1/store_pb'
+import { createDirectTransport, type Route } from '@millrace/kit/rpc'
+import { ArtifactStoreService } from '@millrace/proto/millrace/artifacts/v1/store_pb'
 import {
   type GarbageCollection,
   type GarbageCollectionItem,
@@ -22,11 +22,11 @@ type GcClient = Client<typeof GarbageCollectionService>
 
 const HTTP = /^https?:\/\//
 const CALL_TIMEOUT_MS = 10 * 60_000
-const REQUEST_TIMEOUT_MS = 120_000
 const WATCH_FAILURES_MAX = 5
 const WATCH_PAUSE_MS = 1_000
 const PAGE_ITEMS = 500
 const DEFAULT_DESTINATION = './mlartifacts'
+const ARTIFACTS_ROUTE = '/api/2.0/mlflow-artifacts/artifacts'
 const KIND_NAMES: Record<ItemKind, string> = {
   [ItemKind.UNSPECIFIED]: 'Item',
   [ItemKind.RUN]: 'Run',
@@ -138,13 +138,12 @@ async function openHere(env: Env, flags: Flags, server: string | undefined, stac
   ])
   const log = createLogger({ level: 'error' })
   const metadataConfig = metadata.checkMetadata(metadata.readMetadata(env, flags))
-  const artifactsConfig = artifacts.checkArtifacts(artifacts.readArtifacts(env, flags))
+  const artifactsConfig = { ...artifacts.checkArtifacts(artifacts.readArtifacts(env, flags)), trackingUri: server, followHosts: true }
   const jobsConfig = { ...jobs.checkGcWorker(jobs.readGcWorker(env, { ...flags, artifactsOnly: false })), redisUrl: undefined }
   const theMetadata = stack.use(await metadata.openMetadata(metadataConfig))
   const theArtifacts = stack.use(await artifacts.openArtifacts(artifactsConfig))
   const destination = read(env, flags, 'artifactsDestination', 'MLFLOW_ARTIFACTS_DESTINATION')?.value
-  const routes =
-    destination === undefined ? [servedArtifacts(createDirectTransport(theArtifacts.routes), server, env)] : theArtifacts.routes
+  const routes = destination === undefined ? [servedArtifacts(createDirectTransport(theArtifacts.routes), server)] : theArtifacts.routes
   const toMetadata = createDirectTransport(theMetadata.routes)
   const toArtifacts = createDirectTransport(routes)
   const worker = stack.use(await jobs.openGcWorker(jobsConfig, { metadata: toMetadata, artifacts: toArtifacts, uploads: false, log }))
@@ -155,28 +154,21 @@ async function openHere(env: Env, flags: Flags, server: string | undefined, stac
  * Artifacts without a destination that the operator named: those that a server serves are removed through that server, as `mlflow gc`
  * does. Without a server they are looked for where `millrace server` keeps them by default, if it has ever run here.
  */
-function servedArtifacts(own: Transport, server: string | undefined, env: Env): Route {
-  const route = forward(ArtifactStoreService, own)
-  const local = createClient(ArtifactStoreService, own)
-  const remove = async (request: DeleteRequest) => {
-    const path = /^mlflow-artifacts:(?:\/\/[^/]*)?\/*(.*)$/.exec(request.uri)?.[1]
-    if (path === undefined) return local.delete(request)
-    if (server !== undefined) await removeServed(server, path, credentials(env))
-    else if (existsSync(DEFAULT_DESTINATION)) return local.delete(request)
-    else throw invalidState(`'${request.uri}' is served by a server: give --artifacts-destination or --tracking-uri`)
-    return {}
+function servedArtifacts(own: Transport, server: string | undefined): Route {
+  const { list, stat, delete: remove } = createClient(ArtifactStoreService, own)
+  const at = (uri: string): string => {
+    const path = /^mlflow-artifacts:(?!\/\/[^/])\/*(.*)$/s.exec(uri)?.[1]
+    if (path === undefined) return uri
+    if (server !== undefined) return `${server.replace(/\/+$/, '')}${ARTIFACTS_ROUTE}/${path}`
+    if (existsSync(DEFAULT_DESTINATION)) return uri
+    throw invalidState(`'${uri}' is served by a server: give --artifacts-destination or --tracking-uri`)
   }
-  return { service: ArtifactStoreService, implementation: { ...route.implementation, delete: remove } }
-}
-
-async function removeServed(server: string, path: string, authorization: string | undefined): Promise<void> {
-  const url = `${server.replace(/\/+$/, '')}/api/2.0/mlflow-artifacts/artifacts/${path.split('/').map(encodeURIComponent).join('/')}`
-  const headers: Record<string, string> = authorization ? { authorization } : {}
-  const answer = await fetch(url, { method: 'DELETE', headers, signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) }).catch(cause => {
-    throw temporarilyUnavailable(`The server at ${server} cannot be reached`, { cause })
-  })
-  await answer.body?.cancel()
-  if (!answer.ok) throw invalidState(`The server at ${server} answered ${answer.status} when asked to delete '${path}'`)
+  const implementation: Partial<ServiceImpl<typeof ArtifactStoreService>> = {
+    list: ({ uri }) => list({ uri: at(uri) }),
+    stat: ({ uri }) => stat({ uri: at(uri) }),
+    delete: ({ uri }) => remove({ uri: at(uri) }),
+  }
+  return { service: ArtifactStoreService, implementation }
 }
 
 async function printItems(client: GcClient, jobId: string): Promise<void> {

@@ -2,7 +2,7 @@ import { posix } from 'node:path'
 import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import type { ReadResult } from '@millrace/kit/bytes'
-import { cancelled, internalError, invalidParameter } from '@millrace/kit/errors'
+import { cancelled, internalError, invalidParameter, invalidState } from '@millrace/kit/errors'
 import type { Driver, DriverWriteOptions, Entry, Multipart, Presign, ReadOptions, Stat } from '../../driver.ts'
 import { fileInTheWay, folderInTheWay, isDirectory, noSuchArtifact, rangeNotSatisfiable } from '../../errors.ts'
 import { byCodePoint } from '../../keys.ts'
@@ -109,7 +109,10 @@ export class HttpDriver implements Driver {
   async remove(key: string, signal?: AbortSignal): Promise<void> {
     const path = artifactPath(this.#location, key)
     await this.#remote.check()
-    if (!isAddressable(path)) return
+    if (!isAddressable(path)) {
+      if (isAddressable(this.#location.root)) return
+      throw invalidParameter('Another tracking server may have artifacts of this location under another name, which is not known')
+    }
     if (path === '') {
       for (const { name } of await this.#listed('', signal)) await this.remove(name, signal)
       return
@@ -123,6 +126,8 @@ export class HttpDriver implements Driver {
       answer.resume()
     } catch (error) {
       if (!(error instanceof HttpFailure && error.status === 404)) throw httpError(error, key)
+      // Anything answers 404 to a route that it doesn't have; only a server that keeps artifacts knows that this one is absent.
+      if (!this.#remote.isOther) throw noTrackingServer(error)
     }
   }
 
@@ -170,6 +175,8 @@ export class HttpDriver implements Driver {
     return httpError(error, key)
   }
 }
+
+const noTrackingServer = (cause: unknown) => invalidState('What answers at the artifact location is not a tracking server', { cause })
 
 async function taken(body: Readable, signal?: AbortSignal): Promise<Buffer> {
   const stopped = () => body.destroy(cancelled('The upload was cut off'))

@@ -18,7 +18,8 @@ export class Remote {
   readonly #client: HttpClient
   readonly #location: HttpLocation
   readonly #secret = `.millrace.probe.${randomUUID()}`
-  #isOther = false
+  /** Whether it has listed artifacts, so that it is a tracking server, and another one. */
+  isOther = false
   #isSelf = false
   #asking: Promise<void> | undefined
   #askedAt = Number.NEGATIVE_INFINITY
@@ -35,7 +36,7 @@ export class Remote {
       this.#asking = undefined
     })
     // Later answers are fetched beside the calls.
-    if (!this.#isOther) await this.#asking
+    if (!this.isOther) await this.#asking
   }
 
   /** @throws INVALID_STATE when the server turned out to be this one. */
@@ -55,10 +56,10 @@ export class Remote {
     const signal = AbortSignal.timeout(ASK_TIMEOUT_MS)
     const { prefix } = this.#location
     try {
-      if (!this.#isOther) {
+      if (!this.isOther) {
         const path = `${requestPath(this.#location, 'artifacts', '')}?path=${this.#secret}`
         await this.#client.json(this.#location, { method: 'GET', path, signal })
-        this.#isOther = true
+        this.isOther = true
       }
       const path = `${prefix}/api/3.0/mlflow/server-info`
       const info = await this.#client.json(this.#location, { method: 'GET', path, signal })
@@ -68,7 +69,7 @@ export class Remote {
       this.#askedAt = performance.now()
     } catch {
       // Down, slow, or too old for a server-info: the call that follows tells which.
-      if (this.#isOther) this.#askedAt = performance.now()
+      if (this.isOther) this.#askedAt = performance.now()
     }
   }
 }
