@@ -1,23 +1,23 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import type { DescMessage, DescMethod, DescMethodStreaming, DescMethodUnary, MessageInitShape } from '@bufbuild/protobuf'
 import { MethodOptions_IdempotencyLevel as Idempotency } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError, type ContextValues, type StreamResponse, type Transport, type UnaryResponse } from '@connectrpc/connect'
-import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node'
-import { ErrorDetailSchema } from '@millrace/proto/millrace/errors/v1/errors_pb'
+import type { Logger } from './logger.ts'
+import { Replica } from './replica.ts'
+import { isWorthWaiting, SilentReplica, wasNotSent, wentAway } from './replica-failures.ts'
 
-const CALL_TIMEOUT_MS = 120_000
-const PING_INTERVAL_MS = 55_000
-const PING_TIMEOUT_MS = 10_000
-const MESSAGE_BYTES_MAX = 256 * 1024 * 1024
-/** A replica that refused a connection is passed over for this long, unless all of them did. */
-const AVOID_MS = 2_000
-/** Failures before anything was sent. */
-const NOT_SENT = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN', 'ERR_HTTP2_GOAWAY_SESSION'])
-/** Failures that leave open whether the call arrived. */
-const CUT = new Set(['ECONNRESET', 'EPIPE', 'ERR_HTTP2_STREAM_ERROR', 'ERR_HTTP2_SESSION_ERROR', 'ERR_HTTP2_STREAM_CANCEL'])
-/** What connect-node makes of a session that ended under a call; a service's own errors carry a detail. */
-const GONE = new Set([Code.Unavailable, Code.Aborted, Code.Canceled])
+const RETRY_PAUSE_MS = 100
+const READY_TIMEOUT_MS = 2_500
+/** Once one replica is ready the others have this long: probes of the caller are quick. */
+const READY_GRACE_MS = 500
 
 type HeadersLike = ConstructorParameters<typeof Headers>[0]
+
+/** How many replicas of a part can serve. */
+export interface ReplicaCounts {
+  readonly ready: number
+  readonly total: number
+}
 
 /** The replicas of one service. Calls take turns among those that answer; one that cannot be reached costs no call. */
 export interface Upstream extends Disposable {
@@ -26,49 +26,62 @@ export interface Upstream extends Disposable {
   pick(): string
   /** Passes a URL over for a while because it could not be reached. */
   avoid(url: string): void
+  /** Has a wait for the replica at a URL cut when it falls silent. @returns what ends the wait. */
+  wait(url: string, cut: (reason: Error) => void): () => void
   /** @throws when no replica says that it is ready. */
-  ready(): Promise<void>
-}
-
-interface Replica {
-  readonly url: string
-  readonly sessions: Http2SessionManager
-  readonly transport: Transport
-  avoidUntil: number
+  ready(): Promise<ReplicaCounts>
 }
 
 /**
  * Balances in the client: an HTTP/2 connection stays with one replica, so each replica has its own and every call chooses.
- * A call that never left this process is made again on the next replica. One that may have arrived is made again only when its
- * method has no side effects and its replica went away; the caller's signal and the deadline hold for each attempt.
+ * A call that a replica can have done nothing of is made again on the next one. One that may have arrived is made again only when its
+ * method has no side effects and its replica went away or fell silent; the caller's signal and the deadline hold for each attempt.
  */
-export function createUpstream(name: string, urls: readonly string[]): Upstream {
-  const replicas = urls.map(openReplica)
+export function createUpstream(name: string, urls: readonly string[], log?: Logger): Upstream {
+  const replicas = urls.map(
+    url =>
+      new Replica(url, isSilent => {
+        if (isSilent) log?.warn('a replica gives no sign of life and is left out', { part: name, url })
+        else log?.info('a replica is heard again', { part: name, url })
+      }),
+  )
+  /** A read that was cut is made again so often: it may be what ends its replicas. */
+  const repeatsMax = Math.max(1, replicas.length - 1)
   let turn = 0
   const inOrder = (): Replica[] => {
     turn = (turn + 1) % replicas.length
     const now = performance.now()
-    const order = [...replicas.slice(turn), ...replicas.slice(0, turn)]
-    return [...order.filter(one => one.avoidUntil <= now), ...order.filter(one => one.avoidUntil > now)]
+    const order = [...replicas.slice(turn), ...replicas.slice(0, turn)].filter(one => !one.sessions.isSilent)
+    return [...order.filter(one => !one.isAvoided(now)), ...order.filter(one => one.isAvoided(now))]
   }
   const attempt = async <T>(
     method: DescMethod,
     signal: AbortSignal | undefined,
     call: (transport: Transport) => Promise<T>,
   ): Promise<T> => {
-    let last: unknown
-    for (const replica of inOrder()) {
-      try {
-        return await call(replica.transport)
-      } catch (reason) {
-        if (signal?.aborted || !(wasNotSent(reason) || wentAway(reason))) throw reason
-        if (!wasNotSent(reason) && !isRead(method))
-          throw new ConnectError(`The ${name} service went away`, Code.Unavailable, undefined, undefined, reason)
-        replica.avoidUntil = performance.now() + AVOID_MS
-        last = reason
+    const begun = performance.now()
+    let repeats = 0
+    for (let round = 1; ; round++) {
+      let last: unknown = new SilentReplica(name)
+      for (const replica of inOrder()) {
+        try {
+          return await call(replica.transport)
+        } catch (reason) {
+          if (signal?.aborted) throw reason
+          if (!wasNotSent(reason)) {
+            if (!wentAway(reason)) throw reason
+            if (!isRead(method) || repeats++ === repeatsMax) throw unavailable(`The ${name} service went away`, reason)
+          }
+          replica.avoid()
+          last = reason
+        }
       }
+      if (!isWorthWaiting(last, begun)) throw unavailable(`The ${name} service cannot be reached`, last)
+      if (round === 1) continue
+      await pause(RETRY_PAUSE_MS, undefined, { signal }).catch(reason => {
+        throw new ConnectError('The call was given up', Code.Canceled, undefined, undefined, reason)
+      })
     }
-    throw new ConnectError(`The ${name} service cannot be reached`, Code.Unavailable, undefined, undefined, last)
   }
   return {
     transport: {
@@ -82,7 +95,7 @@ export function createUpstream(name: string, urls: readonly string[]): Upstream 
       ): Promise<UnaryResponse<I, O>> {
         return attempt(method, signal, transport => transport.unary(method, signal, timeoutMs, header, input, values))
       },
-      stream<I extends DescMessage, O extends DescMessage>(
+      async stream<I extends DescMessage, O extends DescMessage>(
         method: DescMethodStreaming<I, O>,
         signal: AbortSignal | undefined,
         timeoutMs: number | undefined,
@@ -90,66 +103,51 @@ export function createUpstream(name: string, urls: readonly string[]): Upstream 
         input: AsyncIterable<MessageInitShape<I>>,
         values?: ContextValues,
       ): Promise<StreamResponse<I, O>> {
-        const [first] = inOrder()
-        if (!first) throw new ConnectError(`The ${name} service has no address`, Code.Unavailable)
-        return first.transport.stream(method, signal, timeoutMs, header, input, values)
+        if (method.methodKind !== 'server_streaming') throw new ConnectError('Only answers can be streams', Code.Unimplemented)
+        const messages = await Array.fromAsync(input)
+        const answer = await attempt(method, signal, transport =>
+          transport.stream(method, signal, timeoutMs, header, each(messages), values),
+        )
+        const told = (reason: unknown) =>
+          !signal?.aborted && wentAway(reason) ? unavailable(`The ${name} service went away`, reason) : reason
+        return { ...answer, message: failingWith(answer.message, told) }
       },
     },
-    pick: () => inOrder()[0]?.url ?? '',
-    avoid(url) {
-      for (const replica of replicas) if (replica.url === url) replica.avoidUntil = performance.now() + AVOID_MS
-    },
+    pick: () => (inOrder()[0] ?? replicas[turn])?.url ?? '',
+    avoid: url => replicas.find(one => one.url === url)?.avoid(),
+    wait: (url, cut) => replicas.find(one => one.url === url)?.sessions.wait(cut) ?? (() => undefined),
     async ready() {
-      await Promise.any(replicas.map(isReady)).catch(reason => {
-        throw new Error(`no replica of ${name} is ready`, { cause: reason })
+      const over = new AbortController()
+      const timers = [setTimeout(() => over.abort(), READY_TIMEOUT_MS)]
+      const checks = replicas.map(async one => {
+        await one.checkReady(over.signal)
+        if (timers.length === 1) timers.push(setTimeout(() => over.abort(), READY_GRACE_MS))
       })
+      const results = await Promise.allSettled(checks)
+      for (const timer of timers) clearTimeout(timer)
+      const ready = results.filter(one => one.status === 'fulfilled').length
+      if (ready > 0) return { ready, total: replicas.length }
+      const reasons = results.flatMap(one => (one.status === 'rejected' ? [one.reason] : []))
+      throw new Error(`no replica of ${name} is ready`, { cause: new AggregateError(reasons) })
     },
     [Symbol.dispose]() {
-      for (const { sessions } of replicas) sessions.abort()
+      for (const replica of replicas) replica[Symbol.dispose]()
     },
   }
-}
-
-function openReplica(url: string): Replica {
-  const sessions = new Http2SessionManager(url, {
-    pingIntervalMs: PING_INTERVAL_MS,
-    pingIdleConnection: true,
-    pingTimeoutMs: PING_TIMEOUT_MS,
-  })
-  const transport = createConnectTransport({
-    baseUrl: url,
-    httpVersion: '2',
-    sessionManager: sessions,
-    defaultTimeoutMs: CALL_TIMEOUT_MS,
-    acceptCompression: [],
-    readMaxBytes: MESSAGE_BYTES_MAX,
-    writeMaxBytes: MESSAGE_BYTES_MAX,
-    useBinaryFormat: true,
-  })
-  return { url, sessions, transport, avoidUntil: 0 }
-}
-
-const READY_TIMEOUT_MS = 3_000
-
-async function isReady({ url }: Replica): Promise<void> {
-  const answer = await fetch(`${url}/ready`, { signal: AbortSignal.timeout(READY_TIMEOUT_MS) })
-  await answer.body?.cancel()
-  if (!answer.ok) throw new Error(`${url} answers ${answer.status}`)
 }
 
 const isRead = (method: DescMethod) => method.idempotency === Idempotency.NO_SIDE_EFFECTS
 
-/** The connection broke: an error without a word from the other side. */
-function wentAway(reason: unknown): boolean {
-  if (!(reason instanceof ConnectError) || reason.findDetails(ErrorDetailSchema).length > 0) return false
-  return GONE.has(reason.code) || CUT.has(codeOf(reason.cause))
+const unavailable = (message: string, cause: unknown) => new ConnectError(message, Code.Unavailable, undefined, undefined, cause)
+
+async function* each<T>(values: readonly T[]): AsyncIterable<T> {
+  yield* values
 }
 
-const codeOf = (reason: unknown) => (reason instanceof Error ? String(Reflect.get(reason, 'code')) : '')
-
-function wasNotSent(reason: unknown): boolean {
-  for (let cause = reason; cause instanceof Error; cause = cause.cause) {
-    if (NOT_SENT.has(codeOf(cause))) return true
+async function* failingWith<T>(values: AsyncIterable<T>, told: (reason: unknown) => unknown): AsyncIterable<T> {
+  try {
+    yield* values
+  } catch (reason) {
+    throw told(reason)
   }
-  return false
 }

@@ -1,25 +1,39 @@
+import { once } from 'node:events'
+import type { RequestListener } from 'node:http'
+import { createServer, type ServerHttp2Session } from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Code, type ConnectError, createClient } from '@connectrpc/connect'
 import { connectNodeAdapter } from '@connectrpc/connect-node'
 import { createUpstream } from '@millrace/kit/balance'
 import { doesNotExist } from '@millrace/kit/errors'
-import { type Listener, listen } from '@millrace/kit/listen'
+import { listen } from '@millrace/kit/listen'
 import { ExperimentService } from '@millrace/proto/millrace/tracking/v1/experiments_pb'
 import { afterEach, expect, test } from 'vitest'
 
 /** A replica that answers with its name, counts what it carried out, and can be told to wait. */
 interface Replica {
-  readonly listener: Listener
+  readonly listener: { readonly url: string; readonly port: number } & AsyncDisposable
   calls: number
   delayMs: number
 }
+
+const STOPS = 10
+const GOAWAYS = 100
 
 const opened: AsyncDisposable[] = []
 afterEach(async () => {
   for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]()
 })
 
-async function open(name: string, port = 0): Promise<Replica> {
+type Serve = (handler: RequestListener) => Promise<Replica['listener']>
+
+const listenAt =
+  (port = 0, drainTimeoutMs = 10): Serve =>
+  handler =>
+    listen({ host: '127.0.0.1', port, handler, drainTimeoutMs })
+
+async function open(name: string, serve: Serve = listenAt()): Promise<Replica> {
   const work = async () => {
     replica.calls++
     await sleep(replica.delayMs)
@@ -36,7 +50,7 @@ async function open(name: string, port = 0): Promise<Replica> {
         createExperiment: async () => ({ experimentId: await work() }),
       }),
   })
-  const listener = await listen({ host: '127.0.0.1', port, handler: handler as never, drainTimeoutMs: 10 })
+  const listener = await serve(handler as RequestListener)
   const replica: Replica = { listener, calls: 0, delayMs: 0 }
   opened.push(listener)
   return replica
@@ -68,7 +82,7 @@ test('a replica that refuses connections costs no call, neither read nor write, 
   await Promise.all([read(), read()])
   await a.listener[Symbol.asyncDispose]()
   for (let i = 0; i < 10; i++) expect([await read(), await write()]).toEqual(['b', 'b'])
-  await open('again', a.listener.port)
+  await open('again', listenAt(a.listener.port))
   await expect.poll(() => read(), { timeout: 10_000 }).toBe('again')
 })
 
@@ -110,6 +124,62 @@ test('without any replica a call is unavailable', async () => {
   const a = await open('a')
   await a.listener[Symbol.asyncDispose]()
   const { read, write } = connect(a)
-  await expect(read()).rejects.toMatchObject({ code: Code.Unavailable })
-  await expect(write()).rejects.toMatchObject({ code: Code.Unavailable })
+  const failed = await Promise.allSettled([read(), write()])
+  expect(failed.map(one => one.status === 'rejected' && (one.reason as ConnectError).code)).toEqual([Code.Unavailable, Code.Unavailable])
+})
+
+/** Calls from several sides until `during` is over. @returns how many were answered. */
+async function callDuring({ read, write }: ReturnType<typeof connect>, during: () => Promise<void>): Promise<number> {
+  let answered = 0
+  let isOver = false
+  const callers = Array.from({ length: 4 }, async () => {
+    while (!isOver) {
+      await Promise.all([read(), write(), write()])
+      answered += 3
+      await sleep(1)
+    }
+  })
+  await during()
+  isOver = true
+  await Promise.all(callers)
+  return answered
+}
+
+test('replicas that stop in the middle of calls: each call is made once', async () => {
+  const serve = (port?: number) => listenAt(port, 10_000)
+  const current = [await open('a', serve()), await open('b', serve())]
+  const all = [...current]
+  const answered = await callDuring(connect(...current), async () => {
+    for (let n = 0; n < STOPS; n++) {
+      await sleep(20)
+      const { listener } = current[n % 2] as Replica
+      await listener[Symbol.asyncDispose]()
+      const next = await open('next', serve(listener.port))
+      current[n % 2] = next
+      all.push(next)
+    }
+  })
+  expect(answered).toBeGreaterThan(STOPS)
+  expect(all.reduce((sum, { calls }) => sum + calls, 0)).toBe(answered)
+})
+
+test('a call that a replica refuses with its GOAWAY is made again, also a write', async () => {
+  const sessions = new Set<ServerHttp2Session>()
+  const replica = await open('a', async handler => {
+    const server = createServer(handler as never)
+    server.on('session', session => {
+      sessions.add(session)
+      session.once('close', () => sessions.delete(session))
+    })
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    const { port } = server.address() as AddressInfo
+    return { port, url: `http://127.0.0.1:${port}`, [Symbol.asyncDispose]: async () => void server.close() }
+  })
+  const answered = await callDuring(connect(replica), async () => {
+    for (let n = 0; n < GOAWAYS; n++) {
+      await sleep(5)
+      for (const session of sessions) session.close()
+    }
+  })
+  expect(replica.calls).toBe(answered)
 })
