@@ -1,18 +1,24 @@
-import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http'
-import { finished, Readable } from 'node:stream'
+import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions } from 'node:http'
+import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
-import { failureOf, hadNoRoom, readError, wasNotSent, wentAway } from './byte-failures.ts'
+import { setTimeout as pause } from 'node:timers/promises'
+import { failureOf, hadNoRoom, wentAway } from './byte-failures.ts'
+import { answer, type Cut, connect, failing } from './byte-request.ts'
 import { type ByteChannel, type ByteRange, type ReadResult, rangeHeader, type UploadPart } from './bytes.ts'
 import { cancelled, internalError } from './errors.ts'
+import { isWorthWaiting, wasNotSent } from './replica-failures.ts'
 import { isToldApart, ResumingBody } from './resuming-body.ts'
 
 const ATTEMPTS_MAX = 4
+const RETRY_PAUSE_MS = 100
 /** Longest silence of the other side; a store may take minutes to finish a big object. */
 const SILENCE_MS_MAX = 600_000
 /** Largest upload that is kept until its answer comes, to be sent to another process when the first one goes away. */
 const REPLAY_BYTES_MAX = 256 * 1024
 /** Turns that are waited for a process other than the full ones. */
 const TURNS_MAX = 16
+
+type Wait = (url: string, cut: Cut) => () => void
 
 export interface ByteClient extends ByteChannel, Disposable {}
 
@@ -22,18 +28,21 @@ export interface ByteClient extends ByteChannel, Disposable {}
  *   whose answer had not begun, or a small upload that was not answered, when the process went away, and when a process had no room.
  *   One that had none is not asked a second time.
  * @param avoid is told the base URL that failed so, before the next one is asked for.
+ * @param wait has a wait for the process at a base URL cut when that process falls silent, and returns what ends the wait.
  */
-export function createByteClient(pickUrl: () => string, avoid: (url: string) => void = () => {}): ByteClient {
+export function createByteClient(pickUrl: () => string, avoid: (url: string) => void = () => {}, wait: Wait = () => () => {}): ByteClient {
   const agent = new Agent({ keepAlive: true })
   const open = async (query: URLSearchParams, full: ReadonlySet<string>, options: RequestOptions): Promise<Opened> => {
+    const begun = performance.now()
     for (let attempt = 1; ; attempt++) {
       const base = pickOther(pickUrl, full) ?? pickUrl()
       try {
         const url = new URL(`/bytes?${query}`, base)
-        return { sent: await connect(url, { agent, timeout: SILENCE_MS_MAX, ...options }), base }
+        return { sent: await connect(url, { agent, timeout: SILENCE_MS_MAX, ...options }, cut => wait(base, cut)), base }
       } catch (error) {
-        if (attempt === ATTEMPTS_MAX || !wasNotSent(error)) throw failureOf(error)
+        if (!wasNotSent(error) || !isWorthWaiting(error, begun)) throw failureOf(error)
         avoid(base)
+        if (attempt >= ATTEMPTS_MAX) await pause(RETRY_PAUSE_MS)
       }
     }
   }
@@ -118,55 +127,12 @@ function pickOther(pickUrl: () => string, full: ReadonlySet<string>): string | u
   return undefined
 }
 
-/** A request whose connection stands: from here on it counts as sent. */
-function connect(url: URL, options: RequestOptions): Promise<ClientRequest> {
-  return new Promise((resolve, reject) => {
-    const sent = request(url, options)
-    sent.once('error', reject)
-    sent.once('timeout', () => sent.destroy(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' })))
-    sent.once('socket', socket => {
-      if (socket.connecting) socket.once('connect', () => resolve(sent))
-      else resolve(sent)
-    })
-  })
-}
-
 async function buffered(body: Readable): Promise<Buffer> {
   try {
     return await buffer(body)
   } catch (error) {
     throw cancelled('The upload was cut off', { cause: error })
   }
-}
-
-function answer(sent: ClientRequest): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    sent.once('error', error => reject(failureOf(error)))
-    sent.once('response', response => {
-      if ((response.statusCode ?? 500) < 300) resolve(response)
-      else readError(response).then(reject, reject)
-    })
-  })
-}
-
-/**
- * Sends the body, once it is asked for if that was agreed; settles only when the body fails, since the answer is what says that all went
- * well.
- */
-function failing(body: Readable, sent: ClientRequest, whenAsked: boolean): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    const stopWatching = finished(body, { writable: false }, error => {
-      if (!error) return
-      reject(cancelled('The upload was cut off', { cause: error }))
-      sent.destroy()
-    })
-    sent.once('response', () => {
-      stopWatching()
-      body.unpipe(sent)
-    })
-    if (whenAsked) sent.once('continue', () => body.pipe(sent))
-    else body.pipe(sent)
-  })
 }
 
 function headOf({ headers }: IncomingMessage): Omit<ReadResult, 'body'> {

@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http'
-import { cancelled, internalError, MlflowError, temporarilyUnavailable, toMlflowError } from './errors.ts'
+import { cancelled, deadlineExceeded, internalError, MlflowError, temporarilyUnavailable, toMlflowError } from './errors.ts'
+import { wasNotSent } from './replica-failures.ts'
 
 const ERROR_BYTES_MAX = 64 * 1024
-const GONE = new Set(['ECONNRESET', 'EPIPE'])
-const NOT_SENT = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN'])
+const GONE = new Set(['ECONNRESET', 'EPIPE', 'EHOSTDOWN'])
 
 /** The error that an artifacts process answered with. */
 export async function readError(response: IncomingMessage): Promise<MlflowError> {
@@ -23,11 +23,6 @@ export async function readError(response: IncomingMessage): Promise<MlflowError>
   }
 }
 
-/** Whether no connection stood, so that nothing of a request can have arrived. */
-export function wasNotSent(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && NOT_SENT.has(String(error.code))
-}
-
 /** Whether the process has too much to do, and did nothing. */
 export const hadNoRoom = (error: unknown): boolean => error instanceof MlflowError && error.retryAfterSeconds !== undefined
 
@@ -42,6 +37,7 @@ export function failureOf(error: unknown): MlflowError {
   if (wasNotSent(error)) return temporarilyUnavailable('The artifacts service cannot be reached', { cause: error })
   if (error instanceof Error && 'code' in error) {
     if (error.code === 'ABORT_ERR') return cancelled('The transfer was cut off', { cause: error })
+    if (error.code === 'ETIMEDOUT') return deadlineExceeded('The artifacts service took too long', { cause: error })
     if (GONE.has(String(error.code))) return temporarilyUnavailable('The artifacts service went away', { cause: error })
   }
   return toMlflowError(error)
