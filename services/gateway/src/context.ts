@@ -1,4 +1,5 @@
 import type { Transport } from '@connectrpc/connect'
+import type { ReplicaCounts } from '@millrace/kit/balance'
 import type { ByteChannel } from '@millrace/kit/bytes'
 import type { Logger } from '@millrace/kit/logger'
 import type { Distribution, Metric } from '@millrace/kit/metrics'
@@ -11,8 +12,8 @@ export interface GatewayDependencies {
   /** The data path of the artifacts service. */
   bytes?: ByteChannel
   jobs?: Transport
-  /** By name of a part: resolves while it can serve, rejects otherwise. Shown by `/ready`. */
-  ready: Record<string, () => Promise<void>>
+  /** By name of a part: resolves while it can serve, with how many of its replicas do if it has any; rejects otherwise. Shown by `/ready`. */
+  ready: Record<string, () => Promise<ReplicaCounts> | Promise<void>>
   /** Of this process. Shown by `/metrics`. */
   metrics?: readonly (Metric | Distribution)[]
   /** Where failures of the server's own go; their text never reaches a client. */

@@ -1,3 +1,5 @@
+import type { ReplicaCounts } from '@millrace/kit/balance'
+import type { GatewayContext } from '../context.ts'
 import { writeHtml, writeJson, writeText } from '../rest/respond.ts'
 import type { RawRoute } from './route.ts'
 
@@ -6,39 +8,49 @@ export const MLFLOW_VERSION = '3.17.2'
 
 const PART_TIMEOUT_MS = 3_000
 
+type Check = GatewayContext['ready'][string]
+
 /** Liveness: the process answers. */
 const health: RawRoute = { method: 'GET', pattern: '/health', handle: (_req, res) => writeText(res, 200, 'OK') }
 
 /** The MLflow version, which clients compare. */
 const version: RawRoute = { method: 'GET', pattern: '/version', handle: (_req, res) => writeHtml(res, 200, MLFLOW_VERSION) }
 
-/** Readiness by part: 503 when one can't serve. Reasons stay in the log: they may name hosts. */
+/**
+ * Readiness by part: 503 when one can't serve; `degraded`, with the numbers, when only some of its replicas can. Reasons stay in the
+ * log: they may name hosts.
+ */
 const ready: RawRoute = {
   method: 'GET',
   pattern: '/ready',
   async handle(_req, res, _params, { ready, log }) {
-    const checks = Object.entries(ready).map(async ([name, check]) => {
+    const replicas: Record<string, ReplicaCounts> = {}
+    const stateOf = async (name: string, check: Check) => {
       try {
-        await within(check(), PART_TIMEOUT_MS)
-        return [name, 'ready'] as const
+        const counts = await within(check(), PART_TIMEOUT_MS)
+        if (!counts || counts.ready === counts.total) return 'ready'
+        replicas[name] = counts
+        return 'degraded'
       } catch (reason) {
         log?.warn('a part is not ready', { part: name, reason })
-        return [name, 'unavailable'] as const
+        return 'unavailable'
       }
-    })
+    }
+    const checks = Object.entries(ready).map(async ([name, check]) => [name, await stateOf(name, check)] as const)
     const parts = Object.fromEntries(await Promise.all(checks))
-    const all = Object.values(parts).every(state => state === 'ready')
-    writeJson(res, JSON.stringify({ status: all ? 'ready' : 'unavailable', parts }), all ? 200 : 503)
+    const all = Object.values(parts).every(state => state !== 'unavailable')
+    const shown = Object.keys(replicas).length > 0 ? replicas : undefined
+    writeJson(res, JSON.stringify({ status: all ? 'ready' : 'unavailable', parts, replicas: shown }), all ? 200 : 503)
   },
 }
 
-async function within(work: Promise<void>, timeoutMs: number): Promise<void> {
+async function within(work: ReturnType<Check>, timeoutMs: number) {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
   })
   try {
-    await Promise.race([work, late])
+    return await Promise.race([work, late])
   } finally {
     clearTimeout(timer)
   }

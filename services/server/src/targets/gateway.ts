@@ -1,5 +1,5 @@
 import { checkGateway, readGateway, startGateway } from '@millrace/gateway/service'
-import { createUpstream } from '@millrace/kit/balance'
+import { createUpstream, type ReplicaCounts } from '@millrace/kit/balance'
 import { createByteClient } from '@millrace/kit/byte-client'
 import { checkUpstreams, readUpstreams, type UpstreamConfig } from '../config.ts'
 import { closeWith } from '../lifetime.ts'
@@ -10,10 +10,10 @@ export async function openGateway({ env, flags, log }: Setup): Promise<Opened> {
   const config = checkGateway(readGateway(env, flags))
   const urls = checkUpstreams(readUpstreams(env, flags), config.artifactsOnly ? ['artifacts'] : ['metadata'])
   await using stack = new AsyncDisposableStack()
-  const ready: Record<string, () => Promise<void>> = {}
+  const ready: Record<string, () => Promise<ReplicaCounts>> = {}
   const reach = (part: keyof UpstreamConfig) => {
     if (urls[part].length === 0) return undefined
-    const upstream = stack.use(createUpstream(part, urls[part]))
+    const upstream = stack.use(createUpstream(part, urls[part], log))
     ready[part] = () => upstream.ready()
     return upstream
   }
@@ -21,7 +21,7 @@ export async function openGateway({ env, flags, log }: Setup): Promise<Opened> {
   const port = await startGateway(config, {
     metadata: config.artifactsOnly ? undefined : reach('metadata')?.transport,
     artifacts: artifacts?.transport,
-    bytes: artifacts && stack.use(createByteClient(artifacts.pick, artifacts.avoid)),
+    bytes: artifacts && stack.use(createByteClient(artifacts.pick, artifacts.avoid, artifacts.wait)),
     jobs: reach('jobs')?.transport,
     ready,
     log,

@@ -12,8 +12,8 @@ export async function openGcWorkerTarget({ env, flags, log }: Setup): Promise<Op
   const config = checkGcWorker(readGcWorker(env, flags))
   const urls = checkUpstreams(readUpstreams(env, flags), config.artifactsOnly ? ['artifacts'] : ['metadata', 'artifacts'])
   await using stack = new AsyncDisposableStack()
-  const metadata = config.artifactsOnly ? undefined : stack.use(createUpstream('metadata', urls.metadata)).transport
-  const artifacts = stack.use(createUpstream('artifacts', urls.artifacts)).transport
+  const metadata = config.artifactsOnly ? undefined : stack.use(createUpstream('metadata', urls.metadata, log)).transport
+  const artifacts = stack.use(createUpstream('artifacts', urls.artifacts, log)).transport
   const worker = stack.use(await openGcWorker(config, { metadata, artifacts, log }))
   return closeWith(stack, await serve({ address, routes: worker.routes, ready: () => worker.ready(), log }))
 }
