@@ -1,13 +1,22 @@
 import { type Millrace, startTarget } from './millrace.ts'
 import { answers, eventually } from './process.ts'
 
+/** A process of the cluster that can be ended and begun again where it was. */
+export interface Member extends Millrace {
+  readonly target: string
+  /** Puts another process in the place of one that has ended, and waits until it is ready. */
+  begin(): Promise<void>
+  /** Ends the process by SIGTERM and begins it again. @returns how it ended. */
+  restart(): Promise<number | string>
+}
+
 export interface Cluster extends AsyncDisposable {
   /** Of the gateway. */
   readonly url: string
-  readonly gateway: Millrace
-  readonly metadata: readonly [Millrace, Millrace]
-  readonly artifacts: readonly [Millrace, Millrace]
-  readonly gcWorker: Millrace
+  readonly gateway: Member
+  readonly metadata: readonly [Member, Member]
+  readonly artifacts: readonly [Member, Member]
+  readonly gcWorker: Member
   /** Ends both artifacts services without a word to anybody. */
   killArtifacts(): Promise<void>
   /** Puts others in their place, at the same ports. */
@@ -29,14 +38,11 @@ export interface ClusterOptions {
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const { cwd, env } = options
   await using stack = new AsyncDisposableStack()
-  let processes: AsyncDisposableStack = stack
-  const target = async (name: string, args: string[], port?: number) => processes.use(await startTarget(name, { cwd, env, args, port }))
+  const target = async (name: string, args: string[]) => stack.use(await startMember(name, { cwd, env, args }))
   const database = ['--backend-store-uri', options.postgresUrl]
   const store = ['--artifacts-destination', options.artifactsDestination]
   const metadata = [await target('metadata', database), await target('metadata', database)] as const
-  const startBoth = (ports: readonly [number?, number?]) =>
-    Promise.all([target('artifacts', store, ports[0]), target('artifacts', store, ports[1])] as const)
-  let artifacts = await startBoth([])
+  const artifacts = await Promise.all([target('artifacts', store), target('artifacts', store)] as const)
   const urls = [
     ...metadata.flatMap(service => ['--metadata-url', service.url]),
     ...artifacts.flatMap(service => ['--artifacts-url', service.url]),
@@ -44,26 +50,49 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const redis = ['--redis-url', options.redisUrl, '--redis-prefix', options.redisPrefix]
   const gcWorker = await target('gc-worker', [...database, ...redis, ...urls])
   const gateway = await target('gateway', [...urls, '--jobs-url', gcWorker.url])
-  await eventually('the gateway is ready', async () => ((await answersOk(`${gateway.url}/ready`)) ? true : undefined))
+  await isReady(gateway)
   const opened = stack.move()
-  processes = opened
   return {
     url: gateway.url,
     gateway,
     metadata,
-    get artifacts() {
-      return artifacts
-    },
+    artifacts,
     gcWorker,
     async killArtifacts() {
       await Promise.all(artifacts.map(({ process }) => process.end('SIGKILL')))
     },
     async startArtifacts() {
-      artifacts = await startBoth([artifacts[0].port, artifacts[1].port])
+      await Promise.all(artifacts.map(one => one.begin()))
     },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   }
 }
+
+async function startMember(target: string, options: Parameters<typeof startTarget>[1]): Promise<Member> {
+  let current = await startTarget(target, options)
+  const { url, port } = current
+  const begin = async () => {
+    current = await startTarget(target, { ...options, port })
+    await isReady(current)
+  }
+  return {
+    target,
+    url,
+    port,
+    get process() {
+      return current.process
+    },
+    begin,
+    async restart() {
+      const end = await current.process.end('SIGTERM')
+      await begin()
+      return end
+    },
+    [Symbol.asyncDispose]: () => current[Symbol.asyncDispose](),
+  }
+}
+
+const isReady = ({ url }: Millrace) => eventually(`${url} is ready`, async () => ((await answersOk(`${url}/ready`)) ? true : undefined))
 
 async function answersOk(url: string): Promise<boolean> {
   return answers(url).catch(() => false)
