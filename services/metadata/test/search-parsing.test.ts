@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { parseExperimentFilter, parseExperimentOrder } from '../src/search/experiment-filter.ts'
 import { tokenize } from '../src/search/lexer.ts'
+import { SEARCH_CHARACTERS_MAX } from '../src/search/limits.ts'
+import { parseModelFilter } from '../src/search/model-filter.ts'
 import { parseRunOrder } from '../src/search/order-by.ts'
 import { createPageToken, parsePageToken } from '../src/search/page-token.ts'
 import { bytesRepr, floatRepr, parseInteger, parseTuple, repr, shellWords } from '../src/search/python.ts'
@@ -75,11 +77,45 @@ test('tokens are the whole text and know where they stand', () => {
   )
 })
 
-test('a long text of any kind is read in time that grows with its length', () => {
-  for (const piece of ["'", '"', '`', '(', '/*', '$a', "\\'", 'a.', '--', '#', 'LEFT ', 'NOT ']) {
-    const start = performance.now()
-    tokenize(piece.repeat(20_000))
-    expect(performance.now() - start, piece).toBeLessThan(3000)
+function answer(read: () => unknown): string {
+  try {
+    read()
+    return 'read'
+  } catch (reason) {
+    return String(reason)
+  }
+}
+
+test('a long text of any kind is read, or refused in few words, in time that grows with its length', () => {
+  const pieces = [
+    "'",
+    '"',
+    '`',
+    '(',
+    '/*',
+    '/* ',
+    '$a',
+    '$a ',
+    "\\'",
+    'a.',
+    'a=',
+    'a+',
+    '--',
+    '#',
+    ';',
+    'LEFT ',
+    'NOT ',
+    'WHERE LIMIT ',
+    '1',
+  ]
+  for (const piece of pieces) {
+    const text = `metrics.a > ${piece.repeat(SEARCH_CHARACTERS_MAX)}`.slice(0, SEARCH_CHARACTERS_MAX - 1)
+    for (const input of [text, text.slice(0, 9_000), `${text}x`]) {
+      const start = performance.now()
+      for (const read of [parseRunFilter, parseModelFilter, parseExperimentFilter])
+        expect(answer(() => read(input)).length, piece).toBeLessThan(2000)
+      expect(performance.now() - start, piece).toBeLessThan(3000)
+    }
   }
 })
 

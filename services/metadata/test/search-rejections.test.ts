@@ -1,4 +1,5 @@
 import { MlflowError } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
 import { describe, expect, test } from 'vitest'
 import { parseExperimentFilter, parseExperimentOrder } from '../src/search/experiment-filter.ts'
 import { parseModelFilter } from '../src/search/model-filter.ts'
@@ -61,6 +62,6 @@ describe('what a search refuses is worded as by MLflow', () => {
   test('more tokens or deeper parentheses than MLflow takes', () => {
     const long = `${"tags.a = 'b' AND ".repeat(2000)}tags.a = 'b'`
     const deep = `tags.a = ${'('.repeat(200)}1${')'.repeat(200)}`
-    for (const input of [long, deep]) expect(refusalOf(() => parseRunFilter(input))).toBe(`Error on parsing filter '${input}'`)
+    for (const input of [long, deep]) expect(refusalOf(() => parseRunFilter(input))).toBe(`Error on parsing filter '${shorten(input)}'`)
   })
 })

@@ -1,8 +1,8 @@
-import { join, nextIndex, oneOf } from './node-list.ts'
+import { groupOf, nextIndex, oneOf } from './node-list.ts'
 import { type GroupKind, isKeyword, isSpace, isWord, type Node } from './token.ts'
 
 /** A group made of a middle, what stands before it and, mostly, what follows it. */
-interface Around {
+export interface Around {
   kind: GroupKind
   middle: (node: Node) => boolean
   before: (node: Node) => boolean
@@ -15,30 +15,32 @@ interface Around {
 }
 
 /** A node that a group has taken in still counts as the left neighbour of the next middle: `a = b = c` nests to the left. */
-export function groupAround(list: Node[], rule: Around): void {
-  let offset = 0
+export function groupAround(list: readonly Node[], rule: Around): Node[] {
+  const out: Node[] = []
   let previous: Node | undefined
   let previousAt = -1
-  const before = [...list]
-  for (let index = 0; index < before.length; index++) {
-    const at = index - offset
-    const node = before[index] as Node
-    if (at < 0 || isSpace(node)) continue
+  /** The last index that a group has taken in. */
+  let taken = -1
+  for (const [index, node] of list.entries()) {
+    if (index > taken) out.push(node)
+    if (isSpace(node)) continue
+    const at = out.length - 1
     if (rule.middle(node) && previous && rule.before(previous)) {
-      const next = nextIndex(list, at)
+      const next = nextIndex(list, index)
       const following = next < 0 ? undefined : list[next]
       if (rule.after(following)) {
         const from = rule.startsAtMiddle ? at : previousAt
-        const to = next < 0 || rule.endsAtMiddle?.(following) ? at : next
-        previous = join(list, rule.kind, from, to, rule.extend)
+        taken = next < 0 || rule.endsAtMiddle?.(following) ? index : next
+        previous = groupOf(rule.kind, [...out.splice(from), ...list.slice(index + 1, taken + 1)], rule.extend)
         previousAt = from
-        offset += to - from
+        out.push(previous)
         continue
       }
     }
     previous = node
     previousAt = at
   }
+  return out
 }
 
 const VALUE_KINDS: readonly Node['kind'][] = ['integer', 'float', 'string', 'symbol', 'name', 'placeholder']

@@ -1,4 +1,6 @@
 import { invalidParameter, type MlflowError } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
+import { checkConditions, checkFilterLength } from './limits.ts'
 import { repr } from './python.ts'
 import { statements } from './statements.ts'
 import { isSpace, isWord, type Node } from './token.ts'
@@ -17,27 +19,31 @@ export interface Clause {
  */
 export function parseClauses<T>(filter: string, quote: (text: string) => string, read: (clause: Clause) => T): T[] {
   if (!filter) return []
+  checkFilterLength(filter)
   let parsed: Node[][]
   try {
     parsed = statements(filter)
   } catch (cause) {
-    throw invalidParameter(`Error on parsing filter '${filter}'`, { cause })
+    throw invalidParameter(`Error on parsing filter '${shorten(filter)}'`, { cause })
   }
   const [statement] = parsed
-  if (!statement) throw invalidParameter(`Invalid filter '${filter}'. Could not be parsed.`)
+  if (!statement) throw invalidParameter(`Invalid filter '${shorten(filter)}'. Could not be parsed.`)
   if (parsed.length > 1) {
     throw invalidParameter(`Search filter contained multiple expression ${repr(filter)}. Provide AND-ed expression list.`)
   }
   const items = joinWordComparisons(statement)
+  checkConditions(items.filter(isComparison).length)
   const invalid = items.filter(item => !Array.isArray(item) && item.kind !== 'comparison' && !isSpace(item) && !isWord(item, 'AND'))
   if (invalid.length > 0) {
-    throw invalidParameter(`Invalid clause(s) in filter string: ${invalid.map(item => quote((item as Node).text)).join(', ')}`)
+    throw invalidParameter(`Invalid clause(s) in filter string: ${shorten(invalid.map(item => quote((item as Node).text)).join(', '))}`)
   }
   return items.flatMap(item => (Array.isArray(item) ? [read(clauseOf(item))] : item.parts ? [read(clauseOf(item.parts))] : []))
 }
 
 /** A comparison whose operator is written in words: its nodes, the operator as one of them. */
 type Joined = Node[]
+
+export const isComparison = (item: Node | Joined) => Array.isArray(item) || item.kind === 'comparison'
 
 /**
  * Finds `a IN (..)`, `a NOT IN (..)`, `a IS NULL` and `a IS NOT NULL`. The scan starts at identifiers and, when nothing fits, skips
@@ -91,7 +97,7 @@ function clauseOf(parts: readonly Node[]): Clause {
 
 function identifierOf(node: Node): string {
   if (node.kind === 'identifier') return node.text
-  throw invalidParameter(`Invalid comparison clause. Expected 'Identifier' found '${node.text}'`)
+  throw invalidParameter(`Invalid comparison clause. Expected 'Identifier' found '${shorten(node.text)}'`)
 }
 
 /** A key or a value without the quotes around it. */
@@ -115,6 +121,6 @@ export function stringValue(node: Node, unquoted: (text: string) => MlflowError)
   const value = stripQuotes(node.text)
   if (value !== node.text) return value
   throw invalidParameter(
-    `Parameter value is either not quoted or unidentified quote types used for string value ${node.text}. Use either single or double quotes.`,
+    `Parameter value is either not quoted or unidentified quote types used for string value ${shorten(node.text)}. Use either single or double quotes.`,
   )
 }

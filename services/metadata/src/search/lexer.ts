@@ -7,7 +7,7 @@ const LETTER = '[A-ZÀ-ÖØ-Ü×]'
 const DIGIT = '\\p{Nd}'
 const NO_NAME = '(?![_A-ZÀ-Ü])'
 
-type Rule = readonly [kind: TokenKind | 'word', pattern: RegExp]
+type Rule = readonly [kind: TokenKind | 'word', source: string]
 
 /** Builds a rule; in `source` S is a space, W a word character, L a letter, D a digit, and `~` the end of a word. */
 function rule(kind: Rule[0], source: string): Rule {
@@ -18,7 +18,7 @@ function rule(kind: Rule[0], source: string): Rule {
     .replaceAll('<D>', DIGIT)
     .replaceAll('<!N>', NO_NAME)
     .replaceAll('<~>', `(?!${WORD})`)
-  return [kind, new RegExp(full, 'iuy')]
+  return [kind, full]
 }
 
 /** The first rule that matches at a position wins: the order carries meaning (a name before a dot is never a keyword). */
@@ -71,36 +71,59 @@ const RULES: readonly Rule[] = [
 
 const DOLLAR_QUOTE = /(?<![\p{L}\p{N}_"$])\$(?:[_A-ZÀ-Ü][\p{L}\p{N}_]*)?\$/iuy
 
-/** Cuts `source` into tokens that together are the whole of it; what no rule knows is an `error` token of one character. */
+/** More tokens are refused, as in MLflow, which counts those of a statement. */
+export const TOKENS_MAX = 10_000
+
+/**
+ * Cuts `source` into tokens that together are the whole of it; what no rule knows is an `error` token of one character.
+ * @throws RangeError for too many tokens.
+ */
 export function tokenize(source: string): Token[] {
   const tokens: Token[] = []
+  const closers = closersOf(source)
   let at = 0
   while (at < source.length) {
-    const token = delimited(source, at) ?? match(source, at)
+    const token = delimited(source, at, closers) ?? match(source, at)
+    if (tokens.length === TOKENS_MAX) throw new RangeError('too many tokens')
     tokens.push(token)
     at += token.text.length
   }
   return tokens
 }
 
+/** All rules in one: a token costs one look instead of one for each rule. The group that holds something is the rule that matched. */
+const ANY_RULE = new RegExp(RULES.map(([, source]) => `(${source})`).join('|'), 'iuy')
+
+/** No rule but one begins with these. */
+const ALONE = new Map<string, TokenKind>([[' ', 'space'], ...[...';,()'].map(mark => [mark, 'punct'] as const)])
+
 function match(source: string, at: number): Token {
-  for (const [kind, pattern] of RULES) {
-    pattern.lastIndex = at
-    const text = pattern.exec(source)?.[0]
-    if (text) return { kind: kind === 'word' ? kindOfWord(text) : kind, text, at }
-  }
-  return { kind: 'error', text: String.fromCodePoint(source.codePointAt(at) as number), at }
+  const alone = ALONE.get(source[at] as string)
+  if (alone) return { kind: alone, text: source[at] as string, at }
+  ANY_RULE.lastIndex = at
+  const found = ANY_RULE.exec(source)
+  if (!found) return { kind: 'error', text: String.fromCodePoint(source.codePointAt(at) as number), at }
+  const text = found[0]
+  const [kind] = RULES[found.indexOf(text, 1) - 1] as Rule
+  return { kind: kind === 'word' ? kindOfWord(text) : kind, text, at }
+}
+
+/** Where a text that closes something stands last: nobody looks to the end, again and again, for what isn't there. */
+type Closers = ReadonlyMap<string, number>
+
+function closersOf(source: string): Closers {
+  const closers = new Map([['*/', source.lastIndexOf('*/')]])
+  for (const { 0: tag, index } of source.matchAll(/\$[\p{L}\p{N}_]*(?=\$)/gu)) closers.set(`${tag}$`, index)
+  return closers
 }
 
 /** A block comment or a dollar-quoted text, when one starts at `at` and is closed. */
-function delimited(source: string, at: number): Token | undefined {
-  if (source.startsWith('/*', at)) {
-    const end = source.indexOf('*/', at + 2)
-    return end < 0 ? undefined : { kind: 'comment', text: source.slice(at, end + 2), at }
-  }
-  if (source[at] !== '$') return undefined
+function delimited(source: string, at: number, closers: Closers): Token | undefined {
+  const isComment = source.startsWith('/*', at)
+  if (!isComment && source[at] !== '$') return undefined
   DOLLAR_QUOTE.lastIndex = at
-  const tag = DOLLAR_QUOTE.exec(source)?.[0]
-  const end = tag ? source.indexOf(tag, at + tag.length) : -1
-  return tag && end >= 0 ? { kind: 'literal', text: source.slice(at, end + tag.length), at } : undefined
+  const tag = isComment ? '*/' : DOLLAR_QUOTE.exec(source)?.[0]
+  const from = at + (isComment ? 2 : (tag?.length ?? 0))
+  if (tag === undefined || (closers.get(tag) ?? -1) < from) return undefined
+  return { kind: isComment ? 'comment' : 'literal', text: source.slice(at, source.indexOf(tag, from) + tag.length), at }
 }

@@ -1,5 +1,7 @@
 import { badRequest, invalidParameter } from '@millrace/kit/errors'
-import { joinWordComparisons } from './clauses.ts'
+import { shorten } from '@millrace/kit/shown'
+import { isComparison, joinWordComparisons } from './clauses.ts'
+import { checkConditions, checkFilterLength } from './limits.ts'
 import { columnOf, isTime, type ModelColumn, type ModelTime } from './model-columns.ts'
 import { floatRepr, parseTuple, repr, tupleRepr } from './python.ts'
 import { statements } from './statements.ts'
@@ -31,9 +33,12 @@ interface Identifier {
  */
 export function parseModelFilter(filter: string): ModelCondition[] {
   if (!filter) return []
+  checkFilterLength(filter)
   const [statement, more] = parse(filter)
   if (!statement || more) throw invalidParameter(`Invalid filter string: ${repr(filter)}. Expected a single SQL expression.`)
-  return joinWordComparisons(statement).flatMap(item => {
+  const items = joinWordComparisons(statement)
+  checkConditions(items.filter(isComparison).length)
+  return items.flatMap(item => {
     if (Array.isArray(item)) return [condition(item, item.map(part => part.text).join(''))]
     if (item.kind === 'comparison') return [condition(item.parts ?? [], item.text)]
     if (item.text.trim().toUpperCase() === 'AND') return []
@@ -55,14 +60,14 @@ function parse(filter: string): Node[][] {
 function condition(parts: readonly Node[], text: string): ModelCondition {
   const [left, comparator, value, ...rest] = parts.filter(part => !isSpace(part)).map(part => part.text)
   if (left === undefined || comparator === undefined || value === undefined || rest.length > 0) {
-    throw invalidParameter(`Invalid comparison: ${text}. Expected a comparison with 3 tokens.`)
+    throw invalidParameter(`Invalid comparison: ${shorten(text)}. Expected a comparison with 3 tokens.`)
   }
   const { entity, key } = identifier(left)
   const operator = comparator.toUpperCase()
   const isNumber = entity === 'metrics' || (entity === 'attributes' && isTime(key))
   const operators = isNumber ? NUMBER_OPERATORS : TEXT_OPERATORS
   if (!operators.includes(operator)) {
-    const which = `${entity}.${key}: ${repr(operator)}`
+    const which = `${entity}.${shorten(key)}: ${repr(operator)}`
     throw invalidParameter(`Invalid comparison operator for ${which}. Expected one of ${tupleRepr(operators)}.`)
   }
   const column = entity === 'attributes' ? attribute(key) : undefined
@@ -77,7 +82,7 @@ function condition(parts: readonly Node[], text: string): ModelCondition {
 function attribute(key: string): ModelColumn {
   const column = columnOf(key)
   if (column === key) return column
-  throw invalidParameter(`Invalid attribute key '${key}' specified.`)
+  throw invalidParameter(`Invalid attribute key '${shorten(key)}' specified.`)
 }
 
 /** Only a bare attribute may be written by its other name. */
@@ -90,7 +95,8 @@ function identifier(text: string): Identifier {
 
 function textComparison(left: string, operator: string, value: string): TextComparison {
   const isList = value.startsWith('(') && value.endsWith(')')
-  if (isList !== (operator === 'IN' || operator === 'NOT IN')) throw badRequest(`Invalid comparison of ${left} with ${value}`)
+  if (isList !== (operator === 'IN' || operator === 'NOT IN'))
+    throw badRequest(`Invalid comparison of ${shorten(left)} with ${shorten(value)}`)
   if (isList) return { operator: operator as 'IN' | 'NOT IN', value: listOf(left, value) }
   return { operator: operator as '=' | '!=' | 'LIKE' | 'ILIKE', value: stripAll(value, "'") }
 }
@@ -101,7 +107,7 @@ function listOf(left: string, text: string): string[] {
   const isTuple = values !== undefined && (values.length !== 1 || typeof values[0] === 'string' || /,\s*\)+$/.test(text))
   const texts = isTuple ? values.map(textOf) : [undefined]
   if (texts.every(one => one !== undefined)) return texts
-  throw badRequest(`Invalid comparison of ${left} with ${text}: expected a list of texts`)
+  throw badRequest(`Invalid comparison of ${shorten(left)} with ${shorten(text)}: expected a list of texts`)
 }
 
 function textOf(value: unknown): string | undefined {
@@ -111,7 +117,7 @@ function textOf(value: unknown): string | undefined {
 
 function numberOf(left: string, text: string): number {
   const value = parseFloatText(text)
-  if (value === undefined) throw invalidParameter(`Invalid comparison of ${left} with ${text}: expected a number`)
+  if (value === undefined) throw invalidParameter(`Invalid comparison of ${shorten(left)} with ${shorten(text)}: expected a number`)
   return value
 }
 

@@ -1,4 +1,5 @@
 import { invalidParameter } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
 import { columnOf, type ModelColumn } from './model-columns.ts'
 
 /** What models are ordered by: an attribute, or the latest value of a metric, of all its points or those of a data set. */
@@ -19,8 +20,8 @@ export function modelOrder({ fieldName, ascending, datasetName, datasetDigest }:
   if (dot < 0) {
     const column = columnOf(fieldName)
     if (column) return { by: 'attribute', column, ascending }
-    throw invalidParameter(`Invalid order by field name: ${fieldName}`, { errorClass: 'ATTRIBUTE_NOT_FOUND', sqlstate: 'KAM04' })
+    throw invalidParameter(`Invalid order by field name: ${shorten(fieldName)}`, { errorClass: 'ATTRIBUTE_NOT_FOUND', sqlstate: 'KAM04' })
   }
   if (fieldName.slice(0, dot) === 'metrics') return { by: 'metric', key: fieldName.slice(dot + 1), ascending, datasetName, datasetDigest }
-  throw invalidParameter(`Invalid order by field name: ${fieldName}. Only metrics are supported.`)
+  throw invalidParameter(`Invalid order by field name: ${shorten(fieldName)}. Only metrics are supported.`)
 }

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { invalidParameter } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
 import { repr } from './python.ts'
 
 /** The query that a page token of a search for logged models belongs to, as MLflow writes it into the token. */
@@ -33,7 +34,7 @@ export function modelPageOffset(token: string | undefined, query: ModelQuery): n
   check('Order by', 'order by', query.order_by, isEmpty(found.order_by) ? null : found.order_by)
   const offset = found.offset || 0
   if (typeof offset === 'number' && Number.isSafeInteger(offset)) return Math.max(0, offset)
-  throw invalidParameter(`Invalid page token: ${token}. Its offset is no integer.`)
+  throw invalidParameter(`Invalid page token: ${shorten(token)}. Its offset is no integer.`)
 }
 
 function check(what: string, noun: string, expected: unknown, found: unknown): void {
@@ -44,7 +45,7 @@ function check(what: string, noun: string, expected: unknown, found: unknown): v
   )
 }
 
-const show = (value: unknown) => (typeof value === 'string' ? value : repr(value))
+const show = (value: unknown) => (typeof value === 'string' ? shorten(value) : repr(value))
 
 const isEmpty = (value: unknown) => !value || (Array.isArray(value) && value.length === 0)
 
@@ -53,8 +54,8 @@ function decoded(token: string): Record<string, unknown> {
   try {
     value = JSON.parse(Buffer.from(token, 'base64').toString())
   } catch (cause) {
-    throw invalidParameter(`Invalid page token: ${token}. Expecting value: line 1 column 1 (char 0)`, { cause })
+    throw invalidParameter(`Invalid page token: ${shorten(token)}. Expecting value: line 1 column 1 (char 0)`, { cause })
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
-  throw invalidParameter(`Invalid page token: ${token}. It holds no JSON object.`)
+  throw invalidParameter(`Invalid page token: ${shorten(token)}. It holds no JSON object.`)
 }

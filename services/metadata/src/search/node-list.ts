@@ -2,14 +2,18 @@ import { type Group, type GroupKind, isSpace, type Node } from './token.ts'
 
 export const oneOf = (node: Node | undefined, ...kinds: Node['kind'][]) => node !== undefined && kinds.includes(node.kind)
 
-/** Replaces list[from..to] by one group; with `extend` a first member that is such a group already takes the others in. */
-export function join(list: Node[], kind: GroupKind, from: number, to: number, extend = false): Group {
-  const taken = list.slice(from, to + 1)
-  const first = taken[0] as Node
-  const parts = extend && first.kind === kind && first.parts ? [...first.parts, ...taken.slice(1)] : taken
-  const grouped: Group = { kind, text: taken.map(n => n.text).join(''), at: first.at, parts }
-  list.splice(from, taken.length, grouped)
-  return grouped
+/**
+ * One group of `taken`; with `extend` a first member that is such a group already takes the others in. It gives up its list for that, so
+ * that a long chain costs its length and not the square of it.
+ */
+export function groupOf(kind: GroupKind, taken: Node[], extend = false): Group {
+  const [first, ...others] = taken as [Node, ...Node[]]
+  let { text } = first
+  for (const other of others) text += other.text
+  if (!extend || first.kind !== kind || !first.parts) return { kind, text, at: first.at, parts: taken }
+  const parts = first.parts as Node[]
+  for (const other of others) parts.push(other)
+  return { kind, text, at: first.at, parts }
 }
 
 export function nextIndex(list: readonly Node[], after: number): number {

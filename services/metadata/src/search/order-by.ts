@@ -1,4 +1,6 @@
 import { invalidParameter } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
+import { checkOrderBy } from './limits.ts'
 import { repr, shellWords } from './python.ts'
 import { type NumberAttribute, ORDER_ATTRIBUTES, runIdentifier, type TextAttribute } from './run-filter.ts'
 import { statements } from './statements.ts'
@@ -13,6 +15,7 @@ export type RunOrder =
  * @throws INVALID_PARAMETER_VALUE in MLflow's words.
  */
 export function parseRunOrder(orderBy: readonly string[]): RunOrder[] {
+  checkOrderBy(orderBy)
   const seen = new Set<string>()
   return orderBy.map(item => {
     const { field, ascending } = parseOrderItem(item)
@@ -31,14 +34,15 @@ export function parseRunOrder(orderBy: readonly string[]): RunOrder[] {
 
 /** One item of order_by: a field and, after it, ASC or DESC in any case. Ascending unless it says otherwise. */
 export function parseOrderItem(item: string): { field: string; ascending: boolean } {
-  const unreadable = () => invalidParameter(`Invalid order_by clause '${item}'. Could not be parsed.`)
+  const unreadable = () => invalidParameter(`Invalid order_by clause '${shorten(item)}'. Could not be parsed.`)
   const text = orderText(item)
   if (text === undefined) throw unreadable()
   const words = shellWords(text.replaceAll('`', '"'))
   if (!words || words.length > 2) throw unreadable()
   const [field, direction] = words
   if (field === undefined || direction === undefined) return { field: text.trim(), ascending: true }
-  if (!['asc', 'desc'].includes(direction.toLowerCase())) throw invalidParameter(`Invalid ordering key in order_by clause '${item}'.`)
+  if (!['asc', 'desc'].includes(direction.toLowerCase()))
+    throw invalidParameter(`Invalid ordering key in order_by clause '${shorten(item)}'.`)
   return { field: field.trim(), ascending: direction.toLowerCase() === 'asc' }
 }
 
@@ -47,7 +51,7 @@ function orderText(item: string): string | undefined {
   try {
     parsed = statements(item)
   } catch (cause) {
-    throw invalidParameter(`Error on parsing order_by clause '${item}'`, { cause })
+    throw invalidParameter(`Error on parsing order_by clause '${shorten(item)}'`, { cause })
   }
   const [nodes] = parsed
   const [first] = nodes ?? []

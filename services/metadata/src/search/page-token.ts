@@ -1,4 +1,5 @@
 import { invalidParameter } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
 import { bytesRepr, parseInteger, repr } from './python.ts'
 
 /** What a page token says: how many rows to skip, and in our own tokens the sort key of the last row seen. */
@@ -8,6 +9,9 @@ export interface PagePosition {
   /** The sort key of the last row of the page before, when the token is one of ours. */
   after?: unknown
 }
+
+/** MLflow's own have some twenty, ours some hundred. */
+const TOKEN_CHARACTERS_MAX = 10_000
 
 /** A page token as MLflow makes it: base64 of `{"offset": 2}`. Ours may carry more, which MLflow ignores. */
 export function createPageToken(offset: number, after?: unknown): string {
@@ -21,7 +25,7 @@ export function createPageToken(offset: number, after?: unknown): string {
  */
 export function parsePageToken(token: string | undefined): PagePosition {
   if (!token) return { offset: 0 }
-  const bytes = decodeBase64(token)
+  const bytes = token.length > TOKEN_CHARACTERS_MAX ? undefined : decodeBase64(token)
   if (!bytes) throw invalidParameter('Invalid page token, could not base64-decode')
   let parsed: unknown
   try {
@@ -33,7 +37,7 @@ export function parsePageToken(token: string | undefined): PagePosition {
   if (!isObject(parsed) || isFalse(given)) throw invalidParameter(`Invalid page token, parsed value=${repr(parsed)}`)
   const offset = typeof given === 'string' ? Number(parseInteger(given)) : Math.trunc(Number(given))
   if (!Number.isSafeInteger(offset) || typeof given === 'object')
-    throw invalidParameter(`Invalid page token, not stringable ${typeof given === 'string' ? given : repr(given)}`)
+    throw invalidParameter(`Invalid page token, not stringable ${typeof given === 'string' ? shorten(given) : repr(given)}`)
   return { offset: Math.max(0, offset), after: parsed.after }
 }
 

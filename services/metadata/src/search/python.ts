@@ -1,28 +1,49 @@
+import { INTEGER_DIGITS_MAX } from '@millrace/kit/python-json'
+import { SHOWN_CHARACTERS_MAX, shorten } from '@millrace/kit/shown'
+
 /**
  * The corners of Python that clients of MLflow can see: how error texts quote values, which texts are integers, and the tuples of IN lists.
  */
 
-/** A JSON-like value as Python's repr() writes it. */
+/** Deeper lists are not quoted further; what errors quote of them is a few levels. */
+const SHOWN_LEVELS_MAX = 20
+
+/** A JSON-like value as Python's repr() writes it; like everything that errors quote, cut where it is long. */
 export function repr(value: unknown): string {
+  return shorten(written(value, 0))
+}
+
+function written(value: unknown, level: number): string {
   if (value === null || value === undefined) return 'None'
   if (typeof value === 'boolean') return value ? 'True' : 'False'
   if (typeof value === 'number') return floatRepr(value, true)
   if (typeof value === 'bigint') return String(value)
   if (typeof value === 'string') return stringRepr(value)
-  if (Array.isArray(value)) return `[${value.map(repr).join(', ')}]`
-  return `{${Object.entries(value)
-    .map(([k, v]) => `${repr(k)}: ${repr(v)}`)
-    .join(', ')}}`
+  if (level > SHOWN_LEVELS_MAX) return '…'
+  if (Array.isArray(value)) return `[${listed(value, one => written(one, level + 1))}]`
+  return `{${listed(Object.entries(value), ([k, v]) => `${stringRepr(k)}: ${written(v, level + 1)}`)}}`
+}
+
+/** The first of `values` that are enough to quote. */
+function listed<T>(values: readonly T[], write: (value: T) => string): string {
+  let text = ''
+  for (const [i, value] of values.entries()) {
+    if (i > 0) text += ', '
+    text += write(value)
+    if (text.length > SHOWN_CHARACTERS_MAX) break
+  }
+  return text
 }
 
 export function tupleRepr(values: readonly unknown[]): string {
-  return `(${values.map(repr).join(', ')}${values.length === 1 ? ',' : ''})`
+  return shorten(`(${listed(values, one => written(one, 0))}${values.length === 1 ? ',' : ''})`)
 }
 
 /** A set in a fixed order; Python's own order changes from process to process. */
 export const setRepr = (values: readonly string[]) => `{${values.map(stringRepr).join(', ')}}`
 
-function stringRepr(text: string): string {
+function stringRepr(whole: string): string {
+  const text = shorten(whole)
   const quote = text.includes("'") && !text.includes('"') ? '"' : "'"
   let out = quote
   for (const character of text) out += character === quote ? `\\${character}` : escaped(character)
@@ -41,7 +62,7 @@ function escaped(character: string): string {
 }
 
 export function bytesRepr(bytes: Uint8Array): string {
-  const text = Buffer.from(bytes).toString('latin1')
+  const text = Buffer.from(bytes.subarray(0, SHOWN_CHARACTERS_MAX + 1)).toString('latin1')
   const quote = text.includes("'") && !text.includes('"') ? '"' : "'"
   let out = `b${quote}`
   for (const character of text) {
@@ -50,7 +71,7 @@ export function bytesRepr(bytes: Uint8Array): string {
     else if (ESCAPES[character]) out += ESCAPES[character]
     else out += code < 0x20 || code > 0x7e ? `\\x${code.toString(16).padStart(2, '0')}` : character
   }
-  return out + quote
+  return shorten(out + quote)
 }
 
 /** A double as Python writes it; JSON's integers arrive as numbers too, so `integers` leaves whole ones without a fraction. */
@@ -65,15 +86,15 @@ export function floatRepr(value: number, integers = false): string {
   return String(value)
 }
 
-/** Python's int() reads no more digits (sys.get_int_max_str_digits()), and so no request can make us count for long. */
-const DIGITS_MAX = 4300
+/** With an underscore after each digit, and a sign. */
+const INTEGER_CHARACTERS_MAX = 2 * INTEGER_DIGITS_MAX
 
 /** The integer that Python's int() reads from a text: blanks around it, a sign and single underscores are fine. */
 export function parseInteger(text: string): bigint | undefined {
   const trimmed = text.trim()
-  if (!/^[+-]?\d+(_\d+)*$/.test(trimmed)) return undefined
+  if (trimmed.length > INTEGER_CHARACTERS_MAX || !/^[+-]?\d+(_\d+)*$/.test(trimmed)) return undefined
   const digits = trimmed.replaceAll('_', '').replace(/^\+/, '')
-  return digits.length > DIGITS_MAX + (digits.startsWith('-') ? 1 : 0) ? undefined : BigInt(digits)
+  return digits.length > INTEGER_DIGITS_MAX + (digits.startsWith('-') ? 1 : 0) ? undefined : BigInt(digits)
 }
 
 /** Words of a text as a shell would see them: blanks part them, quotes and backslashes protect. Undefined when a quote stays open. */
@@ -134,7 +155,7 @@ function literal(text: string, at: number): { value: unknown; end: number } | un
   if (!found) return undefined
   let end = LITERAL.lastIndex
   const [, , quoted, integer, float, constant] = found
-  if (integer) return { value: BigInt(integer.replaceAll('_', '')), end }
+  if (integer) return integer.length > INTEGER_DIGITS_MAX ? undefined : { value: BigInt(integer.replaceAll('_', '')), end }
   if (float) return { value: Number(float), end }
   if (constant) return { value: constant === 'None' ? null : constant === 'True', end }
   let value = withoutEscapes((quoted as string).slice(1, -1))

@@ -1,4 +1,5 @@
 import { badRequest, invalidParameter, type MlflowError } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
 import { type Clause, parseClauses, splitIdentifier, stringValue, stripBackticks, stripQuotes } from './clauses.ts'
 import { setRepr } from './python.ts'
 import type { Node } from './token.ts'
@@ -93,12 +94,14 @@ export function runIdentifier(text: string, attributes: Record<string, unknown>)
   const name = stripBackticks(written)
   const entity = Object.hasOwn(ENTITIES, name) ? ENTITIES[name] : undefined
   if (!entity) {
-    throw invalidParameter(`Invalid entity type '${name}'. Valid values are ['metric', 'parameter', 'tag', 'attribute', 'dataset']`)
+    throw invalidParameter(
+      `Invalid entity type '${shorten(name)}'. Valid values are ['metric', 'parameter', 'tag', 'attribute', 'dataset']`,
+    )
   }
   const key = stripBackticks(stripQuotes(rawKey))
   const valid = entity === 'attribute' ? attributes : entity === 'dataset' ? DATASET_FIELDS : undefined
   if (valid && !Object.hasOwn(valid, key)) {
-    throw invalidParameter(`Invalid ${entity} key '${key}' specified. Valid keys are '${setRepr(Object.keys(valid))}'`)
+    throw invalidParameter(`Invalid ${entity} key '${shorten(key)}' specified. Valid keys are '${setRepr(Object.keys(valid))}'`)
   }
   return { entity, key }
 }
@@ -109,13 +112,13 @@ function checkClause({ identifier, comparator, value }: Clause): () => RunCondit
   if (!value) return presence(entity, key, operator)
   switch (entity) {
     case 'metric':
-      if (!isNumber(value)) throw invalidParameter(`Expected numeric value type for metric. Found ${value.text}`)
+      if (!isNumber(value)) throw invalidParameter(`Expected numeric value type for metric. Found ${shorten(value.text)}`)
       return () => ({ on: 'metric', key, operator: ordered(operator, ORDERED, ''), value: Number(value.text) })
     case 'parameter':
     case 'tag': {
       const on = entity === 'tag' ? 'tag' : 'param'
       const text = stringValue(value, got =>
-        invalidParameter(`Expected a quoted string value for ${entity} (e.g. 'my-value'). Got value ${got}`),
+        invalidParameter(`Expected a quoted string value for ${entity} (e.g. 'my-value'). Got value ${shorten(got)}`),
       )
       return () => ({ on, key, operator: textual(operator, TEXT_OR_PRESENCE, on === 'param' ? "'" : ''), value: text })
     }
@@ -123,7 +126,9 @@ function checkClause({ identifier, comparator, value }: Clause): () => RunCondit
       return attribute(key, operator, value)
     case 'dataset': {
       const field = DATASET_FIELDS[key] as DatasetField
-      const read = textOrList(value, got => invalidParameter(`Expected a quoted string value for dataset attributes. Got value ${got}`))
+      const read = textOrList(value, got =>
+        invalidParameter(`Expected a quoted string value for dataset attributes. Got value ${shorten(got)}`),
+      )
       return () => ({ on: 'dataset', field, ...compared(operator, read, '') })
     }
   }
@@ -131,7 +136,7 @@ function checkClause({ identifier, comparator, value }: Clause): () => RunCondit
 
 function presence(entity: RunEntity, key: string, operator: string): () => RunCondition {
   if (entity !== 'tag' && entity !== 'parameter') {
-    throw invalidParameter(`IS NULL / IS NOT NULL is only supported for tags and params, not for '${entity}' '${key}'`)
+    throw invalidParameter(`IS NULL / IS NOT NULL is only supported for tags and params, not for '${entity}' '${shorten(key)}'`)
   }
   return () => ({ on: entity === 'tag' ? 'tag' : 'param', key, operator: operator as PresenceOperator })
 }
@@ -139,7 +144,7 @@ function presence(entity: RunEntity, key: string, operator: string): () => RunCo
 function attribute(key: string, operator: string, value: Node): () => RunCondition {
   const number = NUMBER_ATTRIBUTES[key]
   if (number) {
-    if (!isNumber(value)) throw invalidParameter(`Expected numeric value type for numeric attribute: ${key}. Found ${value.text}`)
+    if (!isNumber(value)) throw invalidParameter(`Expected numeric value type for numeric attribute: ${key}. Found ${shorten(value.text)}`)
     const limit = numberValue(value)
     // MLflow's text names the operators of text attributes here.
     return () => ({ on: 'number-attribute', name: number, operator: ordered(operator, TEXT_OR_LIST, ''), value: limit })
@@ -148,7 +153,7 @@ function attribute(key: string, operator: string, value: Node): () => RunConditi
     throw invalidParameter("Only ['run_id'] attributes support comparison with a list of quoted string values.")
   }
   const name = FILTER_ATTRIBUTES[key] as TextAttribute
-  const read = textOrList(value, got => invalidParameter(`Expected a quoted string value for attributes. Got value ${got}`))
+  const read = textOrList(value, got => invalidParameter(`Expected a quoted string value for attributes. Got value ${shorten(got)}`))
   return () => ({ on: 'text-attribute', name, ...compared(operator, read, "'") })
 }
 
@@ -165,7 +170,7 @@ function compared(operator: string, value: string | string[], close: string) {
 function checkList(condition: RunCondition): void {
   if (!('value' in condition) || !Array.isArray(condition.value)) return
   const { operator } = condition
-  if (operator !== 'IN' && operator !== 'NOT IN') throw badRequest(`A list of values cannot be compared with ${operator}`)
+  if (operator !== 'IN' && operator !== 'NOT IN') throw badRequest(`A list of values cannot be compared with ${shorten(operator)}`)
 }
 
 function ordered(operator: string, listed: readonly string[], close: string): OrderedOperator {
@@ -182,5 +187,5 @@ function check(operator: string, valid: readonly string[], close: string): strin
 
 /** `close` is the quote after the list, which MLflow's texts have for some entities only. */
 function refuse(operator: string, valid: readonly string[], close: string): never {
-  throw invalidParameter(`Invalid comparator '${operator}' not one of '${setRepr(valid)}${close}`)
+  throw invalidParameter(`Invalid comparator '${shorten(operator)}' not one of '${setRepr(valid)}${close}`)
 }

@@ -3,11 +3,13 @@ import { tokenize } from './lexer.ts'
 import { isSpace, isWord, type Node, type Token } from './token.ts'
 
 /**
- * The statements of `source`, each as grouped nodes. Semicolons part them outside parentheses; what is only space is no statement.
- * @throws RangeError for a statement that is too large.
+ * The statements of `source`: one alone as grouped nodes, several as they are, which nobody takes. Semicolons part them outside
+ * parentheses; what is only space is no statement.
+ * @throws RangeError for too many tokens or parentheses.
  */
 export function statements(source: string): Node[][] {
-  return split(tokenize(source)).map(group)
+  const found = split(tokenize(source))
+  return found.length === 1 ? found.map(group) : found
 }
 
 function split(tokens: readonly Token[]): Token[][] {

@@ -1,4 +1,5 @@
 import { invalidParameter } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
 import { parseInteger, parseTuple, tupleRepr } from './python.ts'
 import type { Node } from './token.ts'
 
@@ -27,11 +28,12 @@ export const isNumber = (node: Node) => node.kind === 'integer' || node.kind ===
 /** The number of an attribute: integers stay exact. */
 export function numberValue(node: Node): bigint | number {
   const number = node.kind === 'float' ? Number(node.text) : parseInteger(node.text)
-  if (number === undefined || Number.isNaN(number)) throw invalidParameter(`Invalid value '${node.text}': digits are 0 to 9`)
+  if (number === undefined || Number.isNaN(number)) throw invalidParameter(`Invalid value '${shorten(node.text)}': digits are 0 to 9`)
   return typeof number === 'bigint' ? int64(number, node.text) : number
 }
 
-const FLOAT = /^[+-]?(?:\d+(?:_\d+)*\.?(?:\d+(?:_\d+)*)?|\.\d+(?:_\d+)*)(?:e[+-]?\d+(?:_\d+)*)?$/i
+/** What follows the first digits is optional as a whole: two groups of digits beside each other would be tried in every division. */
+const FLOAT = /^[+-]?(?:\d+(?:_\d+)*(?:\.(?:\d+(?:_\d+)*)?)?|\.\d+(?:_\d+)*)(?:e[+-]?\d+(?:_\d+)*)?$/i
 const FLOAT_WORD = /^([+-]?)(?:(inf(?:inity)?)|nan)$/i
 
 /** The number that Python's float() reads from a text without blanks around it. */
@@ -55,9 +57,9 @@ export function comparableExperimentId(text: string): bigint {
   return id
 }
 
-const invalidId = (text: string) => invalidParameter(`Invalid experiment ID '${text}'. Experiment ID must be a valid integer.`)
+const invalidId = (text: string) => invalidParameter(`Invalid experiment ID '${shorten(text)}'. Experiment ID must be a valid integer.`)
 
 function int64(value: bigint, text: string): bigint {
-  if (value > INT64_MAX || value < -INT64_MAX - 1n) throw invalidParameter(`Invalid value '${text}': not a 64-bit integer`)
+  if (value > INT64_MAX || value < -INT64_MAX - 1n) throw invalidParameter(`Invalid value '${shorten(text)}': not a 64-bit integer`)
   return value
 }
