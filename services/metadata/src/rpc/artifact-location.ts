@@ -1,6 +1,7 @@
 import { hostTargets } from '@millrace/kit/artifact-hosts'
 import { invalidParameter } from '@millrace/kit/errors'
 import { SCHEMES_WITH_PARAMETERS } from '@millrace/kit/python-urls'
+import { shorten } from '@millrace/kit/shown'
 import type { MetadataConfig } from '../config.ts'
 import { checkQuery, resolveIfLocal, splitUri } from '../store/artifact-uri.ts'
 import { longerThan } from './checks.ts'
@@ -13,13 +14,13 @@ type LocationConfig = Pick<
 /** The location as it is stored. @throws INVALID_PARAMETER_VALUE for one that the server must not or cannot use. */
 export function checkArtifactLocation(location: string, config: LocationConfig): string {
   const { scheme, netloc, path, query, fragment } = splitUri(location)
-  if (netloc.includes('[') !== netloc.includes(']')) throw invalidParameter(`'artifact_location' is no URI: '${location}'`)
+  if (netloc.includes('[') !== netloc.includes(']')) throw invalidParameter(`'artifact_location' is no URI: '${shorten(location)}'`)
   // Of the path's last segment only.
   const params = SCHEMES_WITH_PARAMETERS.has(scheme) ? (/;(.*)$/.exec(path.slice(path.lastIndexOf('/') + 1))?.[1] ?? '') : ''
   if (fragment || params) throw invalidParameter("'artifact_location' URL can't include fragments or params.")
   checkQuery(query)
   checkHost(location, config)
-  if (location.startsWith('runs:')) throw invalidParameter(`Artifact location cannot be a runs:/ URI. Given: '${location}'`)
+  if (location.startsWith('runs:')) throw invalidParameter(`Artifact location cannot be a runs:/ URI. Given: '${shorten(location)}'`)
   checkLength(location, config.artifactLocationLengthMax)
   const resolved = resolveIfLocal(location)
   checkLength(resolved, config.artifactLocationLengthMax)
@@ -42,7 +43,7 @@ function checkHost(location: string, config: LocationConfig): void {
   const trusted = new Set([defaultArtifactRoot, artifactsDestination, ...profilePrefixes].flatMap(uri => targetsOf(uri) ?? []))
   if (targets.some(target => trusted.has(target))) return
   throw invalidParameter(
-    `'artifact_location' cannot use the '${scheme}' scheme: the '${scheme}' scheme addresses a host other than the tracking server's ` +
+    `'artifact_location' cannot use the '${shorten(scheme)}' scheme: the '${shorten(scheme)}' scheme addresses a host other than the tracking server's ` +
       'configured artifact storage, so the server would connect to the host named in the URI. ' +
       'Set the MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES environment variable on the server to allow it.',
   )

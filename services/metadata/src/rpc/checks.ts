@@ -1,4 +1,5 @@
 import { invalidParameter } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
 import { repr } from '../search/python.ts'
 
 export const keyLengthMax = 250
@@ -9,7 +10,9 @@ export const runTagValueLengthMax = 8000
 export function longerThan(text: string, max: number): boolean {
   if (text.length <= max) return false
   if (text.length > 2 * max) return true
-  return [...text].length > max
+  let characters = 0
+  for (let at = 0; at < text.length; at += (text.codePointAt(at) as number) > 0xffff ? 2 : 1) characters++
+  return characters > max
 }
 
 export function checkLength(name: string, text: string, max: number): void {
@@ -20,11 +23,13 @@ export function checkLength(name: string, text: string, max: number): void {
 export function fitLength(name: string, text: string, max: number, truncate: boolean): string {
   if (!longerThan(text, max)) return text
   if (!truncate) checkLength(name, text, max)
-  return [...text].slice(0, max).join('')
+  return [...text.slice(0, 2 * max)].slice(0, max).join('')
 }
 
 /** Keys that pass every rule, the length too: almost all there are. */
 const PLAIN_KEY = /^\w[\w.\- :]{0,249}$/
+/** Which names a longer key could be taken for doesn't matter any more. */
+const KEY_READ_CHARACTERS_MAX = 10_000
 const KEY = /^[/\p{L}\p{N}_.\- :]*\n?$/u
 
 export const isPlainKey = (key: string) => PLAIN_KEY.test(key)
@@ -32,6 +37,7 @@ export const isPlainKey = (key: string) => PLAIN_KEY.test(key)
 /** @param path The key's place in the request, for the message. @throws INVALID_PARAMETER_VALUE for a key that MLflow does not take. */
 export function checkKey(key: string, path: string): void {
   if (PLAIN_KEY.test(key)) return
+  if (key.length > KEY_READ_CHARACTERS_MAX) checkLength(path, key, keyLengthMax)
   if (!KEY.test(key)) {
     throw invalidValue(
       path,
@@ -51,7 +57,7 @@ export function checkKey(key: string, path: string): void {
 }
 
 export function invalidValue(path: string, value: string | bigint, reason?: string) {
-  const shown = typeof value === 'bigint' ? String(value) : asciiJson(value)
+  const shown = typeof value === 'bigint' ? String(value) : asciiJson(shorten(value))
   return invalidParameter(`Invalid value ${shown} for parameter '${path}' supplied${reason === undefined ? '.' : `: ${reason}`}`)
 }
 

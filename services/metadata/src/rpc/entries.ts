@@ -1,4 +1,5 @@
 import { invalidParameter } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
 import { floatRepr } from '../search/python.ts'
 import type { KeyValue, MetricPoint } from '../store/run-writes.ts'
 import {
@@ -37,7 +38,7 @@ export function checkMetric(metric: Metric, path: string): MetricPoint {
   const { key = '', value = 0, timestamp = 0n, step = 0n } = metric
   if (!isPlainKey(key)) checkKey(key, `${path}name`)
   if (timestamp < 0n) {
-    const shown = `metric '${key}' (value=${floatRepr(value)})`
+    const shown = `metric '${shorten(key)}' (value=${floatRepr(value)})`
     throw invalidValue(`${path}timestamp`, timestamp, `${shown}. Timestamp must be a nonnegative long (64-bit integer) `)
   }
   if (!isPlainKey(key)) checkLength('Metric name', key, keyLengthMax)

@@ -1,5 +1,6 @@
 import type { ServiceImpl } from '@connectrpc/connect'
 import { doesNotExist, invalidParameter } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
 import type { Experiment, ExperimentService } from '@millrace/proto/millrace/tracking/v1/experiments_pb'
 import type { MetadataContext } from '../context.ts'
 import type { ExperimentWithTags } from '../store/experiments.ts'
@@ -32,7 +33,7 @@ export function experiments({
     async getExperimentByName(request) {
       const name = request.experimentName ?? ''
       const found = await store.getByName(name)
-      if (!found) throw doesNotExist(`Could not find experiment with name '${name}'`)
+      if (!found) throw doesNotExist(`Could not find experiment with name '${shorten(name)}'`)
       return { experiment: experimentMessage(found) }
     },
 

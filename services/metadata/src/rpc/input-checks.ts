@@ -1,7 +1,6 @@
-import { invalidParameter } from '@millrace/kit/errors'
 import type { DatasetInput } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 import type { DatasetEdge } from '../store/inputs.ts'
-import { invalidValue } from './checks.ts'
+import { checkLength, invalidValue } from './checks.ts'
 
 /** Unicode characters at most. */
 const LIMITS = { name: 500, digest: 36, source: 65_535, schema: 1_048_575, profile: 16_777_215, key: 255, value: 500 } as const
@@ -27,9 +26,6 @@ export function checkDatasetInput({ dataset, tags }: DatasetInput): DatasetEdge 
 function checkLengths(values: Partial<Record<keyof typeof LIMITS, string | undefined>>): void {
   for (const [field, value] of Object.entries(values)) {
     const limit = LIMITS[field as keyof typeof LIMITS]
-    // Characters are never more than UTF-16 units: most values need no counting.
-    if (value !== undefined && value.length > limit && [...value].length > limit) {
-      throw invalidParameter(`'${field}' exceeds the maximum length of ${limit} characters`)
-    }
+    if (value !== undefined) checkLength(field, value, limit)
   }
 }

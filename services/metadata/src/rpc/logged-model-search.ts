@@ -6,6 +6,7 @@ import type {
   LoggedModelService,
   SearchLoggedModelsRequest,
 } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
+import { checkDatasets, checkExperiments, checkOrderBy } from '../search/limits.ts'
 import { parseModelFilter } from '../search/model-filter.ts'
 import { modelOrder, type OrderField } from '../search/model-order.ts'
 import { modelPageOffset, modelPageToken, type TokenOrder } from '../search/model-page-token.ts'
@@ -25,6 +26,9 @@ export function loggedModelSearch(store: LoggedModels): Pick<ServiceImpl<typeof 
   return {
     async searchLoggedModels(request: SearchLoggedModelsRequest) {
       const { experimentIds, filter = '', datasets: asked, orderBy, pageToken } = request
+      checkDatasets(asked.length)
+      checkOrderBy(orderBy.map(({ fieldName = '' }) => fieldName))
+      checkExperiments(experimentIds.length)
       const datasets = asked.map(pointDataset)
       const fields = orderBy.map(orderField)
       const tokenOrders = fields.length > 0 ? fields.map(tokenOrder) : null

@@ -1,5 +1,6 @@
 import { invalidParameter } from '@millrace/kit/errors'
 import { type PyJson, parsePython, pythonFloat } from '@millrace/kit/python-json'
+import { shorten } from '@millrace/kit/shown'
 import { setRepr } from '../search/python.ts'
 
 const MANDATORY = ['artifact_path', 'flavors', 'utc_time_created', 'run_id']
@@ -14,7 +15,7 @@ export function modelSummary(modelJson: string): string {
   try {
     model = parsePython(modelJson)
   } catch (cause) {
-    throw invalidParameter(`Malformed model info. \n ${modelJson} \n is not a valid JSON.`, { cause })
+    throw invalidParameter(`Malformed model info. \n ${shorten(modelJson)} \n is not a valid JSON.`, { cause })
   }
   if (!isObject(model)) throw invalidParameter('Model info must be a JSON object.')
   const missing = MANDATORY.filter(field => !Object.hasOwn(model, field))

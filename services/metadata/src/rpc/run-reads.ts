@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import type { ServiceImpl } from '@connectrpc/connect'
 import { doesNotExist } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
 import type {
   GetRunRequest,
   LogInputsRequest,
@@ -11,6 +12,7 @@ import type {
   SearchRunsRequest,
   SearchRunsResponse,
 } from '@millrace/proto/millrace/tracking/v1/runs_pb'
+import { checkExperiments } from '../search/limits.ts'
 import { parseRunOrder } from '../search/order-by.ts'
 import { createPageToken, parsePageToken } from '../search/page-token.ts'
 import { parseRunFilter } from '../search/run-filter.ts'
@@ -39,7 +41,7 @@ export function runReads({ db, reads }: ReadContext): Pick<ServiceImpl<typeof Ru
     async getRun(request: GetRunRequest) {
       const runId = request.runId || request.runUuid || ''
       const found = await reader.get(runId)
-      if (!found) throw doesNotExist(`Run with id=${runId} not found`)
+      if (!found) throw doesNotExist(`Run with id=${shorten(runId)} not found`)
       return { $typeName: 'millrace.tracking.v1.GetRunResponse' as const, run: runMessage(found, true) }
     },
 
@@ -49,6 +51,7 @@ export function runReads({ db, reads }: ReadContext): Pick<ServiceImpl<typeof Ru
       const order = parseRunOrder(request.orderBy)
       const conditions = filter.conditions()
       const { offset, after } = parsePageToken(request.pageToken)
+      checkExperiments(request.experimentIds.length)
       const ids = request.experimentIds.map(comparableExperimentId)
       const query = order.length === 0 ? queryOf(request) : ''
       const cursor = query ? cursorOf(after, query) : undefined

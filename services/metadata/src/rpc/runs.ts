@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { ServiceImpl } from '@connectrpc/connect'
 import { badRequest, doesNotExist, invalidParameter } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
 import { type RunInfo, type RunService, RunStatus, type RunTag } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 import type { MetadataContext } from '../context.ts'
 import { experimentId } from '../search/values.ts'
@@ -97,7 +98,7 @@ export function runWrites({
 function checkExperiment(text: string): number {
   if (text === '') throw badRequest('A run needs an experiment: experiment_id is empty')
   const id = experimentId(text)
-  if (id < 0n || id > INT32_MAX) throw doesNotExist(`No Experiment with id=${id} exists`)
+  if (id < 0n || id > INT32_MAX) throw doesNotExist(`No Experiment with id=${shorten(String(id))} exists`)
   return Number(id)
 }
 
@@ -107,7 +108,7 @@ function nameOf(given: string, tags: KeyValue[]): string {
   if (given && tagged?.value && given !== tagged.value) {
     throw invalidParameter(
       "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values " +
-        `(run_name='${given}', mlflow.runName='${tagged.value}').`,
+        `(run_name='${shorten(given)}', mlflow.runName='${shorten(tagged.value)}').`,
     )
   }
   const name = given || tagged?.value || randomRunName()

@@ -1,4 +1,5 @@
 import { doesNotExist, invalidParameter } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
 import { sql } from 'kysely'
 import type { AnyDatabase, Executor } from './db.ts'
 
@@ -12,7 +13,7 @@ export async function activeRun(db: AnyDatabase, tx: Executor, runId: string): P
     lifecycle_stage: string
   }>`SELECT experiment_id, lifecycle_stage FROM runs WHERE run_uuid = ${runId}`
   const run = await tx.get(query.compile(db.kysely))
-  if (!run) throw doesNotExist(`Run with id=${runId} not found`)
+  if (!run) throw doesNotExist(`Run with id=${shorten(runId)} not found`)
   if (run.lifecycle_stage !== 'active') {
     throw invalidParameter(`The run ${runId} must be in the 'active' state. Current state is ${run.lifecycle_stage}.`)
   }

@@ -1,6 +1,7 @@
 import { isAbsolute } from 'node:path'
 import { invalidParameter } from '@millrace/kit/errors'
 import { SCHEMES_WITH_AUTHORITY } from '@millrace/kit/python-urls'
+import { shorten } from '@millrace/kit/shown'
 
 /** A URI in the five parts of Python's urlsplit, which takes any scheme and never normalises. */
 export interface UriParts {
@@ -77,7 +78,7 @@ export function resolveIfLocal(uri: string): string {
   const host = netloc.replace(/:\d*$/, '')
   if (host && host !== '.' && !host.startsWith('localhost') && !host.startsWith('127.0.0.1')) {
     throw invalidParameter(
-      `${uri} is not a valid remote uri. For remote access on windows, please consider using a different scheme such as SMB (e.g. smb://<hostname>/<path>).`,
+      `${shorten(uri)} is not a valid remote uri. For remote access on windows, please consider using a different scheme such as SMB (e.g. smb://<hostname>/<path>).`,
     )
   }
   if (isAbsolute(path)) return uri

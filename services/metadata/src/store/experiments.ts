@@ -1,4 +1,5 @@
 import { alreadyExists, doesNotExist, invalidParameter, invalidState } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
 import { sql } from 'kysely'
 import { experimentId } from '../search/values.ts'
 import { appendToUriPath, resolveIfLocal } from './artifact-uri.ts'
@@ -101,7 +102,7 @@ export class Experiments {
       })
     } catch (reason) {
       if (!isUniqueViolation(reason)) throw reason
-      throw alreadyExists(`Experiment(name=${name}) already exists. Error: the name is taken`, { cause: reason })
+      throw alreadyExists(`Experiment(name=${shorten(name)}) already exists. Error: the name is taken`, { cause: reason })
     }
   }
 
@@ -185,14 +186,15 @@ export class Experiments {
       const found = await this.#find(tx, id)
       checkActive(found)
       const remove = this.#db.kysely.deleteFrom('experiment_tags').where('experiment_id', '=', found.experiment_id).where('key', '=', key)
-      if ((await tx.run(remove.compile())) === 0) throw doesNotExist(`No tag with name: ${key} in experiment with id ${id}`)
+      if ((await tx.run(remove.compile())) === 0)
+        throw doesNotExist(`No tag with name: ${shorten(key)} in experiment with id ${shorten(id)}`)
     })
   }
 
   /** @param lock keeps the row as it is until the end of the transaction; SQLite has one writer anyway. */
   async #find(on: Executor, id: string, stage?: string, lock?: 'SHARE' | 'NO KEY UPDATE'): Promise<ExperimentRow> {
     const number = experimentId(id)
-    const absent = () => doesNotExist(`No Experiment with id=${number} exists`)
+    const absent = () => doesNotExist(`No Experiment with id=${shorten(String(number))} exists`)
     if (number < 0n || number > INT32_MAX) throw absent()
     const query = this.#db.kysely.selectFrom('experiments').selectAll().where('experiment_id', '=', Number(number))
     const locking = lock && this.#db.dialect === 'postgresql' ? query.modifyEnd(sql.raw(`FOR ${lock}`)) : query

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { doesNotExist } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
 import { sql } from 'kysely'
 import { repr } from '../search/python.ts'
 import { appendToUriPath } from './artifact-uri.ts'
@@ -187,7 +188,7 @@ async function inParts<T>(rows: readonly T[], write: (part: T[]) => Promise<unkn
   for (let at = 0; at < rows.length; at += ROWS_AT_ONCE) await write(rows.slice(at, at + ROWS_AT_ONCE))
 }
 
-const modelAbsent = (modelId: string) => doesNotExist(`Logged model with ID '${modelId}' not found.`)
+const modelAbsent = (modelId: string) => doesNotExist(`Logged model with ID '${shorten(modelId)}' not found.`)
 
 /** The text of a ModelRecord of the row `m`. */
 function jsonSql(d: SearchDialect): string {

@@ -1,4 +1,5 @@
 import { badRequest } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
 import type { MetricPoint } from './run-writes.ts'
 
 /** A point that is also a metric of a logged model. */
@@ -37,7 +38,9 @@ export function checkSame(point: ModelPoint, stored: StoredModelPoint | undefine
     (stored.metric_value === own.metric_value && stored.dataset_name === own.dataset_name && stored.dataset_digest === own.dataset_digest)
   )
     return
-  throw badRequest(`Logged model '${point.model.modelId}' has another value of metric '${point.key}' at step ${point.step} already`)
+  throw badRequest(
+    `Logged model '${shorten(point.model.modelId)}' has another value of metric '${point.key}' at step ${point.step} already`,
+  )
 }
 
 const storedAs = ({ value, model }: ModelPoint): StoredModelPoint => ({

@@ -1,14 +1,16 @@
 import { badRequest, doesNotExist, invalidParameter, type MlflowError } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
 import { repr } from '../search/python.ts'
 import type { KeyValue, LogEntry } from './run-writes.ts'
 
-export const runAbsent = (runId: string): MlflowError => doesNotExist(`Run with id=${runId} not found`)
+export const runAbsent = (runId: string): MlflowError => doesNotExist(`Run with id=${shorten(runId)} not found`)
 
 export function checkRunActive(runId: string, stage: string): void {
   if (stage !== 'active') throw invalidParameter(`The run ${runId} must be in the 'active' state. Current state is ${stage}.`)
 }
 
-export const modelAbsent = (modelId: string): MlflowError => badRequest(`There is no logged model with id '${modelId}' to log a metric to`)
+export const modelAbsent = (modelId: string): MlflowError =>
+  badRequest(`There is no logged model with id '${shorten(modelId)}' to log a metric to`)
 
 export interface ParamConflict extends KeyValue {
   oldValue: string
@@ -19,10 +21,10 @@ export function paramsChanged({ runId, batch }: LogEntry, conflicts: readonly Pa
   const [first] = conflicts
   if (batch || !first) {
     const shown = repr(conflicts.map(({ key, oldValue, value }) => ({ key, old_value: oldValue, new_value: value })))
-    return invalidParameter(`Changing param values is not allowed. Params were already logged='${shown}' for run ID='${runId}'.`)
+    return invalidParameter(`Changing param values is not allowed. Params were already logged='${shown}' for run ID='${shorten(runId)}'.`)
   }
   return invalidParameter(
-    `Changing param values is not allowed. Param with key='${first.key}' was already logged with value='${first.oldValue}' ` +
-      `for run ID='${runId}'. Attempted logging new value '${first.value}'.`,
+    `Changing param values is not allowed. Param with key='${first.key}' was already logged with value='${shorten(first.oldValue)}' ` +
+      `for run ID='${shorten(runId)}'. Attempted logging new value '${shorten(first.value)}'.`,
   )
 }

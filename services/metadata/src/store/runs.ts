@@ -1,4 +1,5 @@
 import { doesNotExist } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
 import { sql } from 'kysely'
 import { deleteAssessmentsOf } from './assessments.ts'
 import type { AnyDatabase, Executor } from './db.ts'
@@ -37,7 +38,7 @@ export class Runs {
       if (!run) throw runAbsent(runId)
       checkRunActive(runId, run.lifecycle_stage ?? 'active')
       const removed = await tx.run(kysely.deleteFrom('tags').where('run_uuid', '=', runId).where('key', '=', key).compile())
-      if (removed === 0) throw doesNotExist(`No tag with name: ${key} in run with id ${runId}`)
+      if (removed === 0) throw doesNotExist(`No tag with name: ${shorten(key)} in run with id ${shorten(runId)}`)
     })
   }
 

@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import { checkPattern } from '../search/limits.ts'
 import type { RunOrder } from '../search/order-by.ts'
 import type { RunCondition } from '../search/run-filter.ts'
 import type { Fragment, SearchDialect } from './search-dialect.ts'
@@ -107,7 +108,10 @@ export type TextCondition =
 
 export function text(left: Fragment, { operator, value = '' }: TextCondition, d: SearchDialect): Fragment {
   if (Array.isArray(value)) return operator === 'NOT IN' ? sql`NOT (${d.oneOf(left, value)})` : d.oneOf(left, value)
-  if (operator === 'LIKE' || operator === 'ILIKE') return d.like(left, value, operator === 'LIKE')
+  if (operator === 'LIKE' || operator === 'ILIKE') {
+    checkPattern(value)
+    return d.like(left, value, operator === 'LIKE')
+  }
   return operator === '!=' ? sql`${left} <> ${value}` : sql`${left} = ${value}`
 }
 
