@@ -11,7 +11,8 @@ const INT64_MIN = -(2n ** 63n)
 const INT64_MAX = 2n ** 63n - 1n
 const UINT64_MAX = 2n ** 64n - 1n
 const INTEGER = /^[+-]?\d+$/
-const FLOAT = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/
+/** The point stands with what follows it: two runs of digits beside each other would be tried in every division. */
+const FLOAT = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/
 /** Python allows one underscore between digits. */
 const UNDERSCORE = /(?<=\d)_(?=\d)/g
 const WORDS: Readonly<Record<string, number>> = {
