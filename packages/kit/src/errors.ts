@@ -97,6 +97,7 @@ function publicMessage(error: ConnectError): string {
     case Code.Canceled:
       return 'The request was cancelled'
     case Code.ResourceExhausted:
+      return 'A message is too large'
     case Code.Unimplemented:
     case Code.InvalidArgument:
       return error.rawMessage

@@ -1,5 +1,5 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
-import { MlflowError, toMlflowError } from '@millrace/kit/errors'
+import { badRequest, MlflowError, toMlflowError } from '@millrace/kit/errors'
 import type { GatewayContext } from './context.ts'
 import type { RequestMeter } from './request-meter.ts'
 import { BodyTooLarge } from './rest/body.ts'
@@ -30,12 +30,20 @@ export function createFront(ctx: GatewayContext, { router, security, rpc, meter 
   const prefix = ctx.config.staticPrefix
   const unmetered = new Set(['/health', '/ready', '/version', '/metrics'].flatMap(probe => [probe, prefix + probe]))
   const isEmptied = (path: string) => ctx.config.security !== undefined && API.test(path)
+  const serveRpc = (req: IncomingMessage, res: ServerResponse) => {
+    res.once('finish', () => lingerOn(req))
+    try {
+      rpc(req, res)
+    } catch (reason) {
+      // The adapter makes a URL of the request's target and host.
+      fail(req, res, badRequest('The request target or host is malformed.', { cause: reason }))
+    }
+  }
   const fail = (req: IncomingMessage, res: ServerResponse, reason: unknown) => {
     if (!res.headersSent) setHeaders(res, security.headers)
     if (reason instanceof BodyTooLarge) return refuseBody(req, res, reason)
     const error = toMlflowError(reason)
-    if (error.errorCode === 'INTERNAL_ERROR' || (error.httpStatus > 501 && error.retryAfterSeconds === undefined))
-      ctx.log?.error('a request failed', { method: req.method, path: pathOf(req.url), reason })
+    noteFailure(ctx, req.method, pathOf(req.url), reason)
     writeError(res, error)
     lingerOn(req)
   }
@@ -44,10 +52,10 @@ export function createFront(ctx: GatewayContext, { router, security, rpc, meter 
     const path = pathOf(target)
     if (!unmetered.has(path)) meter.watch(req, res)
     if (!security.admit(req, res, path)) return
-    if (path.startsWith(RPC_PREFIX)) return rpc(req, res)
+    if (path.startsWith(RPC_PREFIX)) return serveRpc(req, res)
     if (prefix !== '' && path.startsWith(prefix + RPC_PREFIX)) {
       req.url = target.slice(prefix.length)
-      return rpc(req, res)
+      return serveRpc(req, res)
     }
     const workspace = req.headers['x-mlflow-workspace']
     if (workspace !== undefined && String(workspace).trim() !== '' && !SERVER_INFO.test(path)) return fail(req, res, workspacesDisabled())
@@ -65,6 +73,13 @@ export function createFront(ctx: GatewayContext, { router, security, rpc, meter 
       fail(req, res, reason)
     }
   }
+}
+
+/** Logs what no client could help. */
+export function noteFailure({ log }: GatewayContext, method: string | undefined, path: string, reason: unknown): void {
+  const { errorCode, httpStatus, retryAfterSeconds } = toMlflowError(reason)
+  if (errorCode !== 'INTERNAL_ERROR' && (httpStatus <= 501 || retryAfterSeconds !== undefined)) return
+  log?.error('a request failed', { method, path, reason })
 }
 
 interface Paths {

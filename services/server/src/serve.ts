@@ -4,6 +4,7 @@ import { listen } from '@millrace/kit/listen'
 import type { Logger } from '@millrace/kit/logger'
 import { type Metric, metricsHandler } from '@millrace/kit/metrics'
 import { type Route, register } from '@millrace/kit/rpc'
+import { reachedHandler, refusePlainly } from '@millrace/kit/rpc-server'
 import type { AddressConfig } from './config.ts'
 import type { Opened } from './targets.ts'
 
@@ -24,7 +25,11 @@ export interface Served {
 /** A port for the other services: RPC, `/health`, `/ready` and `/metrics`. Nobody else should reach it: it asks for no credentials. */
 export async function serve({ address, routes, ready, raw = {}, metrics = [], log }: Served): Promise<Opened> {
   const rpc = connectNodeAdapter({
-    routes: router => register(router, routes),
+    routes: router => {
+      register(router, routes)
+      refusePlainly(router)
+    },
+    interceptors: [reachedHandler],
     acceptCompression: [],
     readMaxBytes: MESSAGE_BYTES_MAX,
     writeMaxBytes: MESSAGE_BYTES_MAX,
@@ -38,7 +43,12 @@ export async function serve({ address, routes, ready, raw = {}, metrics = [], lo
     if (path === '/metrics') return void answerMetrics(request, response).catch(() => response.destroy())
     const own = raw[path]
     if (own) return void own(request, response)
-    rpc(request, response)
+    try {
+      rpc(request, response)
+    } catch {
+      // The adapter makes a URL of the request's target and host.
+      answer(response, 400, 'Bad Request')
+    }
   }
   return listen({ ...address, handler })
 }

@@ -5,7 +5,7 @@ import { disabled } from '../mode.ts'
 import type { RawRoute } from '../raw/route.ts'
 import type { PublicService } from '../routes.ts'
 import { ajaxTwin, bindingsOf, isInternal, unaryMethods } from './bindings.ts'
-import { BodyBudget } from './body-budget.ts'
+import type { BodyBudget } from './body-budget.ts'
 import { callEndpoint, createEndpoint, writeAnswer } from './endpoint.ts'
 import { parseQuery } from './query.ts'
 import { writeHtml } from './respond.ts'
@@ -14,19 +14,21 @@ import { type PathParams, Router } from './router.ts'
 /** Serves one request. Whatever it throws becomes an error body. @param query the text after `?`. */
 export type Handler = (req: IncomingMessage, res: ServerResponse, path: PathParams, query: string) => void | Promise<void>
 
-/**
- * What serves each path: RPCs by the http options of their descriptors, then raw routes.
- * @param headers of every answer of an RPC; raw routes find them set.
- */
+export interface TableOptions {
+  readonly raw: readonly RawRoute[]
+  /** Of every answer of an RPC; raw routes find them set. */
+  readonly headers: readonly string[]
+  readonly budget: BodyBudget
+}
+
+/** What serves each path: RPCs by the http options of their descriptors, then raw routes. */
 export function routeTable(
   ctx: GatewayContext,
   services: readonly PublicService[],
-  raw: readonly RawRoute[],
-  headers: readonly string[],
+  { raw, headers, budget }: TableOptions,
 ): Router<Handler> {
   const router = new Router<Handler>()
   const prefix = ctx.config.staticPrefix
-  const budget = new BodyBudget()
   for (const { service, transport, area } of services) {
     for (const rpc of unaryMethods(service)) {
       if (isInternal(rpc)) continue
