@@ -22,6 +22,8 @@ export interface TestConfig {
   s3: { endpoint: string; accessKey: string; secretKey: string } | undefined
   /** Size of the artifacts of test/chaos/large-uploads.test.ts, when it is to be other than small. */
   uploadBytes: number | undefined
+  /** Whether tests that repeat something at random do so for long. */
+  soak: boolean
 }
 
 export function readTestConfig(env: NodeJS.ProcessEnv = process.env): TestConfig {
@@ -32,6 +34,7 @@ export function readTestConfig(env: NodeJS.ProcessEnv = process.env): TestConfig
     postgresUrl: env.TEST_POSTGRES_URL,
     redisUrl: env.TEST_REDIS_URL,
     s3: endpoint && accessKey && secretKey ? { endpoint, accessKey, secretKey } : undefined,
+    soak: env.MILLRACE_TEST_SOAK === '1',
     uploadBytes: env.MILLRACE_TEST_UPLOAD_BYTES ? Number(env.MILLRACE_TEST_UPLOAD_BYTES) : undefined,
   }
 }
