@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -6,6 +7,13 @@ import { httpClient } from '../services/http.ts'
 import { startMillrace } from '../services/millrace.ts'
 import { tempFolder } from '../services/process.ts'
 import { lost, write } from './writers.ts'
+
+/** On a connection of its own: one that was open before is answered a little longer. */
+const connectAnew = (url: string) =>
+  new Promise((resolve, reject) => {
+    const sent = request(`${url}/health`, { agent: false }, response => resolve(response.resume()))
+    sent.once('error', reject).end()
+  })
 
 const path = '/api/2.0/mlflow-artifacts/artifacts/drain/slow.bin'
 
@@ -31,7 +39,7 @@ test('SIGTERM finishes what was accepted, refuses what comes after, and exits 0'
 
   const ended = server.process.end('SIGTERM')
   await sleep(300)
-  await expect(fetch(`${server.url}/health`), 'no new connection is accepted').rejects.toThrow()
+  await expect(connectAnew(server.url), 'no new connection is accepted').rejects.toThrow()
   slow.write(Buffer.alloc(1_000_000, 2))
   await sleep(200)
   slow.end(Buffer.alloc(1_000_000, 3))
@@ -55,4 +63,31 @@ test('SIGTERM and SIGINT of an idle server exit 0 at once', async () => {
     expect(await server.process.end(signal)).toBe(0)
     expect(performance.now() - begun).toBeLessThan(5_000)
   }
+})
+
+test('an error that nobody handled is logged, lets accepted requests end, and exits 1', async () => {
+  await using folder = await tempFolder('drain')
+  const fault = join(folder.path, 'fault.mjs')
+  await writeFile(fault, "process.on('SIGUSR2', () => setTimeout(() => { throw new Error('nobody handles this') }))\n")
+  const options = {
+    cwd: folder.path,
+    backendStoreUri: `sqlite:///${folder.path}/mlflow.db`,
+    artifactsDestination: join(folder.path, 'artifacts'),
+    env: { NODE_OPTIONS: `--import=${fault}` },
+  }
+  await using server = await startMillrace(options)
+  const slow = request(`${server.url}${path}`, { method: 'PUT', headers: { 'content-length': 2 } })
+  const answered = new Promise<number>((resolve, reject) => {
+    slow.once('response', response => resolve(response.resume().statusCode ?? 0))
+    slow.once('error', reject)
+  })
+  slow.write('a')
+  await sleep(300)
+  const ended = server.process.end('SIGUSR2')
+  await sleep(300)
+  await expect(connectAnew(server.url), 'no new connection is accepted').rejects.toThrow()
+  slow.end('b')
+  expect(await answered).toBe(200)
+  expect(await ended).toBe(1)
+  expect(server.process.log()).toMatch(/ERROR Stopping, as an error was not handled .*nobody handles this/)
 })

@@ -14,14 +14,16 @@ export async function start(name: string, target: Target, flags: Flags, exitNow:
   const config = checkProcess(readProcess(env))
   const log = createLogger({ level: config.logLevel, format: config.logFormat })
   note(target, env, flags, log)
-  const asked = untilShutdown(exitNow)
+  const asked = untilShutdown(exitNow, failure => log.error('An error was not handled', { failure }))
   const opened = await target.open({ env, flags, log })
   process.stdout.write(`Listening at ${opened.url}\n`)
   log.info(`millrace ${name} is listening`, { url: opened.url, startedMs: Math.round(performance.now()) })
-  const signal = await asked
-  log.info('Stopping', { signal })
+  const stop = await asked
+  if ('failure' in stop) log.error('Stopping, as an error was not handled', stop)
+  else log.info('Stopping', stop)
   await opened[Symbol.asyncDispose]()
   log.info('Stopped')
+  if ('failure' in stop) throw new Error('An error was not handled', { cause: stop.failure })
 }
 
 /** Tells what was chosen for the operator, as MLflow does, and which options do nothing. */
