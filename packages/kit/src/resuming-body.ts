@@ -46,6 +46,8 @@ export class ResumingBody extends Readable {
     this.#options = options
     this.#position = options.start
     this.#source = first
+    // It may fail before somebody reads it.
+    this.on('error', () => undefined)
     this.#follow(first)
   }
 

@@ -1,4 +1,5 @@
 import type { ByteChannel } from '@millrace/kit/bytes'
+import { cancelled } from '@millrace/kit/errors'
 import type { Stores } from './stores.ts'
 import { endWith, STREAM_BUFFER_BYTES, type Transfers } from './transfers.ts'
 
@@ -10,6 +11,11 @@ export function createByteChannel(stores: Stores, transfers: Transfers): ByteCha
       const transfer = transfers.admit('download', STREAM_BUFFER_BYTES)
       try {
         const found = await store.read(path, options)
+        found.body.on('error', () => undefined)
+        if (options?.signal?.aborted) {
+          found.body.destroy()
+          throw cancelled('The download was cut off')
+        }
         transfer.resize(Math.min(found.length, STREAM_BUFFER_BYTES))
         transfer.follow(found.body)
         endWith(transfer, found.body)

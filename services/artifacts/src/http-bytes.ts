@@ -1,6 +1,6 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
-import { pipeline } from 'node:stream/promises'
 import type { ByteChannel, ByteRange, UploadPart, WriteOptions } from '@millrace/kit/bytes'
+import { clientGone, sendBody } from '@millrace/kit/client-gone'
 import { badRequest, toMlflowError } from '@millrace/kit/errors'
 
 /**
@@ -24,15 +24,12 @@ async function serve(bytes: ByteChannel, req: IncomingMessage, res: ServerRespon
   const query = new URLSearchParams(req.url?.split('?')[1])
   const uri = query.get('uri')
   if (!uri) throw badRequest('Request must specify uri.')
-  const gone = new AbortController()
-  res.once('close', () => {
-    if (!res.writableFinished) gone.abort()
-  })
+  const signal = clientGone(res)
   switch (req.method) {
     case 'GET':
-      return send(bytes, uri, req.headers.range, res, gone.signal)
+      return send(bytes, uri, req.headers.range, res, signal)
     case 'PUT': {
-      const { etag } = await bytes.write(uri, req, { ...writeOptions(req), part: partOf(query), signal: gone.signal })
+      const { etag } = await bytes.write(uri, req, { ...writeOptions(req), part: partOf(query), signal })
       res.writeHead(200, { 'Content-Length': 0, ...(etag ? { ETag: etag } : {}) })
       res.end()
       return
@@ -52,7 +49,7 @@ async function send(bytes: ByteChannel, uri: string, header: string | undefined,
     ...(etag ? { ETag: etag } : {}),
     ...(lastModified ? { 'Last-Modified': lastModified.toUTCString() } : {}),
   })
-  await pipeline(body, res)
+  await sendBody(body, res)
 }
 
 function parseRange(header: string): ByteRange {

@@ -1,4 +1,5 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import { hasLeft } from '@millrace/kit/client-gone'
 import { badRequest, MlflowError, toMlflowError } from '@millrace/kit/errors'
 import type { GatewayContext } from './context.ts'
 import type { RequestMeter } from './request-meter.ts'
@@ -40,6 +41,7 @@ export function createFront(ctx: GatewayContext, { router, security, rpc, meter 
     }
   }
   const fail = (req: IncomingMessage, res: ServerResponse, reason: unknown) => {
+    if (hasLeft(res)) return ctx.log?.debug('a client left before it was answered', { method: req.method, path: pathOf(req.url), reason })
     if (!res.headersSent) setHeaders(res, security.headers)
     if (reason instanceof BodyTooLarge) return refuseBody(req, res, reason)
     const error = toMlflowError(reason)

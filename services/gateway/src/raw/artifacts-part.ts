@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { clientGone } from '@millrace/kit/client-gone'
 import { invalidParameter, temporarilyUnavailable } from '@millrace/kit/errors'
 import type { GatewayContext } from '../context.ts'
 import type { RawParams, RawRoute } from './route.ts'
@@ -22,14 +23,10 @@ async function receivePart(req: IncomingMessage, res: ServerResponse, { path }: 
   const { upload_id: uploadId = '', part_number: number = '' } = path
   if (!/^\d{1,5}$/.test(number)) throw invalidParameter(`part_number must be a number (got '${number}').`)
   const length = req.headers['content-length']
-  const gone = new AbortController()
-  res.once('close', () => {
-    if (!res.writableFinished) gone.abort()
-  })
   const { etag = '' } = await bytes.write('mlflow-artifacts:/', req, {
     part: { uploadId, partNumber: Number(number) },
     length: length === undefined ? undefined : Number(length),
-    signal: gone.signal,
+    signal: clientGone(res),
   })
   res.writeHead(200, { 'Content-Length': 0, ETag: etag })
   res.end()

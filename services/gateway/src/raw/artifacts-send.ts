@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { pipeline } from 'node:stream/promises'
 import type { ByteChannel, ByteRange, ReadResult } from '@millrace/kit/bytes'
+import { clientGone, hasLeft, sendBody } from '@millrace/kit/client-gone'
 import { toMlflowError } from '@millrace/kit/errors'
 import { RANGE_NOT_SATISFIABLE as RANGE_PAGE } from '../rest/pages.ts'
 import { writeHtml, writeText } from '../rest/respond.ts'
@@ -26,13 +26,10 @@ export async function sendArtifact(
   const asked = parseRange(req.headers.range)
   if (typeof asked === 'string' && !inPages) return writeText(res, 400, asked)
   const range = typeof asked === 'string' ? undefined : asked
-  const gone = new AbortController()
-  res.once('close', () => {
-    if (!res.writableFinished) gone.abort()
-  })
-  const opened = await open(bytes, uri, range, req.headers['if-range']?.toString(), gone.signal)
+  const opened = await open(bytes, uri, range, req.headers['if-range']?.toString(), clientGone(res))
   if (opened.unsatisfied !== undefined) return refuseRange(res, opened.unsatisfied, inPages)
   const { found, isPart } = opened
+  if (hasLeft(res)) return void found.body.destroy()
   if (inPages && req.headers.range !== undefined && !(isPart ? isWithin(range, found.size) : range)) {
     found.body.destroy()
     return refuseRange(res, found.size, inPages)
@@ -58,7 +55,7 @@ export async function sendArtifact(
     res.end()
     return
   }
-  await pipeline(body, res)
+  await sendBody(body, res)
 }
 
 function refuseRange(res: ServerResponse, size: number, inPages: boolean): void {

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { clientGone } from '@millrace/kit/client-gone'
 import { toMlflowError } from '@millrace/kit/errors'
 import type { GatewayContext } from '../context.ts'
 import { writeJson } from '../rest/respond.ts'
@@ -37,13 +38,9 @@ async function upload(req: IncomingMessage, res: ServerResponse, { path }: RawPa
   const artifact = safePath(path.artifact_path ?? '')
   if (artifact === '' || artifact.endsWith('/')) return writeDetail(res, 400, NO_NAME)
   const length = req.headers['content-length']
-  const gone = new AbortController()
-  res.once('close', () => {
-    if (!res.writableFinished) gone.abort()
-  })
   await bytes.write(`mlflow-artifacts:/#${artifact}`, req, {
     length: length === undefined ? undefined : Number(length),
-    signal: gone.signal,
+    signal: clientGone(res),
   })
   res.writeHead(200, { 'Content-Length': 0 })
   res.end()

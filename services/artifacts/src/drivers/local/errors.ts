@@ -11,6 +11,7 @@ export function isAbsent(error: unknown): boolean {
 /** What went wrong with the file at `key`, without its place on the disk. */
 export function localError(error: unknown, key: string): MlflowError {
   if (error instanceof MlflowError) return error
+  if (error instanceof Error && error.name === 'AbortError') return cutOff(key, error)
   switch (codeOf(error)) {
     case 'ENOENT':
       return noSuchArtifact(key, error)
@@ -39,8 +40,10 @@ export function localError(error: unknown, key: string): MlflowError {
     case 'ABORT_ERR':
     case 'ECONNRESET':
     case 'ERR_STREAM_PREMATURE_CLOSE':
-      return cancelled(`The transfer of artifact '${key}' was cut off`, { cause: error })
+      return cutOff(key, error)
     default:
       return internalError(`The artifact store failed at artifact '${key}'`, { cause: error })
   }
 }
+
+const cutOff = (key: string, cause: unknown) => cancelled(`The transfer of artifact '${key}' was cut off`, { cause })
