@@ -1,3 +1,5 @@
+import type { Metric } from '@millrace/kit/metrics'
+
 /** Memory that one body may be held in, until it is disposed of. */
 export interface Hold extends Disposable {
   /** 0: the body passes through. */
@@ -13,6 +15,11 @@ export class HeldBytes {
 
   constructor(bytesMax = HELD_BYTES) {
     this.#bytesMax = bytesMax
+  }
+
+  get metric(): Metric {
+    const values = () => [{ value: this.#bytes }]
+    return { name: 'millrace_artifact_held_bytes', help: 'Bytes of uploads held to be sent again', type: 'gauge', values }
   }
 
   /** @param canPass whether the body may pass through instead, when there is no room. Others are held in any case, and counted. */

@@ -3,6 +3,7 @@ import type { Metric } from '@millrace/kit/metrics'
 import type { Route } from '@millrace/kit/rpc'
 import { createByteChannel } from './byte-channel.ts'
 import type { ArtifactsConfig } from './config.ts'
+import { HeldBytes } from './held-bytes.ts'
 import { routes } from './routes.ts'
 import { openStores } from './stores.ts'
 import { Transfers } from './transfers.ts'
@@ -21,12 +22,13 @@ export interface Artifacts extends AsyncDisposable {
 }
 
 export async function openArtifacts(config: ArtifactsConfig): Promise<Artifacts> {
-  const stores = openStores(config)
+  const held = new HeldBytes(config.limits.heldBytesMax)
+  const stores = openStores(config, held)
   const transfers = new Transfers(config.limits)
   return {
     routes: routes({ stores, presignedDownloadTtlSeconds: config.presignedDownloadTtlSeconds }),
     bytes: createByteChannel(stores, transfers),
-    metrics: transfers.metrics,
+    metrics: [...transfers.metrics, held.metric],
     async ready() {
       const destination = await stores.destination()
       await destination?.store.stat('', AbortSignal.timeout(READY_TIMEOUT_MS))

@@ -35,9 +35,8 @@ export interface Stores extends AsyncDisposable {
 /** Schemes by which artifacts are addressed that a tracking server serves. */
 const PROXY_SCHEMES = ['http', 'https', 'mlflow-artifacts']
 
-export function openStores(config: ArtifactsConfig): Stores {
+export function openStores(config: ArtifactsConfig, held = new HeldBytes(config.limits.heldBytesMax)): Stores {
   const stack = new AsyncDisposableStack()
-  const held = new HeldBytes(config.limits.heldBytesMax)
   const shared = stack.use(openSchemes(config.stores, held))
   const own = new Map(config.profiles.map(profile => [profile, stack.use(openSchemes(profile.settings, held))]))
   const known = Object.keys(shared.byName)

@@ -10,6 +10,8 @@ export interface GatewayConfig {
   publicUrl: string | undefined
   /** False offers multipart upload only where clients send the parts to the store itself. */
   receiveParts: boolean
+  /** How long the body of a request or response may wait for a client that stands still. */
+  bodyTimeoutSeconds: number
   /** False refuses the mlflow-artifacts endpoints, like `mlflow server --no-serve-artifacts`. */
   serveArtifacts: boolean
   /** True refuses everything but artifacts, like `mlflow server --artifacts-only`. */
@@ -29,6 +31,8 @@ export interface SecurityConfig {
 
 const PORT_MAX = 65_535
 const DEFAULT_PORT = 5000
+const BODY_TIMEOUT_SECONDS = 120
+const BODY_TIMEOUT_SECONDS_MAX = 86_400
 
 export type GatewayRaw = ReturnType<typeof readGateway>
 
@@ -39,6 +43,7 @@ export function readGateway(env: Env, flags: Flags) {
     staticPrefix: read(env, flags, 'staticPrefix', 'MLFLOW_STATIC_PREFIX'),
     publicUrl: read(env, {}, undefined, 'MILLRACE_PUBLIC_URL'),
     receiveParts: read(env, {}, undefined, 'MILLRACE_RECEIVE_PARTS'),
+    bodyTimeout: read(env, {}, undefined, 'MILLRACE_BODY_TIMEOUT_SECONDS'),
     serveArtifacts: read(env, flags, 'serveArtifacts', 'MLFLOW_SERVE_ARTIFACTS'),
     artifactsOnly: read(env, flags, 'artifactsOnly', 'MLFLOW_ARTIFACTS_ONLY'),
     allowedHosts: read(env, flags, 'allowedHosts', 'MLFLOW_SERVER_ALLOWED_HOSTS'),
@@ -57,6 +62,7 @@ export function checkGateway(raw: GatewayRaw): GatewayConfig {
     staticPrefix: checkPrefix(raw.staticPrefix),
     publicUrl: checkUrl(raw.publicUrl),
     receiveParts: checkBoolean(raw.receiveParts, true),
+    bodyTimeoutSeconds: checkInteger(raw.bodyTimeout, BODY_TIMEOUT_SECONDS, 1, BODY_TIMEOUT_SECONDS_MAX),
     serveArtifacts: checkBoolean(raw.serveArtifacts, true),
     artifactsOnly: checkBoolean(raw.artifactsOnly, false),
     security: checkBoolean(raw.disableSecurity, false)

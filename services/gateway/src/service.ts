@@ -22,13 +22,17 @@ export interface Gateway extends AsyncDisposable {
 /** Serves REST, Connect, gRPC and gRPC-Web on one port. @throws when the port can't be had. */
 export async function startGateway(config: GatewayConfig, dependencies: GatewayDependencies): Promise<Gateway> {
   const meter = new RequestMeter()
-  const ctx: GatewayContext = { ...dependencies, config, metrics: [...(dependencies.metrics ?? []), ...meter.metrics] }
+  // Those of the port come when it is open; nobody can ask for them earlier.
+  const metrics = [...(dependencies.metrics ?? []), ...meter.metrics]
+  const ctx: GatewayContext = { ...dependencies, config, metrics }
   const services = publicServices(ctx)
   const security = createSecurity(config.security, config.staticPrefix)
   const budget = new BodyBudget()
   const router = routeTable(ctx, services, { raw: rawRoutes, headers: security.headers, budget })
   const rpc = rpcListener(config, services, { budget, failed: (path, reason) => noteFailure(ctx, 'POST', path, reason) })
   const handler = createFront(ctx, { router, security, rpc, meter })
-  const listener = await listen({ host: config.host, port: config.port, handler })
+  const { host, port, bodyTimeoutSeconds } = config
+  const listener = await listen({ host, port, handler, limits: { bodyIdleMs: bodyTimeoutSeconds * 1_000 } })
+  metrics.push(...listener.metrics)
   return { url: listener.url + config.staticPrefix, port: listener.port, [Symbol.asyncDispose]: () => listener[Symbol.asyncDispose]() }
 }

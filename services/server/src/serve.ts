@@ -1,8 +1,8 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import { connectNodeAdapter } from '@connectrpc/connect-node'
-import { listen } from '@millrace/kit/listen'
+import { type Listener, type ListenLimits, listen } from '@millrace/kit/listen'
 import type { Logger } from '@millrace/kit/logger'
-import { type Metric, metricsHandler } from '@millrace/kit/metrics'
+import { type Metric, type MetricsHandler, metricsHandler } from '@millrace/kit/metrics'
 import { type Route, register } from '@millrace/kit/rpc'
 import { reachedHandler, refusePlainly } from '@millrace/kit/rpc-server'
 import type { AddressConfig } from './config.ts'
@@ -11,6 +11,9 @@ import type { Opened } from './targets.ts'
 const MESSAGE_BYTES_MAX = 256 * 1024 * 1024
 /** Joining the parts of a large upload takes as long as its store does. */
 const CALL_TIMEOUT_MS_MAX = 25 * 3_600_000
+
+/** Callers are other services: many calls share a connection, and a client who stands still is given up by the public port first. */
+const LIMITS: Partial<ListenLimits> = { http2StreamsMax: 4_096, bodyIdleMs: 300_000 }
 
 export interface Served {
   readonly address: AddressConfig
@@ -35,12 +38,16 @@ export async function serve({ address, routes, ready, raw = {}, metrics = [], lo
     writeMaxBytes: MESSAGE_BYTES_MAX,
     maxTimeoutMs: CALL_TIMEOUT_MS_MAX,
   })
-  const answerMetrics = metricsHandler(metrics)
+  let listener: Listener | undefined
+  let answerMetrics: MetricsHandler | undefined
   const handler: RequestListener = (request, response) => {
     const path = request.url?.split('?', 1)[0] ?? ''
     if (path === '/health') return answer(response, 200, 'OK')
     if (path === '/ready') return void answerReady(ready, response, log)
-    if (path === '/metrics') return void answerMetrics(request, response).catch(() => response.destroy())
+    if (path === '/metrics') {
+      answerMetrics ??= metricsHandler([...metrics, ...(listener?.metrics ?? [])])
+      return void answerMetrics(request, response).catch(() => response.destroy())
+    }
     const own = raw[path]
     if (own) return void own(request, response)
     try {
@@ -50,7 +57,8 @@ export async function serve({ address, routes, ready, raw = {}, metrics = [], lo
       answer(response, 400, 'Bad Request')
     }
   }
-  return listen({ ...address, handler })
+  listener = await listen({ ...address, handler, limits: LIMITS })
+  return listener
 }
 
 function answer(response: ServerResponse<IncomingMessage>, status: number, text: string): void {
