@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeWith } from '../services/backends.ts'
@@ -13,6 +14,8 @@ const files = '/api/2.0/mlflow-artifacts/artifacts'
 const ANSWER_MS_MAX = 25_000
 /** Longer than a sign of life is waited for. */
 const FROZEN_MS = 8_000
+/** More than all buffers on the way hold. */
+const DOWNLOAD_BYTES = 64 * 1024 * 1024
 const RUN_TIMEOUT_MS = 240_000
 
 const ALL_READY = { status: 'ready', parts: { artifacts: 'ready', metadata: 'ready', jobs: 'ready' } }
@@ -72,6 +75,18 @@ describeWith(['postgres'], 'replicas that are there and do not answer', () => {
       expect(slowestMs).toBeLessThan(ANSWER_MS_MAX)
     })
   }
+
+  test('one of two artifacts replicas: downloads in the middle are whole', { timeout: RUN_TIMEOUT_MS }, async () => {
+    const content = randomBytes(DOWNLOAD_BYTES)
+    expect((await client.send('PUT', `${files}/long`, content)).status).toBe(200)
+    // Of an age at which its ETag tells every other version apart.
+    await sleep(3_000)
+    const downloads = await Promise.all(Array.from({ length: 4 }, () => fetch(`${cluster.url}${files}/long`)))
+    await stop(cluster.artifacts[0])
+    for (const download of downloads) expect(content.equals(new Uint8Array(await download.arrayBuffer()))).toBe(true)
+    thaw()
+    await readyAgain()
+  })
 
   test('all replicas of a part: calls are unavailable within seconds and readiness says so', { timeout: RUN_TIMEOUT_MS }, async () => {
     const parts = [...cluster.metadata, ...cluster.artifacts, cluster.gcWorker]
