@@ -60,6 +60,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const sockets = new Set<Socket>()
   const undecided = new Set<Socket>()
   const sessions = new Set<ServerHttp2Session>()
+  let isStopping = false
 
   const handler = (req: IncomingMessage, res: ServerResponse) => {
     exchanges.add(req, res)
@@ -94,6 +95,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     session.once('close', () => sessions.delete(session))
     session.on('error', () => session.destroy())
     closeWhenIdle(session, limits.sessionIdleMs)
+    if (isStopping) sayLast(session)
   })
   http2.on('sessionError', () => undefined)
 
@@ -128,8 +130,9 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     metrics: metricsOf(exchanges, sockets),
     async [Symbol.asyncDispose]() {
       const closed = new Promise<void>(resolve => tcp.close(() => resolve()))
+      isStopping = true
       exchanges.closeAfterResponses()
-      for (const session of sessions) session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID)
+      for (const session of sessions) sayLast(session)
       let idle: NodeJS.Timeout | undefined
       const linger = setTimeout(() => {
         for (const session of sessions) session.close()
@@ -185,6 +188,10 @@ function refuse(res: ServerResponse, status: number, message: string): false {
   res.writeHead(status, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body), Connection: 'close' })
   res.end(body)
   return false
+}
+
+function sayLast(session: ServerHttp2Session): void {
+  if (!session.destroyed) session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID)
 }
 
 /** Closes a session on which nothing moved for a while. Streams that wait have limits of their own. */
