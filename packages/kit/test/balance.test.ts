@@ -18,7 +18,7 @@ interface Replica {
   delayMs: number
 }
 
-const STOPS = 10
+const STOPS = 6
 const GOAWAYS = 100
 
 const opened: AsyncDisposable[] = []
