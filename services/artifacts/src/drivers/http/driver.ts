@@ -2,7 +2,7 @@ import { posix } from 'node:path'
 import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import type { ReadResult } from '@millrace/kit/bytes'
-import { cancelled, internalError, invalidParameter, invalidState } from '@millrace/kit/errors'
+import { cancelled, internalError, invalidParameter } from '@millrace/kit/errors'
 import type { Driver, DriverWriteOptions, Entry, Multipart, Presign, ReadOptions, Stat } from '../../driver.ts'
 import { fileInTheWay, folderInTheWay, isDirectory, noSuchArtifact, rangeNotSatisfiable } from '../../errors.ts'
 import { byCodePoint } from '../../keys.ts'
@@ -49,8 +49,14 @@ export class HttpDriver implements Driver {
     return this.#remote.presign ? this.#presign : undefined
   }
 
-  /** By the listing of the folder around it, which is the only thing every version of MLflow's server tells. */
   async stat(key: string, signal?: AbortSignal): Promise<Stat | undefined> {
+    const found = await this.#find(key, signal)
+    if (!found) this.#remote.checkTracking()
+    return found
+  }
+
+  /** By the listing of the folder around it, which is the only thing every version of MLflow's server tells. */
+  async #find(key: string, signal?: AbortSignal): Promise<Stat | undefined> {
     if (artifactPath(this.#location, key) === '') {
       await this.#listed('', signal)
       return FOLDER
@@ -78,7 +84,7 @@ export class HttpDriver implements Driver {
       if (range && error instanceof HttpFailure && error.status === 416) throw rangeNotSatisfiable(range)
       if (!(error instanceof HttpFailure && [400, 404, 500].includes(error.status))) throw httpError(error, key)
       // A folder is one of these, depending on the version of the other server and on its store.
-      const found = await this.stat(key, signal)
+      const found = await this.#find(key, signal)
       throw found?.isDir ? isDirectory(key, error) : found ? httpError(error, key) : noSuchArtifact(key, error)
     }
   }
@@ -126,8 +132,7 @@ export class HttpDriver implements Driver {
       answer.resume()
     } catch (error) {
       if (!(error instanceof HttpFailure && error.status === 404)) throw httpError(error, key)
-      // Anything answers 404 to a route that it doesn't have; only a server that keeps artifacts knows that this one is absent.
-      if (!this.#remote.isOther) throw noTrackingServer(error)
+      this.#remote.checkTracking()
     }
   }
 
@@ -139,7 +144,9 @@ export class HttpDriver implements Driver {
     const query = path === '' ? '' : `?path=${encodeURIComponent(path)}`
     try {
       const call = { method: 'GET' as const, path: requestPath(this.#location, 'artifacts', '') + query, signal }
-      return entriesOf(await this.#client.json(this.#location, call)).sort((a, b) => byCodePoint(a.name, b.name))
+      const entries = entriesOf(await this.#client.json(this.#location, call))
+      this.#remote.isTracking = true
+      return entries.sort((a, b) => byCodePoint(a.name, b.name))
     } catch (error) {
       if (error instanceof HttpFailure && error.status === 404) return []
       throw httpError(error, key)
@@ -147,7 +154,7 @@ export class HttpDriver implements Driver {
   }
 
   async #sizeOf(key: string, signal?: AbortSignal): Promise<number> {
-    const found = await this.stat(key, signal)
+    const found = await this.#find(key, signal)
     if (!found) throw noSuchArtifact(key)
     if (found.isDir) throw isDirectory(key)
     return found.sizeBytes
@@ -167,16 +174,14 @@ export class HttpDriver implements Driver {
 
   /** MLflow's server fails without a reason when something is in the way of an upload. */
   async #refusal(key: string, error: HttpFailure): Promise<Error> {
-    if ((await this.stat(key))?.isDir) return folderInTheWay(key, error)
+    if ((await this.#find(key))?.isDir) return folderInTheWay(key, error)
     for (let folder = posix.dirname(key); folder !== '.'; folder = posix.dirname(folder)) {
-      const found = await this.stat(folder)
+      const found = await this.#find(folder)
       if (found) return found.isDir ? httpError(error, key) : fileInTheWay(key, error)
     }
     return httpError(error, key)
   }
 }
-
-const noTrackingServer = (cause: unknown) => invalidState('What answers at the artifact location is not a tracking server', { cause })
 
 async function taken(body: Readable, signal?: AbortSignal): Promise<Buffer> {
   const stopped = () => body.destroy(cancelled('The upload was cut off'))

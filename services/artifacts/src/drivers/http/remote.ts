@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { invalidState } from '@millrace/kit/errors'
 import type { HttpClient } from './client.ts'
+import { HttpFailure } from './errors.ts'
 import { type HttpLocation, requestPath } from './location.ts'
 
 const ASK_TIMEOUT_MS = 3_000
@@ -18,8 +19,9 @@ export class Remote {
   readonly #client: HttpClient
   readonly #location: HttpLocation
   readonly #secret = `.millrace.probe.${randomUUID()}`
-  /** Whether it has listed artifacts, so that it is a tracking server, and another one. */
-  isOther = false
+  /** Whether it has answered as a tracking server does. */
+  isTracking = false
+  #isOther = false
   #isSelf = false
   #asking: Promise<void> | undefined
   #askedAt = Number.NEGATIVE_INFINITY
@@ -36,13 +38,21 @@ export class Remote {
       this.#asking = undefined
     })
     // Later answers are fetched beside the calls.
-    if (!this.isOther) await this.#asking
+    if (!this.#isOther) await this.#asking
   }
 
   /** @throws INVALID_STATE when the server turned out to be this one. */
   async check(): Promise<void> {
     await this.known()
     if (this.#isSelf) throw leadsBack()
+  }
+
+  /**
+   * Anything answers 404 to a route that it doesn't have; only a tracking server's 404 says that an artifact is absent.
+   * @throws INVALID_STATE when nothing says that it is one.
+   */
+  checkTracking(): void {
+    if (!this.isTracking) throw invalidState('What answers at the artifact location is not a tracking server')
   }
 
   /** @param path what is to be listed. @throws INVALID_STATE when this process asked itself. */
@@ -56,10 +66,11 @@ export class Remote {
     const signal = AbortSignal.timeout(ASK_TIMEOUT_MS)
     const { prefix } = this.#location
     try {
-      if (!this.isOther) {
+      if (!this.#isOther) {
         const path = `${requestPath(this.#location, 'artifacts', '')}?path=${this.#secret}`
         await this.#client.json(this.#location, { method: 'GET', path, signal })
-        this.isOther = true
+        this.#isOther = true
+        this.isTracking = true
       }
       const path = `${prefix}/api/3.0/mlflow/server-info`
       const info = await this.#client.json(this.#location, { method: 'GET', path, signal })
@@ -67,9 +78,10 @@ export class Remote {
       this.multipart = 'multipart_uploads_enabled' in info && info.multipart_uploads_enabled === true
       this.presign = 'multipart_downloads_enabled' in info && info.multipart_downloads_enabled === true
       this.#askedAt = performance.now()
-    } catch {
+    } catch (error) {
+      if (error instanceof HttpFailure && error.errorCode === 'RESOURCE_DOES_NOT_EXIST') this.isTracking = true
       // Down, slow, or too old for a server-info: the call that follows tells which.
-      if (this.isOther) this.#askedAt = performance.now()
+      if (this.#isOther) this.#askedAt = performance.now()
     }
   }
 }
