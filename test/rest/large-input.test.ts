@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { request } from 'node:http'
+import { connect as connect2 } from 'node:http2'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type HttpClient, httpClient } from '../services/http.ts'
@@ -157,4 +158,57 @@ test.each([
   const { status, text } = await client.send('POST', `${api}/runs/log-metric`, body)
   expect(status).toBe(400)
   expect(text.length).toBeLessThan(2_000)
+})
+
+/** The longest that the process can be told in a URL or a header. */
+const LONG = 12_000
+const files = '/api/2.0/mlflow-artifacts/artifacts'
+const run_id = 'a'.repeat(32)
+const targets: [name: string, target: string, headers?: Record<string, string>][] = [
+  ['slashes in a path', `${files}/${'/'.repeat(4_000)}a`],
+  ['slashes and dots in a path', `${files}/a${'/.'.repeat(2_000)}`],
+  ['escapes in a path', `${files}/${'%25'.repeat(4_000)}`],
+  ['a long path', `${files}/${'a'.repeat(LONG)}`],
+  ['slashes in a query', `/get-artifact?run_id=${run_id}&path=${'/'.repeat(LONG)}a`],
+  ['spaces in a range', `${files}/file`, { range: `bytes=${' '.repeat(LONG)}x` }],
+  ['many ranges', `${files}/file`, { range: `bytes=${'0-1,'.repeat(LONG / 4)}` }],
+  ['many tags', `${files}/file`, { 'if-none-match': '"a",'.repeat(LONG / 4) }],
+  ['a long host', '/api/2.0/mlflow/experiments/get', { host: 'a.'.repeat(LONG / 2) }],
+  ['a long origin', '/api/2.0/mlflow/experiments/get', { origin: `http://${'a.'.repeat(LONG / 2)}` }],
+  ['broken escapes', `${api}/runs/get?run_id=${'%ff'.repeat(LONG / 3)}`],
+  ['many parameters', `${api}/runs/get?${'a&'.repeat(LONG / 2)}run_id=b`],
+]
+
+test.each(targets)('a long URL or header is answered at once: %s', async (_, target, headers) => {
+  await client.send('PUT', `${files}/file`, 'text')
+  const begun = performance.now()
+  const { status, text } = await client.send('GET', target, undefined, headers)
+  expect(performance.now() - begun).toBeLessThan(WAIT_MS_MAX)
+  expect(status).toBeLessThan(500)
+  expect(text.length).toBeLessThan(2_000)
+})
+
+const abort = '/api/2.0/mlflow-artifacts/mpu/abort/folder'
+const complete = '/api/2.0/mlflow-artifacts/mpu/complete/folder'
+test.each([
+  ['path', abort, { path: 'x'.repeat(1_000_000), upload_id: 'a' }],
+  ['upload id', abort, { path: 'x', upload_id: 'x://a:'.repeat(150_000) }],
+  ['ETag', complete, { path: 'x', upload_id: 'a', parts: [{ part_number: 1, etag: 'e'.repeat(1_000_000) }] }],
+  ['URL', complete, { path: 'x', upload_id: 'a', parts: [{ part_number: 1, url: 'u'.repeat(1_000_000) }] }],
+  ['list', complete, { path: 'x', upload_id: 'a', parts: Array(11_000).fill({ part_number: 1 }) }],
+])('no job is made of a multipart upload with an endless %s', async (_, path, body) => {
+  const { status, text } = await client.send('POST', path, body)
+  expect([status, text.length < 1_000]).toEqual([400, true])
+})
+
+test('methods that nobody knows are counted as one', async () => {
+  const session = connect2(server.url)
+  for (let i = 0; i < 20; i++) {
+    const stream = session.request({ ':method': `ODD${i}`, ':path': '/nothing' })
+    await new Promise(resolve => stream.resume().on('close', resolve).end())
+  }
+  session.close()
+  const { text } = await client.send('GET', '/metrics')
+  expect(text).not.toContain('ODD')
+  expect(text).toMatch(/method="OTHER".* 20\n/)
 })

@@ -1,5 +1,7 @@
 import { posix } from 'node:path'
 import { invalidParameter } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
+import { withoutTrailingSlashes } from '@millrace/kit/slashes'
 
 /** Names of uploads in progress in stores that keep them beside their targets; MLflow reserves and hides the same. */
 export const TEMPORARY_PREFIX = '.artifact.uploading.'
@@ -25,16 +27,18 @@ export function checkKey(path: string): string {
 export function checkWritable(path: string): string {
   const name = path.split('/').findLast(segment => segment.startsWith(TEMPORARY_PREFIX))
   if (name !== undefined) {
-    throw invalidParameter(`Invalid artifact file name: '${name}'. Artifact names starting with '${TEMPORARY_PREFIX}' are reserved.`)
+    throw invalidParameter(
+      `Invalid artifact file name: '${shorten(name)}'. Artifact names starting with '${TEMPORARY_PREFIX}' are reserved.`,
+    )
   }
   const key = checkKey(path)
-  if (/(^|\/)\.?$/.test(path)) throw invalidParameter(`Invalid artifact file name: '${path}' is a folder`)
-  const folder = path.slice(0, path.lastIndexOf('/') + 1).replace(/\/+$/, '')
+  if (/(^|\/)\.?$/.test(path)) throw invalidParameter(`Invalid artifact file name: '${shorten(path)}' is a folder`)
+  const folder = withoutTrailingSlashes(path.slice(0, path.lastIndexOf('/') + 1))
   const plain = posix.normalize(folder)
   if (folder !== '' && (plain !== folder || plain === '.' || plain.startsWith('..'))) {
     throw invalidParameter(
-      `Invalid artifact path: '${folder}'. Names may be treated as files in certain cases, and must not resolve to other names ` +
-        `when treated as such. This name would resolve to '${plain}'`,
+      `Invalid artifact path: '${shorten(folder)}'. Names may be treated as files in certain cases, and must not resolve to other names ` +
+        `when treated as such. This name would resolve to '${shorten(plain)}'`,
     )
   }
   return key

@@ -1,4 +1,5 @@
 import { invalidParameter } from '@millrace/kit/errors'
+import { withoutTrailingSlashes } from '@millrace/kit/slashes'
 import type { ArtifactsConfig } from './config.ts'
 import { openSchemes } from './drivers/schemes.ts'
 import { HeldBytes } from './held-bytes.ts'
@@ -81,7 +82,7 @@ export function openStores(config: ArtifactsConfig, held = new HeldBytes(config.
       const proxied = isDirect ? undefined : proxiedPath(root)
       if (proxied !== undefined && (config.artifactsDestination || schemeOf(root) === 'mlflow-artifacts')) {
         const hostIgnored = namesHost(root) && !isAtOneOf([config.publicUrl], root)
-        return openDestination(path === '' || proxied === '' ? proxied + path : `${proxied.replace(/\/+$/, '')}/${path}`, hostIgnored)
+        return openDestination(path === '' || proxied === '' ? proxied + path : `${withoutTrailingSlashes(proxied)}/${path}`, hostIgnored)
       }
       return { ...(await openDirect(root)), path, proxied: false, hostIgnored: false }
     },

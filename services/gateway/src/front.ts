@@ -49,7 +49,7 @@ export function createFront(ctx: GatewayContext, { router, security, rpc, meter 
     writeError(res, error)
     lingerOn(req)
   }
-  return (req, res) => {
+  const serve = (req: IncomingMessage, res: ServerResponse) => {
     const target = req.url ?? '/'
     const path = pathOf(target)
     if (!unmetered.has(path)) meter.watch(req, res)
@@ -60,7 +60,7 @@ export function createFront(ctx: GatewayContext, { router, security, rpc, meter 
       return serveRpc(req, res)
     }
     const workspace = req.headers['x-mlflow-workspace']
-    if (workspace !== undefined && String(workspace).trim() !== '' && !SERVER_INFO.test(path)) return fail(req, res, workspacesDisabled())
+    if (workspace !== undefined && String(workspace).trim() !== '' && !SERVER_INFO.test(path)) throw workspacesDisabled()
     const match = router.find(req.method ?? 'GET', path)
     if (match?.target === undefined) {
       setHeaders(res, security.headers)
@@ -68,9 +68,12 @@ export function createFront(ctx: GatewayContext, { router, security, rpc, meter 
         ? wrongMethod(req, res, match.allow, isEmptied(path))
         : unknownPath(req, res, path, { find: other => (other === path ? undefined : router.find(req.method ?? 'GET', other)), isEmptied })
     }
+    const work = match.target(req, res, match.params, queryOf(target))
+    if (work) work.catch(reason => fail(req, res, reason))
+  }
+  return (req, res) => {
     try {
-      const work = match.target(req, res, match.params, queryOf(target))
-      if (work) work.catch(reason => fail(req, res, reason))
+      serve(req, res)
     } catch (reason) {
       fail(req, res, reason)
     }

@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type IncomingMessage, METHODS as METHODS_OF_HTTP, type ServerResponse } from 'node:http'
 import type { Distribution, Metric } from '@millrace/kit/metrics'
 import { MLFLOW_VERSION } from './raw/probes.ts'
 
@@ -9,6 +9,10 @@ const BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5
 const CLIENT_WENT_AWAY = 499
 
 const NAME = 'mlflow_http_request'
+
+/** Over HTTP/2 a method may be any word, and each would be kept for ever. */
+const METHODS = new Set(METHODS_OF_HTTP)
+const OTHER_METHOD = 'OTHER'
 
 interface Series {
   readonly labels: Readonly<Record<string, string>>
@@ -26,7 +30,7 @@ export class RequestMeter {
     const begun = performance.now()
     response.once('close', () => {
       const status = response.headersSent ? response.statusCode : CLIENT_WENT_AWAY
-      this.#count(this.#seriesOf(method, status), (performance.now() - begun) / 1000)
+      this.#count(this.#seriesOf(METHODS.has(method) ? method : OTHER_METHOD, status), (performance.now() - begun) / 1000)
     })
   }
 

@@ -15,6 +15,8 @@ const PRIVATE_HOSTS = ['192.168.*', '10.*', ...Array.from({ length: 16 }, (_, i)
 const LOOPBACK_ORIGIN = /^http:\/\/(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?$/
 const LOOPBACK_NAMES = new Set(['localhost', '127.0.0.1', '[::1]'])
 const CHANGES = new Set(['POST', 'PUT', 'DELETE', 'PATCH'])
+/** Of a host or origin with its port: names have 253. A pattern with several stars takes a time that is a power of the length. */
+const MATCHED_CHARACTERS_MAX = 300
 const PREFLIGHT_MAX_AGE_SECONDS = '600'
 const METHODS = ['GET', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH']
 
@@ -101,7 +103,7 @@ function allowHosts(configured: readonly string[] | undefined): (host: string | 
 function anyOf(patterns: readonly string[]): (text: string) => boolean {
   const exact = new Set(patterns.filter(one => !one.includes('*')))
   const expressions = patterns.filter(one => one.includes('*')).map(fnmatch)
-  return text => exact.has(text) || expressions.some(one => one.test(text))
+  return text => exact.has(text) || (text.length <= MATCHED_CHARACTERS_MAX && expressions.some(one => one.test(text)))
 }
 
 function fnmatch(pattern: string): RegExp {

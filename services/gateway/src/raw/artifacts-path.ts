@@ -3,15 +3,21 @@ import { SCHEMES_WITH_AUTHORITY, SCHEMES_WITH_PARAMETERS } from '@millrace/kit/p
 import { percentDecode } from '../rest/query.ts'
 
 const DECODE_ROUNDS_MAX = 10
+/** Of an artifact's path, as every store takes it. */
+const PATH_BYTES_MAX = 4096
+/** Escaped twice, a byte takes five characters. */
+const ESCAPED_CHARACTERS_MAX = 5 * PATH_BYTES_MAX
 
 /**
  * A path from a client as MLflow takes it: percent-decoded until it stays the same, control characters spelled out as `%xx`.
  * A NUL is refused, where MLflow would spell it out too.
- * @throws INVALID_PARAMETER_VALUE `Invalid path` for `..`, an absolute path (POSIX or Windows), `#`, NUL or endless escapes.
+ * @throws INVALID_PARAMETER_VALUE `Invalid path` for `..`, an absolute path (POSIX or Windows), `#`, NUL, endless escapes or too much.
  * Source: MLflow's answers on GET /api/2.0/mlflow-artifacts/artifacts.
  */
 export function safePath(path: string): string {
+  if (path.length > ESCAPED_CHARACTERS_MAX) throw invalidParameter('Invalid path')
   const decoded = decodeAll(path)
+  if (Buffer.byteLength(decoded) > PATH_BYTES_MAX) throw invalidParameter('Invalid path')
   if (decoded.includes('\0') || decoded.includes('#')) throw invalidParameter('Invalid path')
   const plain = decoded.replace(/\p{Cc}/gu, spellOut)
   const checked = /^file:/i.test(plain) ? pathOfFileUri(plain) : plain

@@ -114,7 +114,7 @@ function parseRange(header: string | undefined): ByteRange | undefined | string 
   const [, unit, list] = /^([^=]*)=(.*)$/s.exec(header) ?? []
   if (unit === undefined || list === undefined) return 'Malformed range header.'
   if (unit.trim().toLowerCase() !== 'bytes') return 'Only support bytes range'
-  const ranges = list.split(',').flatMap(part => /^\s*(\d*)\s*-\s*(\d*)\s*$/.exec(part)?.slice(1, 3).join('-') ?? [])
+  const ranges = list.split(',').flatMap(part => /^(\d*)\s*-\s*(\d*)$/.exec(part.trim())?.slice(1, 3).join('-') ?? [])
   const valid = ranges.filter(part => part !== '-')
   const [only] = valid
   if (only === undefined) return 'Range header: range must be requested'
@@ -130,6 +130,7 @@ const position = (digits: string | undefined) => Math.min(Number(digits), Number
 
 /** Last segment that is a name; slashes and dots after it don't count. */
 export function fileName(path: string): string {
-  const plain = path.replace(/(\/\.?)+$/, '')
-  return plain.slice(plain.lastIndexOf('/') + 1)
+  let end = path.length
+  while (end > 0 && (path[end - 1] === '/' || path.slice(Math.max(0, end - 2), end) === '/.')) end--
+  return path.slice(path.lastIndexOf('/', end - 1) + 1, end)
 }

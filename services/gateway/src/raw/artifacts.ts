@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { clientGone } from '@millrace/kit/client-gone'
 import { toMlflowError } from '@millrace/kit/errors'
+import { shorten } from '@millrace/kit/shown'
 import type { GatewayContext } from '../context.ts'
 import { writeJson } from '../rest/respond.ts'
 import { safePath } from './artifacts-path.ts'
@@ -29,7 +30,7 @@ async function download(req: IncomingMessage, res: ServerResponse, { path }: Raw
   } catch (reason) {
     const error = toMlflowError(reason)
     if (res.headersSent || error.errorClass !== IS_A_DIRECTORY) throw reason
-    writeDetail(res, 400, `Artifact path refers to a directory, not a file: '${artifact}'`)
+    writeDetail(res, 400, `Artifact path refers to a directory, not a file: '${shorten(artifact)}'`)
   }
 }
 

@@ -1,6 +1,7 @@
 import { posix } from 'node:path'
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { artifactPlace } from '@millrace/kit/artifact-place'
+import { withoutTrailingSlashes } from '@millrace/kit/slashes'
 import type { FileInfoSchema } from '@millrace/proto/millrace/artifacts/v1/files_pb'
 import type { GatewayContext } from '../context.ts'
 import { shownSize, storeClient } from './artifacts.ts'
@@ -23,6 +24,6 @@ export const isProxied = (root: string) => ['http', 'https', 'mlflow-artifacts']
 
 /** What comes before names in a list: MLflow's proxy repeats the path of the request, its repositories give that of the folder. */
 function shownFolder(root: string, path: string): string {
-  const folder = (isProxied(root) ? path : posix.join('/', path).slice(1)).replace(/\/+$/, '')
+  const folder = withoutTrailingSlashes(isProxied(root) ? path : posix.join('/', path).slice(1))
   return folder === '' ? '' : `${folder}/`
 }

@@ -14,6 +14,10 @@ import { safePath } from '../raw/artifacts-path.ts'
 /** Below the 120 s after which MLflow's clients give a request up; the job goes on in any case. */
 const COMPLETION_WAIT_MS = 100_000
 const PARTS_MAX = 10_000n
+/** Of a file's name, an upload's id, a part's ETag: no store has longer ones. */
+const NAME_CHARACTERS_MAX = 4096
+/** Of the signed URL that a part went to. */
+const URL_CHARACTERS_MAX = 16_384
 
 /** The artifacts destination as clients of the proxy see it; bytes take the raw routes. */
 export function artifactProxy(ctx: GatewayContext): ServiceImpl<typeof ArtifactProxyService> {
@@ -57,6 +61,7 @@ export function artifactProxy(ctx: GatewayContext): ServiceImpl<typeof ArtifactP
     async completeMultipartUpload({ artifactPath = '', path = '', uploadId = '', parts: given }, { signal }) {
       const uri = uploadUri(artifactPath, path)
       const store = await multipartStore(ctx, signal)
+      checkUpload(uploadId, given)
       const parts = given.map(({ partNumber = 0n, etag = '', url = '' }) => ({ partNumber: checkPartNumber(partNumber), etag, url }))
       const client = jobs(ctx)
       if (!client) {
@@ -72,6 +77,7 @@ export function artifactProxy(ctx: GatewayContext): ServiceImpl<typeof ArtifactP
 
     async abortMultipartUpload({ artifactPath = '', path = '', uploadId = '' }, { signal }) {
       const uri = uploadUri(artifactPath, path)
+      checkUpload(uploadId)
       const store = await multipartStore(ctx, signal)
       await (jobs(ctx)?.abortUpload({ uri, uploadId }, { signal }) ?? store.abortMultipart({ uri, uploadId }, { signal }))
       return {}
@@ -119,8 +125,17 @@ async function multipartStore(ctx: GatewayContext, signal: AbortSignal): Promise
 /** Everything after `#` is taken as it is written. */
 const proxiedUri = (path: string) => `mlflow-artifacts:/#${path}`
 
+function checkUpload(uploadId: string, parts: readonly { etag?: string; url?: string }[] = []): void {
+  if (uploadId.length > NAME_CHARACTERS_MAX) throw invalidParameter('Invalid upload_id')
+  if (parts.length > PARTS_MAX) throw invalidParameter(`An upload may have ${PARTS_MAX} parts (got ${parts.length}).`)
+  for (const { etag = '', url = '' } of parts) {
+    if (etag.length > NAME_CHARACTERS_MAX || url.length > URL_CHARACTERS_MAX) throw invalidParameter('Invalid part')
+  }
+}
+
 /** The file's name comes from the body, its folder from the URL. */
 function uploadUri(folder: string, path: string): string {
+  if (path.length > NAME_CHARACTERS_MAX) throw invalidParameter('Invalid path')
   const name = posix.basename(path)
   if (name === '' || name === '.' || name === '..' || name.includes('#')) throw invalidParameter('Invalid path')
   return proxiedUri(posix.join(safePath(folder), name))
