@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { ExperimentCondition, ExperimentOrder } from '../search/experiment-filter.ts'
+import { Looks } from './looks.ts'
 import type { Fragment, SearchDialect } from './search-dialect.ts'
 import { type LifecycleStage, ordered, text } from './search-runs.ts'
 
@@ -28,9 +29,10 @@ const column = (name: string) => sql.raw(name)
 
 /** A page of experiments, in order: rows of one ExperimentRecord. */
 export function searchExperimentsSql(search: ExperimentSearch, d: SearchDialect): Fragment {
+  const looks = new Looks()
   const where = [
     sql`e.lifecycle_stage IN (${sql.join(search.stages.map(stage => sql.lit(stage)))})`,
-    ...search.conditions.map(condition => conditionSql(condition, d)),
+    ...search.conditions.map(condition => conditionSql(condition, looks, d)),
   ]
   const order = search.order.map(({ field, ascending }) => {
     const value = column(`e.${field}`)
@@ -49,7 +51,7 @@ export function searchExperimentsSql(search: ExperimentSearch, d: SearchDialect)
   return sql`SELECT ${sql.raw(d.jsonText(record, tags))} AS json FROM experiments e WHERE ${sql.join(where, sql` AND `)} ORDER BY ${sql.join(order)} LIMIT ${search.limit} OFFSET ${search.offset}`
 }
 
-function conditionSql(condition: ExperimentCondition, d: SearchDialect): Fragment {
+function conditionSql(condition: ExperimentCondition, looks: Looks, d: SearchDialect): Fragment {
   switch (condition.on) {
     case 'name':
       return text(column('e.name'), condition, d)
@@ -61,10 +63,10 @@ function conditionSql(condition: ExperimentCondition, d: SearchDialect): Fragmen
       return condition.operator === '!=' || condition.operator === 'NOT IN' ? sql`NOT (${found})` : found
     }
     case 'tag': {
-      const tag = sql`EXISTS (SELECT 1 FROM experiment_tags t WHERE t.experiment_id = e.experiment_id AND t.key = ${condition.key}`
-      if (condition.operator === 'IS NULL') return sql`NOT ${tag})`
-      if (condition.operator === 'IS NOT NULL') return sql`${tag})`
-      return sql`${tag} AND ${text(column('t.value'), condition, d)})`
+      const tag = sql`FROM experiment_tags t WHERE t.experiment_id = e.experiment_id AND t.key = ${condition.key}`
+      if (condition.operator === 'IS NULL') return sql`NOT ${looks.exists(tag)}`
+      if (condition.operator === 'IS NOT NULL') return looks.exists(tag)
+      return looks.exists(sql`${tag} AND ${text(column('t.value'), condition, d)}`)
     }
   }
 }

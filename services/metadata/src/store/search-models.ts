@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import { isText } from '../search/model-columns.ts'
 import type { ModelCondition } from '../search/model-filter.ts'
 import type { ModelOrder } from '../search/model-order.ts'
+import { Looks } from './looks.ts'
 import type { Fragment, SearchDialect } from './search-dialect.ts'
 import { ordered, text } from './search-runs.ts'
 
@@ -24,20 +25,21 @@ const column = (name: string) => sql.raw(name)
 
 /** The ids of active models in order, for a page: the newest first after what `order` asks for. */
 export function searchModelsSql(search: ModelSearch, limit: number, d: SearchDialect): Fragment {
+  const looks = new Looks()
   const datasets = datasetsSql(search.datasets)
   const where = [
     sql`m.lifecycle_stage <> 'deleted'`,
     d.oneOfIds(column('m.experiment_id'), search.experimentIds),
-    ...search.conditions.map(condition => conditionSql(condition, datasets, d)),
+    ...search.conditions.map(condition => conditionSql(condition, datasets, looks, d)),
   ]
-  if (search.datasets.length > 0 && !search.conditions.some(one => one.on === 'metric')) where.push(pointSql(datasets))
+  if (search.datasets.length > 0 && !search.conditions.some(one => one.on === 'metric')) where.push(pointSql(datasets, looks))
   const order = search.order.map(term => orderSql(term, d))
   order.push(sql`m.creation_timestamp_ms DESC`, sql`${d.textOrder(column('m.model_id'))} ASC`)
   return sql`SELECT m.model_id AS id, NULL AS sort_key FROM logged_models m WHERE ${sql.join(where, sql` AND `)}
     ORDER BY ${sql.join(order)} LIMIT ${limit} OFFSET ${search.offset}`
 }
 
-function conditionSql(condition: ModelCondition, datasets: Fragment, d: SearchDialect): Fragment {
+function conditionSql(condition: ModelCondition, datasets: Fragment, looks: Looks, d: SearchDialect): Fragment {
   switch (condition.on) {
     case 'time':
       return ordered(column(`m.${condition.column}`), condition.operator, d.real(condition.value))
@@ -48,18 +50,22 @@ function conditionSql(condition: ModelCondition, datasets: Fragment, d: SearchDi
     case 'metric':
       return pointSql(
         sql`AND t.metric_name = ${condition.key} AND ${ordered(column('t.metric_value'), condition.operator, d.real(condition.value))} ${datasets}`,
+        looks,
       )
     case 'param':
     case 'tag': {
       const { on, key } = condition
       const value = text(column(`t.${on}_value`), condition, d)
-      return sql`EXISTS (SELECT 1 FROM ${column(`logged_model_${on}s`)} t WHERE t.model_id = m.model_id AND ${column(`t.${on}_key`)} = ${key} AND ${value})`
+      return looks.exists(
+        sql`FROM ${column(`logged_model_${on}s`)} t WHERE t.model_id = m.model_id AND ${column(`t.${on}_key`)} = ${key} AND ${value}`,
+      )
     }
   }
 }
 
 /** Whether the model has a point, any of its history. */
-const pointSql = (conditions: Fragment) => sql`EXISTS (SELECT 1 FROM logged_model_metrics t WHERE t.model_id = m.model_id ${conditions})`
+const pointSql = (conditions: Fragment, looks: Looks) =>
+  looks.exists(sql`FROM logged_model_metrics t WHERE t.model_id = m.model_id ${conditions}`)
 
 function datasetsSql(datasets: readonly PointDataset[]): Fragment {
   if (datasets.length === 0) return sql``

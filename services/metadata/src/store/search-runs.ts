@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import { checkPattern } from '../search/limits.ts'
 import type { RunOrder } from '../search/order-by.ts'
 import type { RunCondition } from '../search/run-filter.ts'
+import { Looks } from './looks.ts'
 import type { Fragment, SearchDialect } from './search-dialect.ts'
 
 export type LifecycleStage = 'active' | 'deleted'
@@ -29,18 +30,18 @@ const column = (name: string) => sql.raw(name)
 
 /** The ids of a page of runs, in order: rows of [id, sort_key], the sort key being the start time. */
 export function searchRunsSql(search: RunSearch, d: SearchDialect): Fragment {
-  const joins: Fragment[] = []
+  const looks = new Looks()
   const runs = d.runsOf(search.experimentIds)
   const where: Fragment[] = [runs.where, stageIn(search.stages)]
   bestFirst(search.conditions).forEach((condition, i) => {
-    where.push(conditionSql(condition, `f${i}`, joins, d))
+    where.push(conditionSql(condition, `f${i}`, looks, d))
   })
-  const order = search.order.flatMap((term, i) => orderSql(term, `o${i}`, joins, d))
+  const order = search.order.flatMap((term, i) => orderSql(term, `o${i}`, looks, d))
   if (!search.order.some(term => term.by === 'attribute' && term.name === 'start_time')) order.push(sql`${runs.startTime} DESC NULLS LAST`)
   order.push(sql`r.run_uuid ASC`)
   if (search.after) where.push(afterSql(search.after, runs.startTime))
   const offset = search.after ? 0 : search.offset
-  return sql`SELECT r.run_uuid AS id, CAST(${runs.startTime} AS TEXT) AS sort_key FROM ${runs.from} ${sql.join(joins, sql` `)} WHERE ${sql.join(where, sql` AND `)} ORDER BY ${sql.join(order)} LIMIT ${search.limit} OFFSET ${offset}`
+  return sql`SELECT r.run_uuid AS id, CAST(${runs.startTime} AS TEXT) AS sort_key FROM ${runs.from} ${sql.join(looks.joins, sql` `)} WHERE ${sql.join(where, sql` AND `)} ORDER BY ${sql.join(order)} LIMIT ${search.limit} OFFSET ${offset}`
 }
 
 const stageIn = (stages: readonly LifecycleStage[]) => sql`r.lifecycle_stage IN (${sql.join(stages.map(stage => sql.lit(stage)))})`
@@ -55,51 +56,47 @@ const bestFirst = (conditions: readonly RunCondition[]) =>
 
 const TABLES = { metric: 'latest_metrics', param: 'params', tag: 'tags' } as const
 
-function conditionSql(condition: RunCondition, alias: string, joins: Fragment[], d: SearchDialect): Fragment {
+function conditionSql(condition: RunCondition, alias: string, looks: Looks, d: SearchDialect): Fragment {
   switch (condition.on) {
     case 'number-attribute':
       return ordered(column(`r.${condition.name}`), condition.operator, number(condition.value, d))
     case 'text-attribute':
-      if (condition.name === 'run_name') return tagSql(alias, 'mlflow.runName', condition, joins, d)
+      if (condition.name === 'run_name') return pairSql('tags', alias, 'mlflow.runName', condition, looks, d)
       return text(column(`r.${condition.name === 'run_id' ? 'run_uuid' : condition.name}`), condition, d)
     case 'metric': {
       const value = ordered(column(`${alias}.value`), condition.operator, d.real(condition.value))
       // NaN is stored as 0 with is_nan, and differs from every number.
       const nan = column(`${alias}.is_nan`)
-      joins.push(joined('latest_metrics', alias, condition.key, d.join))
-      return condition.operator === '!=' ? sql`(${value} OR ${nan})` : sql`(${value} AND NOT ${nan})`
+      const inRow = looks.row(column('latest_metrics'), alias, condition.key, d.join)
+      return inRow(condition.operator === '!=' ? sql`(${value} OR ${nan})` : sql`(${value} AND NOT ${nan})`)
     }
     case 'param':
     case 'tag': {
       if (condition.operator === 'IS NULL' || condition.operator === 'IS NOT NULL') {
-        const not = condition.operator === 'IS NULL' ? sql`NOT ` : sql``
         const table = column(TABLES[condition.on])
-        return sql`${not}EXISTS (SELECT 1 FROM ${table} t WHERE t.run_uuid = r.run_uuid AND t.key = ${condition.key})`
+        const has = looks.exists(sql`FROM ${table} t WHERE t.run_uuid = r.run_uuid AND t.key = ${condition.key}`)
+        return condition.operator === 'IS NULL' ? sql`NOT ${has}` : has
       }
-      joins.push(joined(TABLES[condition.on], alias, condition.key, d.join))
-      return text(column(`${alias}.value`), condition, d)
+      return pairSql(TABLES[condition.on], alias, condition.key, condition, looks, d)
     }
     case 'dataset':
-      return datasetSql(condition, d)
+      return datasetSql(condition, looks, d)
   }
 }
 
-function tagSql(alias: string, key: string, condition: TextCondition, joins: Fragment[], d: SearchDialect): Fragment {
-  joins.push(joined('tags', alias, key, d.join))
-  return text(column(`${alias}.value`), condition, d)
+function pairSql(table: string, alias: string, key: string, condition: TextCondition, looks: Looks, d: SearchDialect): Fragment {
+  const inRow = looks.row(column(table), alias, key, d.join)
+  return inRow(text(column(`${alias}.value`), condition, d))
 }
 
-const joined = (table: string, alias: string, key: string, kind: string) =>
-  sql`${column(kind)} ${column(table)} ${column(alias)} ON ${column(alias)}.run_uuid = r.run_uuid AND ${column(alias)}.key = ${key}`
-
-function datasetSql(condition: Extract<RunCondition, { on: 'dataset' }>, d: SearchDialect): Fragment {
+function datasetSql(condition: Extract<RunCondition, { on: 'dataset' }>, looks: Looks, d: SearchDialect): Fragment {
   const edge = sql`FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id`
   const ofRun = sql`i.destination_type = 'RUN' AND i.destination_id = r.run_uuid`
   if (condition.field !== 'context') {
-    return sql`EXISTS (SELECT 1 ${edge} WHERE ${ofRun} AND ${text(column(`d.${condition.field}`), condition, d)})`
+    return looks.exists(sql`${edge} WHERE ${ofRun} AND ${text(column(`d.${condition.field}`), condition, d)}`)
   }
   const tag = sql`JOIN input_tags c ON c.input_uuid = i.input_uuid AND c.name = 'mlflow.data.context'`
-  return sql`EXISTS (SELECT 1 ${edge} ${tag} WHERE ${ofRun} AND ${text(column('c.value'), condition, d)})`
+  return looks.exists(sql`${edge} ${tag} WHERE ${ofRun} AND ${text(column('c.value'), condition, d)}`)
 }
 
 export type TextCondition =
@@ -121,7 +118,7 @@ export const ordered = (left: Fragment, operator: string, right: Fragment) =>
 const number = (value: bigint | number, d: SearchDialect) => (typeof value === 'bigint' ? sql`${value}` : d.real(value))
 
 /** Missing values come last in both directions; of metrics, numbers come first, then NaN. */
-function orderSql(term: RunOrder, alias: string, joins: Fragment[], d: SearchDialect): Fragment[] {
+function orderSql(term: RunOrder, alias: string, looks: Looks, d: SearchDialect): Fragment[] {
   const direction = sql.raw(term.ascending ? 'ASC' : 'DESC')
   if (term.by === 'attribute') {
     const name = term.name === 'run_id' ? 'run_uuid' : term.name === 'run_name' ? 'name' : term.name
@@ -129,8 +126,9 @@ function orderSql(term: RunOrder, alias: string, joins: Fragment[], d: SearchDia
     const isNumber = term.name === 'start_time' || term.name === 'end_time'
     return [sql`${isNumber ? value : d.textOrder(value)} ${direction} NULLS LAST`]
   }
-  joins.push(joined(TABLES[term.by], alias, term.key, 'LEFT JOIN'))
-  const value = column(`${alias}.value`)
+  const inRow = looks.row(column(TABLES[term.by]), alias, term.key, 'LEFT JOIN')
+  const value = inRow(column(`${alias}.value`))
   if (term.by !== 'metric') return [sql`${d.textOrder(value)} ${direction} NULLS LAST`]
-  return [sql`CASE WHEN ${column(`${alias}.is_nan`)} THEN 1 WHEN ${value} IS NULL THEN 2 ELSE 0 END`, sql`${value} ${direction}`]
+  const rank = sql`CASE WHEN ${column(`${alias}.is_nan`)} THEN 1 WHEN ${column(`${alias}.value`)} IS NULL THEN 2 ELSE 0 END`
+  return [sql`coalesce(${inRow(rank)}, 2)`, sql`${value} ${direction}`]
 }
