@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { isIPv4, isIPv6 } from 'node:net'
 import type { SecurityConfig } from './config.ts'
 import { writeRefusal, writeText } from './rest/respond.ts'
 
@@ -10,8 +11,9 @@ export interface Security {
   admit(req: IncomingMessage, res: ServerResponse, path: string): boolean
 }
 
-const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]', '0.0.0.0']
-const PRIVATE_HOSTS = ['192.168.*', '10.*', ...Array.from({ length: 16 }, (_, i) => `172.${16 + i}.*`), 'fc00:*', 'fd00:*']
+const LOOPBACK_HOST = /^(localhost|127\.0\.0\.1|\[::1\]|0\.0\.0\.0)(:\d{0,5})?$/
+const PRIVATE_IPV4 = /^(10|192\.168|172\.(1[6-9]|2\d|3[01]))\./
+const PRIVATE_IPV6 = /^f[cd]00:[\da-f:.]*$/i
 const LOOPBACK_ORIGIN = /^http:\/\/(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?$/
 const LOOPBACK_NAMES = new Set(['localhost', '127.0.0.1', '[::1]'])
 const CHANGES = new Set(['POST', 'PUT', 'DELETE', 'PATCH'])
@@ -87,9 +89,8 @@ function isLoopback(origin: string): boolean {
 
 /** Remembers the last host it allowed: a client sends the same one every time. */
 function allowHosts(configured: readonly string[] | undefined): (host: string | undefined) => boolean {
-  const patterns = configured ?? [...LOOPBACK_HOSTS, ...LOOPBACK_HOSTS.map(host => `${host.replace('[', '[[]')}:*`), ...PRIVATE_HOSTS]
-  const all = patterns.includes('*')
-  const matches = anyOf(patterns)
+  const all = configured?.includes('*') ?? false
+  const matches = configured ? anyOf(configured) : isNearby
   let last: string | undefined
   return host => {
     if (all || (host !== undefined && host === last)) return true
@@ -97,6 +98,17 @@ function allowHosts(configured: readonly string[] | undefined): (host: string | 
     last = host
     return true
   }
+}
+
+/**
+ * MLflow's default: loopback names and private addresses, with any port. Only whole addresses count as private: a name that begins like
+ * one, as 10.evil.com, can be made to lead here by whoever owns it.
+ */
+function isNearby(host: string): boolean {
+  if (LOOPBACK_HOST.test(host)) return true
+  const [, bracketed, plain = host] = /^(?:\[([^\]]*)\]|([^:]*))(?::\d{0,5})?$/.exec(host) ?? []
+  const address = bracketed ?? plain
+  return (isIPv4(address) && bracketed === undefined && PRIVATE_IPV4.test(address)) || (isIPv6(address) && PRIVATE_IPV6.test(address))
 }
 
 /** Whether a text equals one of `patterns` or, for those with `*`, matches it as in Python's fnmatch. */

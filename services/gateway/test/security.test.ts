@@ -40,11 +40,42 @@ describe('hosts', () => {
     '172.16.0.1',
     '172.31.9.9:1',
     'fd00::1',
+    '[fd00::1]',
+    '[FC00:1::2]:5000',
+    '10.255.255.255:65535',
+    '192.168.0.1:',
   ])('%s is allowed', async host => {
     expect((await call(gateway, 'GET', '/', { Host: host })).status).toBe(200)
   })
 
-  test.each(['evil.com', 'localhost.evil.com', '172.32.0.1', '172.15.0.1', '11.0.0.1'])('%j is not', async host => {
+  test.each([
+    'evil.com',
+    'localhost.evil.com',
+    '172.32.0.1',
+    '172.15.0.1',
+    '11.0.0.1',
+    '10.evil.com',
+    '10.0.0.1.evil.com',
+    '10.0.0.1.',
+    '10.0.0',
+    '10.0.0.256',
+    '10.0.0.1:80.evil.com',
+    '10.0.0.1:x',
+    '192.168.1.1.evil.com',
+    '172.16.evil.com',
+    'fc00:evil.com',
+    'fd00:80.evil.com',
+    '[fd00::1].evil.com',
+    '[fd00::1]:evil',
+    '[fd00::evil]',
+    'fd00::1%evil.com',
+    '[10.0.0.1]',
+    '127.0.0.1:80.evil.com',
+    'localhost:x',
+    'localhost:80.evil.com',
+    '[::1]:evil',
+    '0.0.0.0:0x50',
+  ])('%j is not', async host => {
     expect(await call(gateway, 'GET', '/', { Host: host })).toMatchObject({
       status: 403,
       text: 'Invalid Host header - possible DNS rebinding attack detected',
