@@ -283,7 +283,9 @@ describe('paths that climb out of the artifact store', () => {
     '%5c%5chost%5cshare',
     'dir/%2e%2e/%2e%2e/x',
     'dir/./../../x',
-    'a%23b',
+    'a%23/../../b',
+    '..%2f%23/../../b',
+    '%2523/%252e%252e/b',
     `${'../'.repeat(200)}etc/passwd`,
   ]
   test.each(climbs)('%s', async path => {

@@ -10,3 +10,9 @@ export const SCHEMES_WITH_AUTHORITY: ReadonlySet<string> = new Set(
     'itms-services'
   ).split(' '),
 )
+
+/** Percent-decoding as Python's `unquote`: broken escapes stay, bytes that aren't UTF-8 become U+FFFD. */
+export function percentDecode(text: string): string {
+  if (!text.includes('%')) return text
+  return text.replace(/(?:%[0-9a-fA-F]{2})+/g, run => Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8'))
+}

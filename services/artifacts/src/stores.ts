@@ -1,12 +1,14 @@
+import { readArtifactPlace } from '@millrace/kit/artifact-place'
 import { invalidParameter } from '@millrace/kit/errors'
 import { withoutTrailingSlashes } from '@millrace/kit/slashes'
 import type { ArtifactsConfig } from './config.ts'
 import { openSchemes } from './drivers/schemes.ts'
 import { HeldBytes } from './held-bytes.ts'
 import { checkHost, isAtOneOf, namesHost } from './host-policy.ts'
+import { checkFolder } from './local-policy.ts'
 import { profileOf } from './profiles.ts'
 import { ArtifactStore } from './store.ts'
-import { proxiedPath, schemeOf, splitUri, unknownScheme } from './uri.ts'
+import { isLocal, proxiedPath, schemeOf, unknownScheme } from './uri.ts'
 
 export interface OpenedStore {
   store: ArtifactStore
@@ -23,10 +25,11 @@ export interface OpenedStore {
 /** Every store that this process can reach. Disposing it closes their connections. */
 export interface Stores extends AsyncDisposable {
   /**
-   * @param uri `ROOT#PATH`, where PATH is taken as written, or a `ROOT` without `#`. ROOT is `mlflow-artifacts:/…` or an MLflow proxy's http(s) URL
+   * @param uri see `artifactPlace`: `ROOT#PATH`, or a `ROOT` without `#`. ROOT is `mlflow-artifacts:/…` or an MLflow proxy's http(s) URL
    * (both lead below the artifacts destination, unless they name a host that the operator did, or hosts are followed), an absolute path,
    * or a URI of a registered scheme.
-   * @throws INVALID_PARAMETER_VALUE for an unknown scheme, a malformed URI or a host that the operator didn't name.
+   * @throws INVALID_PARAMETER_VALUE for an unknown scheme, a malformed URI or a host that the operator didn't name; PERMISSION_DENIED for
+   * a local folder outside those that the operator allows.
    */
   open(uri: string): Promise<OpenedStore>
   /** The store behind `mlflow-artifacts:`; undefined when nothing is proxied. */
@@ -51,20 +54,21 @@ export function openStores(config: ArtifactsConfig, held = new HeldBytes(config.
     allowedSchemes: [...config.allowedHostAddressedSchemes, ...(config.followHosts ? PROXY_SCHEMES : [])],
   }
 
-  const openDirect = async (root: string) => {
+  const openDirect = async (root: string, isOperators = false) => {
     const scheme = schemeOf(root)
     const profile = profileOf(root, config.profiles)
     const { byName } = (profile && own.get(profile)) ?? shared
     const found = Object.hasOwn(byName, scheme) ? byName[scheme] : undefined
     checkHost(root, policy)
     if (!found) throw unknownScheme(root, known)
+    if (isLocal(root) && config.allowedFolders && !isOperators) await checkFolder(root, config.allowedFolders)
     return { store: new ArtifactStore(await found.open(root, { isTrusted: isAtOneOf(policy.trusted, root) })), scheme: scheme || 'file' }
   }
 
   let destination: ReturnType<typeof openDirect> | undefined
   const openDestination = async (path: string, hostIgnored = false): Promise<OpenedStore> => {
     if (!config.artifactsDestination) throw invalidParameter('This server does not serve artifacts, so mlflow-artifacts: URIs lead nowhere')
-    const opening = destination ?? openDirect(config.artifactsDestination)
+    const opening = destination ?? openDirect(config.artifactsDestination, true)
     destination = opening
     try {
       return { ...(await opening), path, proxied: true, hostIgnored }
@@ -77,7 +81,7 @@ export function openStores(config: ArtifactsConfig, held = new HeldBytes(config.
 
   return {
     async open(uri) {
-      const { root, path } = splitUri(uri)
+      const { root, path } = readArtifactPlace(uri)
       const isDirect = isAtOneOf(policy.trusted, root) || (config.followHosts && namesHost(root))
       const proxied = isDirect ? undefined : proxiedPath(root)
       if (proxied !== undefined && (config.artifactsDestination || schemeOf(root) === 'mlflow-artifacts')) {

@@ -1,27 +1,19 @@
 import { invalidParameter } from '@millrace/kit/errors'
+import { percentDecode } from '@millrace/kit/python-urls'
 
 /** Route below which an MLflow server proxies artifacts; `http(s):` roots name it. */
 const PROXY_ROUTE = '/api/2.0/mlflow-artifacts/artifacts/'
 
-/** A store's root and the path below it. */
-export interface Location {
-  root: string
-  path: string
-}
+/** As MLflow's server. */
+const DECODE_ROUNDS_MAX = 10
 
 /** Lower-case scheme; "" for a plain path. */
 export function schemeOf(uri: string): string {
   return /^([a-z][a-z0-9+.-]*):/i.exec(uri)?.[1]?.toLowerCase() ?? ''
 }
 
-/**
- * Cuts `ROOT#PATH` at the last `#`: the path is taken as it is written, without percent-decoding. MLflow refuses artifact paths with
- * the sign, but not roots: the operator's default root may be a folder `c#`, or have a fragment.
- */
-export function splitUri(uri: string): Location {
-  const at = uri.lastIndexOf('#')
-  return at < 0 ? { root: uri, path: '' } : { root: uri.slice(0, at), path: uri.slice(at + 1) }
-}
+/** Whether a location is a folder of this machine: a path or a `file:` URI. */
+export const isLocal = (uri: string): boolean => ['', 'file'].includes(schemeOf(uri))
 
 /**
  * Path below the artifacts destination that a proxied root names; undefined for other URIs. The host doesn't count, as for
@@ -34,9 +26,20 @@ export function proxiedPath(root: string): string | undefined {
     .slice(scheme.length + 1)
     .replace(/^\/\/[^/?#]*/, '')
     .replace(/[?#].*$/s, '')
-  if (scheme === 'mlflow-artifacts') return path.replace(/^\/+/, '')
   const at = path.indexOf(PROXY_ROUTE)
-  return at < 0 ? undefined : path.slice(at + PROXY_ROUTE.length).replace(/^\/+/, '')
+  if (scheme === 'mlflow-artifacts') return plainPath(path)
+  return at < 0 ? undefined : plainPath(path.slice(at + PROXY_ROUTE.length))
+}
+
+/** Read as clients and the proxy's routes read it together, so that both find the same artifacts: no double slashes, no escapes. */
+function plainPath(path: string): string {
+  let current = path
+  for (let round = 0; round < DECODE_ROUNDS_MAX; round++) {
+    const next = percentDecode(current)
+    if (next === current) break
+    current = next
+  }
+  return current.replace(/\/{2,}/g, '/').replace(/^\//, '')
 }
 
 /** `uri` without the password in it, for messages. */

@@ -1,11 +1,12 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import { hasLeft } from '@millrace/kit/client-gone'
 import { badRequest, MlflowError, toMlflowError } from '@millrace/kit/errors'
+import { percentDecode } from '@millrace/kit/python-urls'
 import type { GatewayContext } from './context.ts'
 import type { RequestMeter } from './request-meter.ts'
 import { BodyTooLarge } from './rest/body.ts'
 import { METHOD_NOT_ALLOWED, NOT_FOUND, redirectPage } from './rest/pages.ts'
-import { percentDecode } from './rest/query.ts'
+
 import { errorBody, writeError, writeHtml, writeJson } from './rest/respond.ts'
 import type { Match, Router } from './rest/router.ts'
 import { type Handler, setHeaders } from './rest/table.ts'

@@ -19,6 +19,8 @@ const ODD_KEYS = [
   'plus+and&amp;.txt',
   'quo\'te"s.txt',
   'q?mark.txt',
+  'num#ber.txt',
+  'images/a#b%step%0?.png',
   'semi;colon,comma',
   'back\\slash',
   '.hidden',
@@ -66,6 +68,8 @@ export function objectCases({ harness, withDriver }: Suite): void {
         const expected = keys.map(key => key.split('/')[0] ?? '').sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
         expect(names).toEqual(expected)
         await driver.remove('a')
+        await driver.remove('images/a#b%step%0?.png')
+        expect(await driver.stat('images/a#b%step%0?.png')).toBeUndefined()
       }))
 
     test('zero bytes are an object', () =>

@@ -1,6 +1,5 @@
 import { invalidParameter } from '@millrace/kit/errors'
-import { SCHEMES_WITH_AUTHORITY, SCHEMES_WITH_PARAMETERS } from '@millrace/kit/python-urls'
-import { percentDecode } from '../rest/query.ts'
+import { percentDecode, SCHEMES_WITH_AUTHORITY, SCHEMES_WITH_PARAMETERS } from '@millrace/kit/python-urls'
 
 const DECODE_ROUNDS_MAX = 10
 /** Of an artifact's path, as every store takes it. */
@@ -10,15 +9,16 @@ const ESCAPED_CHARACTERS_MAX = 5 * PATH_BYTES_MAX
 
 /**
  * A path from a client as MLflow takes it: percent-decoded until it stays the same, control characters spelled out as `%xx`.
- * A NUL is refused, where MLflow would spell it out too.
- * @throws INVALID_PARAMETER_VALUE `Invalid path` for `..`, an absolute path (POSIX or Windows), `#`, NUL, endless escapes or too much.
+ * A NUL is refused, where MLflow would spell it out too; `#`, which MLflow refuses, is a character like others (see
+ * docs/decisions/number-signs-in-names.md).
+ * @throws INVALID_PARAMETER_VALUE `Invalid path` for `..`, an absolute path (POSIX or Windows), NUL, endless escapes or too much.
  * Source: MLflow's answers on GET /api/2.0/mlflow-artifacts/artifacts.
  */
 export function safePath(path: string): string {
   if (path.length > ESCAPED_CHARACTERS_MAX) throw invalidParameter('Invalid path')
   const decoded = decodeAll(path)
   if (Buffer.byteLength(decoded) > PATH_BYTES_MAX) throw invalidParameter('Invalid path')
-  if (decoded.includes('\0') || decoded.includes('#')) throw invalidParameter('Invalid path')
+  if (decoded.includes('\0')) throw invalidParameter('Invalid path')
   const plain = decoded.replace(/\p{Cc}/gu, spellOut)
   const checked = /^file:/i.test(plain) ? pathOfFileUri(plain) : plain
   const isAbsolute = checked.startsWith('/') || /^[a-z]:[\\/]/i.test(checked) || /^[\\/]{2}[^\\/]+[\\/]+[^\\/]/.test(checked)
@@ -49,7 +49,7 @@ const pathOfFileUri = (uri: string) =>
       .replace(/[?].*$/s, ''),
   )
 
-/** What Python's `urlunparse(urlparse(text))` leaves: no tabs or line ends, no empty `?`, `;` or `#`, a lower-case scheme. */
+/** What Python's `urlunparse(urlparse(text))` leaves: no tabs or line ends, no empty `?` or `;`, a lower-case scheme. What follows a `#` is part of the name. */
 function reparse(text: string): string {
   if (/^[\w./-]*$/.test(text) && !text.startsWith('//')) return text
   let rest = text.replace(/^[\0-\x20]+/, '').replace(/[\t\r\n]/g, '')
@@ -58,15 +58,16 @@ function reparse(text: string): string {
   const host = rest.startsWith('//') ? (/^\/\/([^/?#]*)/.exec(rest)?.[1] ?? '') : ''
   if (rest.startsWith('//')) rest = rest.slice(2 + host.length)
   if (host.includes('[') !== host.includes(']')) throw invalidParameter('Invalid path')
-  const [beforeFragment, fragment] = cut(rest, '#')
-  const [beforeQuery, query] = cut(beforeFragment, '?')
+  const hash = rest.indexOf('#')
+  const fragment = hash < 0 ? '' : rest.slice(hash)
+  const [beforeQuery, query] = cut(hash < 0 ? rest : rest.slice(0, hash), '?')
   const lower = scheme.toLowerCase()
   const [bare, parameters] = SCHEMES_WITH_PARAMETERS.has(lower) ? cutParameters(beforeQuery) : [beforeQuery, '']
   let joined = parameters ? `${bare};${parameters}` : bare
   if (host || (SCHEMES_WITH_AUTHORITY.has(lower) && !joined.startsWith('//'))) {
     joined = `//${host}${joined && !joined.startsWith('/') ? '/' : ''}${joined}`
   }
-  return (lower && `${lower}:`) + joined + (query && `?${query}`) + (fragment && `#${fragment}`)
+  return (lower && `${lower}:`) + joined + (query && `?${query}`) + fragment
 }
 
 function cut(text: string, mark: string): [string, string] {

@@ -4,6 +4,7 @@ import { toMlflowError } from '@millrace/kit/errors'
 import { shorten } from '@millrace/kit/shown'
 import type { GatewayContext } from '../context.ts'
 import { writeJson } from '../rest/respond.ts'
+import { proxiedUri } from '../rpc/artifacts.ts'
 import { safePath } from './artifacts-path.ts'
 import { fileName, sendArtifact } from './artifacts-send.ts'
 import type { RawParams, RawRoute } from './route.ts'
@@ -26,7 +27,7 @@ async function download(req: IncomingMessage, res: ServerResponse, { path }: Raw
   if (!bytes || !config.serveArtifacts) return writeDetail(res, 503, DISABLED)
   const artifact = safePath(path.artifact_path ?? '')
   try {
-    await sendArtifact(req, res, bytes, `mlflow-artifacts:/#${artifact}`, fileName(artifact))
+    await sendArtifact(req, res, bytes, proxiedUri(artifact), fileName(artifact))
   } catch (reason) {
     const error = toMlflowError(reason)
     if (res.headersSent || error.errorClass !== IS_A_DIRECTORY) throw reason
@@ -39,7 +40,7 @@ async function upload(req: IncomingMessage, res: ServerResponse, { path }: RawPa
   const artifact = safePath(path.artifact_path ?? '')
   if (artifact === '' || artifact.endsWith('/')) return writeDetail(res, 400, NO_NAME)
   const length = req.headers['content-length']
-  await bytes.write(`mlflow-artifacts:/#${artifact}`, req, {
+  await bytes.write(proxiedUri(artifact), req, {
     length: length === undefined ? undefined : Number(length),
     signal: clientGone(res),
   })

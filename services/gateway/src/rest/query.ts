@@ -1,11 +1,6 @@
 import { isUtf8 } from 'node:buffer'
+import { percentDecode } from '@millrace/kit/python-urls'
 import type { Query } from '../raw/route.ts'
-
-/** Percent-decoding as Python's `unquote`: broken escapes stay, bytes that aren't UTF-8 become U+FFFD. */
-export function percentDecode(text: string): string {
-  if (!text.includes('%')) return text
-  return text.replace(/(?:%[0-9a-fA-F]{2})+/g, run => Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8'))
-}
 
 const UTF8_BYTES_MAX = 4
 

@@ -1,5 +1,6 @@
 import { posix } from 'node:path'
 import { type Client, createClient, type ServiceImpl } from '@connectrpc/connect'
+import { artifactPlace } from '@millrace/kit/artifact-place'
 import { deadlineExceeded, internalError, invalidParameter, notImplemented, temporarilyUnavailable } from '@millrace/kit/errors'
 import type { FileInfo } from '@millrace/proto/millrace/artifacts/v1/files_pb'
 import type { ArtifactProxyService } from '@millrace/proto/millrace/artifacts/v1/proxy_pb'
@@ -122,8 +123,7 @@ async function multipartStore(ctx: GatewayContext, signal: AbortSignal): Promise
   return store
 }
 
-/** Everything after `#` is taken as it is written. */
-const proxiedUri = (path: string) => `mlflow-artifacts:/#${path}`
+export const proxiedUri = (path: string): string => artifactPlace('mlflow-artifacts:/', path)
 
 function checkUpload(uploadId: string, parts: readonly { etag?: string; url?: string }[] = []): void {
   if (uploadId.length > NAME_CHARACTERS_MAX) throw invalidParameter('Invalid upload_id')
@@ -137,7 +137,7 @@ function checkUpload(uploadId: string, parts: readonly { etag?: string; url?: st
 function uploadUri(folder: string, path: string): string {
   if (path.length > NAME_CHARACTERS_MAX) throw invalidParameter('Invalid path')
   const name = posix.basename(path)
-  if (name === '' || name === '.' || name === '..' || name.includes('#')) throw invalidParameter('Invalid path')
+  if (name === '' || name === '.' || name === '..') throw invalidParameter('Invalid path')
   return proxiedUri(posix.join(safePath(folder), name))
 }
 

@@ -1,6 +1,6 @@
 import { isAbsolute } from 'node:path'
 import { invalidParameter } from '@millrace/kit/errors'
-import { SCHEMES_WITH_AUTHORITY } from '@millrace/kit/python-urls'
+import { percentDecode, SCHEMES_WITH_AUTHORITY } from '@millrace/kit/python-urls'
 import { shorten } from '@millrace/kit/shown'
 
 /** A URI in the five parts of Python's urlsplit, which takes any scheme and never normalises. */
@@ -56,7 +56,7 @@ const decodingsMax = 10
 export function checkQuery(query: string): void {
   let text = query
   for (let i = 0; i < decodingsMax; i++) {
-    const decoded = unquote(text)
+    const decoded = percentDecode(text)
     if (decoded === text) {
       if (text.includes('..')) throw invalidParameter('Invalid query string')
       return
@@ -64,10 +64,6 @@ export function checkQuery(query: string): void {
     text = decoded
   }
   throw invalidParameter('Invalid query string')
-}
-
-function unquote(text: string): string {
-  return text.replace(/(?:%[0-9a-f]{2})+/gi, run => Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8'))
 }
 
 /** A local path or `file:` URI made absolute against the working directory, `..` kept; anything else as it is. */
@@ -86,6 +82,6 @@ export function resolveIfLocal(uri: string): string {
 }
 
 function inWorkingDirectory(path: string): string {
-  const parts = unquote(path).split('/')
+  const parts = percentDecode(path).split('/')
   return [process.cwd(), ...parts.filter(part => part !== '' && part !== '.')].join('/').replace(/^\/\//, '/')
 }

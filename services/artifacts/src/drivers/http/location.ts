@@ -85,7 +85,7 @@ export function ownName(name: string): string {
  * through Python's `urlparse` and spell control characters out. Source: /api/2.0/mlflow-artifacts/artifacts, the tests of this driver.
  */
 export function isAddressable(path: string): boolean {
-  return !/[\p{Cc}#]|%[\da-f]{2}|^ |[?;]$|^[a-z][a-z\d+.-]*:/iu.test(path)
+  return !/\p{Cc}|%[\da-f]{2}|^ |[?;#]$|^[a-z][a-z\d+.-]*:/iu.test(path)
 }
 
 /** Path of an object that is to be written. */
