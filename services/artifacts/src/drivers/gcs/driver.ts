@@ -84,7 +84,7 @@ export class GcsDriver implements Driver {
     if (name === '') throw invalidParameter('Invalid path')
     try {
       await deleteObject(this.#location, name, signal)
-      for await (const page of pages(this.#location, { prefix: `${name}/` }, signal)) {
+      for await (const page of pages(this.#location, { prefix: folderPrefix(this.#location, key) }, signal)) {
         await deleteAll(
           this.#location,
           (page.items ?? []).map(item => item.name),

@@ -1,5 +1,6 @@
 import { invalidParameter } from '@millrace/kit/errors'
 import type { HeldBytes } from '../../held-bytes.ts'
+import { folderBelow, nameBelow, readPrefix } from '../key-prefix.ts'
 import type { GcsClient } from './client.ts'
 import type { GcsConfig } from './config.ts'
 import type { Signer } from './credentials.ts'
@@ -9,7 +10,7 @@ export interface GcsLocation {
   client: GcsClient
   config: GcsConfig
   bucket: string
-  /** Without slashes at its ends. */
+  /** See `readPrefix`. */
   prefix: string
   held: HeldBytes
   /** Absent when the credentials can't sign URLs. */
@@ -20,18 +21,16 @@ export interface GcsLocation {
 export function parseGsUri(uri: string): { bucket: string; prefix: string } {
   const [, bucket, path] = /^gs:\/\/([^/?#@:\s]+)(?=[/?#]|$)([^?#]*)/i.exec(uri) ?? []
   if (!bucket || path === undefined) throw invalidParameter(`Artifact location '${uri}' is not of the form gs://bucket/path`)
-  return { bucket, prefix: path.replace(/^\/+|\/+$/g, '') }
+  return { bucket, prefix: readPrefix(path) }
 }
 
 export function objectName({ prefix }: GcsLocation, key: string): string {
-  if (prefix === '' || key === '') return prefix + key
-  return `${prefix}/${key}`
+  return nameBelow(prefix, key)
 }
 
 /** Prefix of everything below `key`; "" for a whole bucket. */
-export function folderPrefix(location: GcsLocation, key: string): string {
-  const full = objectName(location, key)
-  return full === '' ? '' : `${full}/`
+export function folderPrefix({ prefix }: GcsLocation, key: string): string {
+  return folderBelow(prefix, key)
 }
 
 /** Path of a bucket's objects in the JSON API, with the object's name at its end when given. */

@@ -6,7 +6,7 @@ import { TEMPORARY_PREFIX } from '../../keys.ts'
 import { composeInto } from './compose.ts'
 import type { Signer } from './credentials.ts'
 import { gcsError } from './errors.ts'
-import { type GcsLocation, objectName, objectPath } from './location.ts'
+import { folderPrefix, type GcsLocation, objectName, objectPath } from './location.ts'
 import { deleteAll, deleteObject, eachAtOnce, type ListedObject, orUndefined, pages } from './objects.ts'
 import { signUrl } from './signing.ts'
 
@@ -87,7 +87,7 @@ export class GcsMultipart implements Multipart {
   }
 
   async *openUploads(startedBefore: number, signal?: AbortSignal): AsyncGenerator<{ key: string; uploadId: string; startedTime: number }> {
-    const prefix = `${objectName(this.#location, FOLDER)}/`
+    const prefix = folderPrefix(this.#location, FOLDER)
     try {
       for await (const page of pages(this.#location, { prefix, delimiter: '/' }, signal)) {
         for (const folder of page.prefixes ?? []) {

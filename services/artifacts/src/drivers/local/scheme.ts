@@ -1,11 +1,12 @@
-import { isAbsolute, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { invalidParameter } from '@millrace/kit/errors'
+import { percentDecode } from '@millrace/kit/python-urls'
 import type { Scheme } from '../../driver.ts'
 import { MadeFolders } from '../made-folders.ts'
 import { LocalDriver } from './driver.ts'
 import { FolderSync } from './folder-sync.ts'
 
-/** Absolute paths, and `file:` URIs, whose paths are percent-decoded as Python's url2pathname does. */
+/** Paths and `file:` URIs of folders. */
 export function openLocalScheme(): Scheme {
   const folders = { made: new MadeFolders(), sync: new FolderSync() }
   return {
@@ -14,20 +15,21 @@ export function openLocalScheme(): Scheme {
   }
 }
 
-export function localPath(uri: string): string {
-  if (!/^file:/i.test(uri)) {
-    if (!isAbsolute(uri)) throw invalidParameter(`Artifact location '${uri}' is not an absolute path`)
-    return resolve(uri)
-  }
-  const path = uri
-    .slice('file:'.length)
-    .replace(/^\/\/[^/]*/, '')
-    .replace(/[?#].*$/, '')
-  try {
-    const decoded = decodeURIComponent(path)
-    if (isAbsolute(decoded) && !decoded.includes('\0')) return resolve(decoded)
-  } catch {
-    // Falls through to the one refusal.
-  }
-  throw invalidParameter(`Artifact location '${uri}' is not an absolute path`)
+/**
+ * The absolute path of a location, percent-decoded whether it is a path or a `file:` URI, as MLflow does: docs/decisions/local-locations.md.
+ * A relative one is below the working folder. A URI's host, query and fragment are not part of it.
+ */
+export function localPath(location: string): string {
+  const written = /^file:/i.test(location)
+    ? location
+        .slice('file:'.length)
+        .replace(/^\/\/[^/?#]*/, '')
+        .replace(/[?#].*$/s, '')
+    : location
+  const path = percentDecode(written)
+  if (path === '' || path.includes('\0')) throw invalidParameter(`Artifact location '${location}' names no folder`)
+  return resolve(path)
 }
+
+/** A location that `localPath` reads as `path`. */
+export const localLocation = (path: string): string => path.replaceAll('%', '%25')

@@ -88,7 +88,7 @@ export class S3Driver implements Driver {
       if (page.Contents?.[0]?.Key === full) await this.#delete([full], key, signal)
       break
     }
-    for await (const page of this.#pages({ Prefix: `${full}/` }, key, signal)) {
+    for await (const page of this.#pages({ Prefix: folderPrefix(this.#location, key) }, key, signal)) {
       await this.#delete(
         (page.Contents ?? []).flatMap(({ Key }) => Key ?? []),
         key,

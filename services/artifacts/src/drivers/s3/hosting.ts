@@ -1,5 +1,6 @@
 import { invalidParameter } from '@millrace/kit/errors'
 import { shownUri } from '../../uri.ts'
+import { readPrefix } from '../key-prefix.ts'
 import type { S3Config } from './config.ts'
 
 /** A service that speaks S3's protocol and has a scheme of its own, whose URIs name the host. Source: MLflow's stores for R2 and B2. */
@@ -44,7 +45,7 @@ export function parseHostedUri(uri: string, { scheme, host, form }: Hosting): Ho
     bucket,
     host: `${name}${port}`.toLowerCase(),
     region: found.groups?.region?.toLowerCase(),
-    prefix: path.replace(/^\/+|\/+$/g, ''),
+    prefix: readPrefix(path),
   }
 }
 

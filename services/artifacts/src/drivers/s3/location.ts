@@ -1,6 +1,7 @@
 import type { S3Client } from '@aws-sdk/client-s3'
 import { invalidParameter } from '@millrace/kit/errors'
 import type { HeldBytes } from '../../held-bytes.ts'
+import { folderBelow, nameBelow, readPrefix } from '../key-prefix.ts'
 import type { S3Config } from './config.ts'
 
 /** Where a driver works, with what every call of it takes along. */
@@ -9,7 +10,7 @@ export interface S3Location {
   /** Signs URLs for clients, with the host that they reach. */
   signer: S3Client
   bucket: string
-  /** Without slashes at its ends. */
+  /** See `readPrefix`. */
   prefix: string
   config: S3Config
   held: HeldBytes
@@ -17,22 +18,20 @@ export interface S3Location {
   closing?: AbortSignal
 }
 
-/** Bucket and key of `s3://bucket/prefix`; the prefix is taken as written, a query or fragment is not part of it. */
+/** Bucket and prefix of `s3://bucket/prefix`, which is taken as written; a query or fragment is not part of it. */
 export function parseS3Uri(uri: string): { bucket: string; prefix: string } {
   const [, bucket, path] = /^s3:\/\/([^/?#]+)([^?#]*)/i.exec(uri) ?? []
   if (!bucket || path === undefined) throw invalidParameter(`Artifact location '${uri}' is not of the form s3://bucket/path`)
-  return { bucket, prefix: path.replace(/^\/+|\/+$/g, '') }
+  return { bucket, prefix: readPrefix(path) }
 }
 
 export function objectKey({ prefix }: S3Location, key: string): string {
-  if (prefix === '' || key === '') return prefix + key
-  return `${prefix}/${key}`
+  return nameBelow(prefix, key)
 }
 
 /** Prefix of everything below `key`; "" for a whole bucket. */
-export function folderPrefix(location: S3Location, key: string): string {
-  const full = objectKey(location, key)
-  return full === '' ? '' : `${full}/`
+export function folderPrefix({ prefix }: S3Location, key: string): string {
+  return folderBelow(prefix, key)
 }
 
 export function bucketParams({ bucket, config }: S3Location): { Bucket: string; ExpectedBucketOwner?: string } {
