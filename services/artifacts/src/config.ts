@@ -1,11 +1,10 @@
-import { resolve } from 'node:path'
 import { checkBoolean, checkInteger, checkList, type Env, type Flags, type Raw, read, refused } from '@millrace/kit/config'
 import { parseAzureUri } from './drivers/azure/location.ts'
 import { parseFtpUri } from './drivers/ftp/location.ts'
 import { parseGsUri } from './drivers/gcs/location.ts'
 import { parseHdfsUri } from './drivers/hdfs/location.ts'
 import { parseHttpUri } from './drivers/http/location.ts'
-import { localPath } from './drivers/local/scheme.ts'
+import { localLocation, localPath } from './drivers/local/scheme.ts'
 import { parseB2Uri, parseR2Uri } from './drivers/s3/hosting.ts'
 import { parseS3Uri } from './drivers/s3/location.ts'
 import { checkStoreSettings, readStoreSettings, type StoreSettings } from './drivers/schemes.ts'
@@ -13,13 +12,15 @@ import { parseSftpUri } from './drivers/sftp/location.ts'
 import { HELD_BYTES } from './held-bytes.ts'
 import { checkProfiles, type StorageProfile } from './profiles.ts'
 import type { TransferLimits } from './transfers.ts'
-import { schemeOf } from './uri.ts'
+import { isLocal, schemeOf } from './uri.ts'
 
 export interface ArtifactsConfig {
-  /** Where `mlflow-artifacts:` URIs lead: an absolute path or the URI of a store. Absent: they lead nowhere. */
+  /** Where `mlflow-artifacts:` URIs lead: an absolute path, percent-encoded, or the URI of a store. Absent: they lead nowhere. */
   artifactsDestination: string | undefined
   /** The operator's other location, whose host may be contacted. */
   defaultArtifactRoot: string | undefined
+  /** Local folders that locations named by clients may be below; absent: any. */
+  allowedFolders: readonly string[] | undefined
   /** Where clients reach the server that this process is a part of. */
   publicUrl?: string
   /** Another tracking server that the operator named, whose host may be contacted. */
@@ -45,6 +46,8 @@ const BYTES_IN_FLIGHT = 2 * 1024 ** 3
 const BYTES_IN_FLIGHT_MIN = 1024 ** 2
 const BYTES_IN_FLIGHT_MAX = 1024 ** 4
 const DEFAULT_DESTINATION = './mlartifacts'
+/** Where MLflow's own servers keep artifacts below the working folder unless told otherwise. */
+const MLFLOW_FOLDERS = ['./mlruns', './mlartifacts']
 
 export type ArtifactsRaw = ReturnType<typeof readArtifacts>
 
@@ -54,6 +57,7 @@ export function readArtifacts(env: Env, flags: Flags) {
     defaultArtifactRoot: read(env, flags, 'defaultArtifactRoot', 'MLFLOW_DEFAULT_ARTIFACT_ROOT'),
     publicUrl: read(env, {}, undefined, 'MILLRACE_PUBLIC_URL'),
     serveArtifacts: read(env, flags, 'serveArtifacts', 'MLFLOW_SERVE_ARTIFACTS'),
+    allowedFolders: read(env, flags, 'allowedArtifactFolders', 'MILLRACE_ALLOWED_ARTIFACT_FOLDERS'),
     allowedSchemes: read(env, flags, undefined, 'MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES'),
     presignedDownloadTtl: read(env, flags, undefined, 'MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS'),
     streams: read(env, flags, undefined, 'MILLRACE_ARTIFACT_STREAMS_MAX'),
@@ -65,14 +69,21 @@ export function readArtifacts(env: Env, flags: Flags) {
 }
 
 export function checkArtifacts(raw: ArtifactsRaw): ArtifactsConfig {
+  const artifactsDestination = checkBoolean(raw.serveArtifacts, true) ? checkDestination(raw.artifactsDestination) : undefined
+  const defaultArtifactRoot = raw.defaultArtifactRoot?.value
+  const profiles = checkProfiles(raw.profiles)
+  const named = [artifactsDestination, defaultArtifactRoot, ...profiles.flatMap(({ prefixes }) => prefixes.map(one => `${one}/`))]
+  const local = [...named.flatMap(one => one ?? []).filter(isLocal), ...MLFLOW_FOLDERS].map(localPath)
+  const allowedFolders = [...local, ...checkFolders(raw.allowedFolders)]
   return {
-    artifactsDestination: checkBoolean(raw.serveArtifacts, true) ? checkDestination(raw.artifactsDestination) : undefined,
-    defaultArtifactRoot: raw.defaultArtifactRoot?.value,
+    artifactsDestination,
+    defaultArtifactRoot,
+    allowedFolders: artifactsDestination ? allowedFolders : undefined,
     publicUrl: raw.publicUrl?.value,
     allowedHostAddressedSchemes: checkList(raw.allowedSchemes).map(scheme => scheme.toLowerCase()),
     presignedDownloadTtlSeconds: checkInteger(raw.presignedDownloadTtl, PRESIGNED_TTL_SECONDS, 1, PRESIGNED_TTL_SECONDS_MAX),
     stores: checkStoreSettings(raw.stores),
-    profiles: checkProfiles(raw.profiles),
+    profiles,
     limits: {
       streamsMax: checkInteger(raw.streams, STREAMS, 1, STREAMS_MAX),
       bytesInFlightMax: checkInteger(raw.bytesInFlight, BYTES_IN_FLIGHT, BYTES_IN_FLIGHT_MIN, BYTES_IN_FLIGHT_MAX),
@@ -81,9 +92,17 @@ export function checkArtifacts(raw: ArtifactsRaw): ArtifactsConfig {
   }
 }
 
+function checkFolders(raw: Raw | undefined): string[] {
+  return checkList(raw).map(folder => {
+    if (raw && !isLocal(folder)) throw refused(raw, 'folders, separated by commas')
+    return localPath(folder)
+  })
+}
+
 /** By scheme: refuses a malformed root, and says how one is written. */
 const DESTINATIONS: Record<string, { check: (uri: string) => unknown; form: string }> = {
-  file: { check: localPath, form: 'file:///absolute/path' },
+  '': { check: localPath, form: 'a path' },
+  file: { check: localPath, form: 'file:///absolute/path or file:relative/path' },
   s3: { check: parseS3Uri, form: 's3://bucket/path' },
   r2: { check: parseR2Uri, form: 'r2://bucket@account.r2.cloudflarestorage.com/path' },
   b2: { check: parseB2Uri, form: 'b2://bucket@s3.region.backblazeb2.com/path' },
@@ -105,13 +124,18 @@ function checkDestination(raw: Raw | undefined): string {
   const value = raw?.value ?? DEFAULT_DESTINATION
   const given = raw ?? { value, source: 'artifacts destination' }
   const scheme = schemeOf(value)
-  if (scheme === '') return resolve(value)
   const known = Object.hasOwn(DESTINATIONS, scheme) ? DESTINATIONS[scheme] : undefined
-  if (!known) throw refused(given, ['a path', ...Object.values(DESTINATIONS).map(({ form }) => form)].join(', '))
+  if (!known)
+    throw refused(
+      given,
+      Object.values(DESTINATIONS)
+        .map(({ form }) => form)
+        .join(', '),
+    )
   try {
     known.check(value)
   } catch (error) {
     throw refused(given, known.form, error)
   }
-  return scheme === 'file' ? localPath(value) : value
+  return isLocal(value) ? localLocation(localPath(value)) : value
 }

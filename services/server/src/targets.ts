@@ -44,6 +44,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
       'controlStoreUri',
       'defaultArtifactRoot',
       'artifactsDestination',
+      'allowedArtifactFolders',
       ...PUBLIC,
       'jobConcurrency',
       ...IGNORED,
@@ -70,7 +71,15 @@ export const TARGETS: Readonly<Record<string, Target>> = {
   },
   artifacts: {
     summary: 'Run the service that owns the artifact stores',
-    options: ['artifactsDestination', 'defaultArtifactRoot', 'serveArtifacts', 'noServeArtifacts', 'serviceHost', 'servicePort'],
+    options: [
+      'artifactsDestination',
+      'defaultArtifactRoot',
+      'allowedArtifactFolders',
+      'serveArtifacts',
+      'noServeArtifacts',
+      'serviceHost',
+      'servicePort',
+    ],
     open: async setup => (await import('./targets/artifacts.ts')).openArtifactsTarget(setup),
   },
   'gc-worker': {

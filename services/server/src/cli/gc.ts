@@ -138,7 +138,9 @@ async function openHere(env: Env, flags: Flags, server: string | undefined, stac
   ])
   const log = createLogger({ level: 'error' })
   const metadataConfig = metadata.checkMetadata(metadata.readMetadata(env, flags))
-  const artifactsConfig = { ...artifacts.checkArtifacts(artifacts.readArtifacts(env, flags)), trackingUri: server, followHosts: true }
+  // The operator's own act, wherever artifacts are.
+  const everywhere = { trackingUri: server, followHosts: true, allowedFolders: undefined }
+  const artifactsConfig = { ...artifacts.checkArtifacts(artifacts.readArtifacts(env, flags)), ...everywhere }
   const jobsConfig = { ...jobs.checkGcWorker(jobs.readGcWorker(env, { ...flags, artifactsOnly: false })), redisUrl: undefined }
   const theMetadata = stack.use(await metadata.openMetadata(metadataConfig))
   const theArtifacts = stack.use(await artifacts.openArtifacts(artifactsConfig))

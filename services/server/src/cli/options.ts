@@ -50,6 +50,11 @@ export const OPTIONS = {
     env: ['MLFLOW_ARTIFACTS_DESTINATION'],
     help: 'where served artifacts are kept: a folder or a URI of file, s3, r2, b2, wasbs, abfss, gs, ftp, sftp, hdfs, viewfs, webhdfs, swebhdfs, http, https or mlflow-artifacts (default: ./mlartifacts)',
   },
+  allowedArtifactFolders: {
+    flags: '--allowed-artifact-folders <folders>',
+    env: ['MILLRACE_ALLOWED_ARTIFACT_FOLDERS'],
+    help: 'comma-separated local folders that this server uses artifact locations in, while it serves artifacts (default: those of the other options, ./mlruns and ./mlartifacts)',
+  },
   host: { flags: '-h, --host <host>', env: ['MLFLOW_HOST'], help: 'address to listen on (default: 127.0.0.1)' },
   port: { flags: '-p, --port <port>', env: ['MLFLOW_PORT'], help: 'port to listen on, 0 for any free one (default: 5000)' },
   serviceHost: { flags: '-h, --host <host>', env: ['MILLRACE_HOST'], help: 'address to listen on (default: 127.0.0.1)' },
