@@ -1,3 +1,4 @@
+import { homedir } from 'node:os'
 import { ConfigError, checkInteger, checkOneOf, checkUrls, type Env, type Flags, read } from '@millrace/kit/config'
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '@millrace/kit/logger'
 
@@ -9,6 +10,21 @@ export const processEnv = (): Env => process.env
  * @throws when the file can't be read.
  */
 export const addEnvFile = (path: string): void => process.loadEnvFile(path)
+
+/** Debian's name for the home of users that have none. */
+const NO_HOME = '/nonexistent'
+
+/**
+ * Says that there is no home folder where the system knows none, as for a container's user that is only a number: libraries that look for
+ * files of theirs there find nothing, where the question alone would fail.
+ */
+export function settleHome(): void {
+  try {
+    homedir()
+  } catch {
+    process.env.HOME = NO_HOME
+  }
+}
 
 export interface ProcessConfig {
   readonly logLevel: LogLevel

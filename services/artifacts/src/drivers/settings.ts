@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
 import { checkInteger, type Raw, refused } from '@millrace/kit/config'
 
 const TIMEOUT_SECONDS_MAX = 86_400
@@ -13,5 +14,14 @@ export function readCertificates(raw: Raw): string {
     return readFileSync(raw.value, 'utf8')
   } catch (error) {
     throw refused(raw, 'a readable file of certificates in PEM', error)
+  }
+}
+
+/** Undefined for a user that the system doesn't know, as in a container that runs under a number. */
+export function homeFolder(): string | undefined {
+  try {
+    return homedir()
+  } catch {
+    return undefined
   }
 }

@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander'
 import pkg from '../../package.json' with { type: 'json' }
-import { addEnvFile } from '../config.ts'
+import { addEnvFile, settleHome } from '../config.ts'
 import { TARGETS } from '../targets.ts'
 import { UsageError } from './errors.ts'
 import { registerGc } from './gc.ts'
@@ -17,7 +17,10 @@ export function createProgram(exitNow: (signal: NodeJS.Signals) => void): Comman
     .option('--env-file <path>', "variables from a dotenv file; the environment's own win")
     .exitOverride()
     .configureOutput({ outputError: () => undefined })
-    .hook('preAction', command => useEnvFile(command.opts().envFile))
+    .hook('preAction', command => {
+      useEnvFile(command.opts().envFile)
+      settleHome()
+    })
   for (const [name, target] of Object.entries(TARGETS)) {
     const command = program.command(name).summary(target.summary).description(target.summary).allowExcessArguments(false)
     for (const option of target.options) command.addOption(toOption(option))

@@ -38,6 +38,7 @@ function connectionConfig(config: S3Config) {
     ignoreConfiguredEndpointUrls: true,
     authSchemePreference: [],
     sigv4aSigningRegionSet: [],
+    disableClockSkewCorrection: false,
     userAgentAppId: '',
     requestHandler: {
       connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, config.timeoutMs),

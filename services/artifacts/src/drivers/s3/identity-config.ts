@@ -1,6 +1,6 @@
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { checkBoolean, type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { homeFolder } from '../settings.ts'
 import { readProfile, type Section, type SharedFiles } from './shared-files.ts'
 
 /** Who a server is to S3 when no keys are given, or what it becomes with them. */
@@ -44,6 +44,8 @@ export interface RawAwsIdentity {
 /** Of the credentials agent that a container's relative URI is meant for. */
 const CONTAINER_AGENT = 'http://169.254.170.2'
 const SESSION_NAME = 'millrace'
+/** Debian's name for the home of users that have none. */
+const NO_FOLDER = '/nonexistent'
 
 export function readAwsIdentity(env: Env): RawAwsIdentity {
   const variable = (...names: string[]) => read(env, {}, undefined, ...names)
@@ -93,7 +95,7 @@ export function checkAwsIdentity(raw: RawAwsIdentity): { identity: AwsIdentity; 
 /** Both files, by their usual names in the home folder; undefined when nothing says that there are any. */
 function sharedFiles({ profile, configFile, credentialsFile, home }: RawAwsIdentity): SharedFiles | undefined {
   if (!profile && !configFile && !credentialsFile && !home) return undefined
-  const folder = join(home?.value ?? homedir(), '.aws')
+  const folder = join(home?.value ?? homeFolder() ?? NO_FOLDER, '.aws')
   return { config: configFile?.value ?? join(folder, 'config'), credentials: credentialsFile?.value ?? join(folder, 'credentials') }
 }
 
