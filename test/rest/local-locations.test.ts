@@ -47,7 +47,6 @@ const SPELLINGS: readonly (readonly [(cwd: string) => string, string])[] = [
   [() => 'mlartifacts/é x/RUN/artifacts', 'mlartifacts/é x/RUN/artifacts'],
   [() => 'mlflow-artifacts:/e%20%C3%A9%2523/RUN/artifacts', 'mlartifacts/e é#/RUN/artifacts'],
   [() => 'mlflow-artifacts:///0//RUN/artifacts/', 'mlartifacts/0/RUN/artifacts'],
-  [() => 'http://other:1/x/api/2.0/mlflow-artifacts/artifacts/a%20b/RUN/artifacts', 'mlartifacts/a b/RUN/artifacts'],
 ]
 
 describe('local locations that MLflow wrote', () => {

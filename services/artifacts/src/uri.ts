@@ -32,7 +32,7 @@ export function proxiedPath(root: string): string | undefined {
 }
 
 /** Read as clients and the proxy's routes read it together, so that both find the same artifacts: no double slashes, no escapes. */
-function plainPath(path: string): string {
+export function plainPath(path: string): string {
   let current = path
   for (let round = 0; round < DECODE_ROUNDS_MAX; round++) {
     const next = percentDecode(current)

@@ -1,6 +1,6 @@
 import { invalidParameter } from '@millrace/kit/errors'
 import { isTemporary, TEMPORARY_PREFIX } from '../../keys.ts'
-import { schemeOf, shownUri } from '../../uri.ts'
+import { plainPath, schemeOf, shownUri } from '../../uri.ts'
 import { basic, type HttpConfig } from './config.ts'
 
 const ARTIFACTS = '/api/2.0/mlflow-artifacts/artifacts'
@@ -69,8 +69,9 @@ function credentials({ username, password }: URL): string | undefined {
 /** MLflow's servers take no uploads under the names that hide uploads in progress, so such keys have others there. */
 const STAND_IN = '.millrace.uploading.'
 
-/** Path of an object below the server's artifact root. */
-export function artifactPath({ root }: HttpLocation, key: string): string {
+/** Path of an object below the server's artifact root. The root's escapes are read as the other server reads them in a client's URL. */
+export function artifactPath({ root: written }: HttpLocation, key: string): string {
+  const root = plainPath(written)
   const path = isTemporary(key) ? key.replaceAll(TEMPORARY_PREFIX, STAND_IN) : key
   return root === '' || path === '' ? root + path : `${root}/${path}`
 }
