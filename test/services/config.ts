@@ -12,6 +12,8 @@ export const serverVariables = {
   s3: ['TEST_S3_ENDPOINT', 'TEST_S3_ACCESS_KEY', 'TEST_S3_SECRET_KEY'],
 } as const
 
+const SEED = 20_261_201
+
 export interface TestConfig {
   /** On CI an absent server fails the run; elsewhere its tests are skipped under its name. */
   ci: boolean
@@ -24,6 +26,8 @@ export interface TestConfig {
   uploadBytes: number | undefined
   /** Whether tests that repeat something at random do so for long. */
   soak: boolean
+  /** What those tests begin their random choices with. */
+  seed: number
 }
 
 export function readTestConfig(env: NodeJS.ProcessEnv = process.env): TestConfig {
@@ -35,6 +39,7 @@ export function readTestConfig(env: NodeJS.ProcessEnv = process.env): TestConfig
     redisUrl: env.TEST_REDIS_URL,
     s3: endpoint && accessKey && secretKey ? { endpoint, accessKey, secretKey } : undefined,
     soak: env.MILLRACE_TEST_SOAK === '1',
+    seed: Number(env.MILLRACE_TEST_SEED ?? SEED),
     uploadBytes: env.MILLRACE_TEST_UPLOAD_BYTES ? Number(env.MILLRACE_TEST_UPLOAD_BYTES) : undefined,
   }
 }
