@@ -24,8 +24,19 @@ const callKey = createContextKey<Call | undefined>(undefined)
 export const reachedHandler: Interceptor = next => request => {
   const call = request.contextValues.get(callKey)
   if (call?.refusal) throw call.refusal
-  if (call) call.reached = true
-  return next(request)
+  if (!call) return next(request)
+  call.reached = true
+  // The messages of a stream are read later, by whoever takes them.
+  return next(request.stream ? { ...request, message: refusingMessages(request.message, request.signal) } : request)
+}
+
+async function* refusingMessages<T>(messages: AsyncIterable<T>, signal: AbortSignal): AsyncIterable<T> {
+  try {
+    yield* messages
+  } catch (reason) {
+    if (signal.aborted) throw reason
+    throw refusal(String(reason instanceof ConnectError ? reason.code : ''), reason)
+  }
 }
 
 /** Looks at a request before its message is parsed, and may give another one in its place. @throws MlflowError to refuse it. */
@@ -40,7 +51,7 @@ export function refusePlainly(router: ConnectRouter, examine: Examine = async re
 }
 
 function plainly(handler: UniversalHandler, examine: Examine): UniversalHandler {
-  const refuse = (request: UniversalServerRequest, refusal: MlflowError) => handler(emptyRequest(request, refusal))
+  const refuse = (request: UniversalServerRequest, answer: MlflowError) => handler(emptyRequest(request, answer))
   const answer = async (request: UniversalServerRequest): Promise<UniversalServerResponse> => {
     const call: Call = { reached: false }
     const contextValues = (request.contextValues ?? createContextValues()).set(callKey, call)
@@ -66,10 +77,13 @@ async function refusalOf({ body, trailer }: UniversalServerResponse): Promise<Ml
   let text = ''
   for await (const chunk of body ?? []) text += Buffer.from(chunk).toString('latin1')
   const code = trailer?.get('grpc-status') ?? /(?:grpc-status: *|"code": *")(\w+)/i.exec(text)?.[1] ?? ''
-  return TOO_LARGE.has(code) ? resourceExhausted('The message of the request is too large.') : unreadable()
+  return refusal(code)
 }
 
-const unreadable = () => invalidParameter('The request could not be read: its message or one of its protocol headers is malformed.')
+function refusal(code: string, cause?: unknown): MlflowError {
+  if (TOO_LARGE.has(code)) return resourceExhausted('The message of the request is too large.', { cause })
+  return invalidParameter('The request could not be read: its message or one of its protocol headers is malformed.', { cause })
+}
 
 const ENVELOPED = /^application\/(?:grpc|connect\+)/i
 const JSON_FORMAT = /json/i
