@@ -14,7 +14,7 @@ import { type Request, rawRequest, restRequest, rpcRequest } from './requests.ts
 import { type Known, Values } from './values.ts'
 
 const { soak, seed } = readTestConfig()
-const REQUESTS = soak ? 40_000 : 2_000
+const REQUESTS = soak ? 40_000 : 1_200
 const AT_ONCE = 8
 const MESSAGE_CHARACTERS_MAX = 4_000
 const GROWTH_BYTES_MAX = 150 * 1024 * 1024
