@@ -37,6 +37,25 @@ describe.each(['sqlite', 'postgresql'] as const)('garbage collection, control da
     ])
   })
 
+  test('a job by a name that no job has is not found, whatever the name', async () => {
+    await using open = await openWorker(world, configFor(database.target))
+    for (const jobId of ['', '\0', 'a\0b', '\u{d800}', '../x', 'x'.repeat(1_000_000)]) {
+      const missing = { errorCode: 'RESOURCE_DOES_NOT_EXIST', rawMessage: expect.stringMatching(/^.{0,600}$/su) }
+      await expect(open.gc.getGarbageCollection({ jobId })).rejects.toMatchObject(missing)
+      await expect(watch(open.gc, jobId)).rejects.toMatchObject(missing)
+    }
+  })
+
+  test('an error with what PostgreSQL cannot store in it is kept', async () => {
+    world.experiment('1', 'active')
+    world.run('r')
+    world.beforeDelete = () => {
+      throw internalError('no \0 \u{d800} here')
+    }
+    await using open = await openWorker(world, configFor(database.target))
+    expect((await collect(open.gc)).items).toMatchObject([{ state: ItemState.FAILED, error: 'no \u{fffd} \u{fffd} here' }])
+  })
+
   test('one failure does not stop the rest, and the experiment of what failed stays', async () => {
     world.experiment('1')
     for (const id of ['a', 'b', 'c', 'd', 'e', 'f']) world.run(id)

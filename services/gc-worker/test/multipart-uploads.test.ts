@@ -2,6 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { invalidParameter, temporarilyUnavailable } from '@millrace/kit/errors'
 import { UploadState } from '@millrace/proto/millrace/jobs/v1/multipart_uploads_pb'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { Control } from '../src/store/control.ts'
+import { UploadStore } from '../src/store/uploads.ts'
 import { collect, configFor, databases, has, openWorker, type TestDatabase, until } from './harness.ts'
 import { World } from './world.ts'
 
@@ -28,6 +30,62 @@ describe.each(['sqlite', 'postgresql'] as const)('multipart uploads, control dat
     expect(world.completed).toEqual([`${uri}#u-1`])
     await open.uploads.abortUpload(upload)
     expect(world.aborted).toEqual([])
+  })
+
+  test('what can be no upload is refused in the same words on every database, and nothing is recorded', async () => {
+    await using open = await openWorker(world, configFor(database.target))
+    const long = 'x'.repeat(1_000_000)
+    const { uploads } = open
+    const refusals: [Promise<unknown>, RegExp][] = [
+      [uploads.recordUpload({ uri, uploadId: '', numParts: 1 }), /^upload_id must not be empty/],
+      [uploads.recordUpload({ uri, uploadId: long, numParts: 1 }), /^upload_id must be at most 2048 bytes long$/],
+      [uploads.recordUpload({ uri, uploadId: 'a\0b', numParts: 1 }), /^upload_id must be text without NUL$/],
+      [uploads.recordUpload({ uri: long, uploadId: 'u', numParts: 1 }), /^uri must be at most/],
+      [uploads.recordUpload({ ...upload, numParts: 10_001 }), /^num_parts must be from 0 to 10000/],
+      [uploads.abortUpload({ uri, uploadId: long }), /^upload_id must be at most/],
+      [uploads.abortUpload({ uri: `${uri}\0`, uploadId: 'u' }), /^uri must be text/],
+      [uploads.completeUpload({ uri: long, uploadId: 'u', parts }), /^uri must be at most/],
+      [uploads.completeUpload({ uri, uploadId: '', parts }), /^upload_id must not be empty/],
+      [uploads.completeUpload({ ...upload, parts: [] }), /^parts must not be empty/],
+      [uploads.completeUpload({ ...upload, parts: [...parts, ...parts] }), /^Part 2 is named twice/],
+      [uploads.completeUpload({ ...upload, parts: [{ partNumber: 0, etag: 'e', url: '' }] }), /^part_number must be from 1 to 10000/],
+      [uploads.completeUpload({ ...upload, parts: [{ partNumber: 1, etag: long, url: '' }] }), /^etag must be at most/],
+      [uploads.completeUpload({ ...upload, parts: [{ partNumber: 1, etag: '\0', url: '' }] }), /^etag must be text/],
+      [uploads.completeUpload({ ...upload, parts: [{ partNumber: 1, etag: 'e', url: long }] }), /^url must be at most/],
+    ]
+    for (const [refused, message] of refusals) {
+      await expect(refused).rejects.toMatchObject({ errorCode: 'INVALID_PARAMETER_VALUE', rawMessage: expect.stringMatching(message) })
+    }
+    await using control = new Control(database.target)
+    expect(await control.use(async db => [await db.multipartUpload.count(), await db.job.count()])).toEqual([0, 0])
+  })
+
+  test('a job that an earlier version recorded for no upload fails once, and does not come back', async () => {
+    const long = 'x'.repeat(1_000_000)
+    {
+      await using control = new Control(database.target)
+      const records = new UploadStore(control)
+      await records.startCompletion((await records.record(long, 'u', 1)).id, 'completion', [{ partNumber: 1, etag: 'e', url: '' }])
+      await records.startAbort((await records.record(uri, '', 1)).id, 'abort')
+      await records.record(uri, long, 1)
+    }
+    const config = configFor(database.target, { uploadExpiryMs: 1_000 })
+    const jobs = async () => {
+      await using control = new Control(database.target)
+      return control.use(async db => [
+        (await db.job.findMany({ orderBy: { createdTime: 'asc' } })).map(({ state, attempts }) => [state, attempts]),
+        (await db.multipartUpload.findMany()).map(({ state, errorCode }) => [state, errorCode]),
+      ])
+    }
+    const ended = [Array(3).fill(['FAILED', 1]), Array(3).fill(['ABORTED', 'INVALID_PARAMETER_VALUE'])]
+    {
+      await using _open = await openWorker(world, config)
+      await until('all have ended', async () => JSON.stringify(await jobs()) === JSON.stringify(ended))
+    }
+    await using _again = await openWorker(world, config)
+    await sleep(1_500)
+    expect(await jobs()).toEqual(ended)
+    expect([world.completed, world.aborted]).toEqual([[], []])
   })
 
   test('callers at the same moment share one completion', async () => {

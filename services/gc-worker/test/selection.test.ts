@@ -92,14 +92,31 @@ describe('a selection', () => {
     expect(items.map(item => item.id)).toEqual(ids)
   })
 
-  test.each([{ pageToken: 'x' }, { pageSize: 0 }, { pageSize: 1_001 }, { pageToken: Buffer.from('["1","2\'"]').toString('base64url') }])(
-    'a page %o is refused',
-    async request => {
-      await using database = await sqliteDatabase()
-      await using open = await openWorker(world, configFor(database.target))
-      await expect(open.gc.listGarbageCollections(request)).rejects.toMatchObject({ errorCode: 'INVALID_PARAMETER_VALUE' })
-    },
-  )
+  const LONG = 'x'.repeat(1_000_000)
+
+  test.each([
+    [{ runIds: Array(10_001).fill('r') }, 'run_ids must be at most 10000 ids, but are 10001'],
+    [{ experimentIds: [LONG] }, 'An id of experiment_ids must be at most 250 bytes long'],
+    [{ loggedModelIds: ['m\0'] }, 'An id of logged_model_ids must be text without NUL'],
+    [{ jobIds: [''] }, 'An id of job_ids must not be empty'],
+  ])('a list that can be none of ids is refused (%#)', async (request, rawMessage) => {
+    await using database = await sqliteDatabase()
+    await using open = await openWorker(world, configFor(database.target))
+    await expect(open.gc.startGarbageCollection(request)).rejects.toMatchObject({ errorCode: 'INVALID_PARAMETER_VALUE', rawMessage })
+    expect((await open.gc.listGarbageCollections({})).jobs).toEqual([])
+  })
+
+  test.each([
+    { pageToken: 'x' },
+    { pageToken: LONG },
+    { pageSize: 0 },
+    { pageSize: 1_001 },
+    { pageToken: Buffer.from('["1","2\'"]').toString('base64url') },
+  ])('a page %o is refused', async request => {
+    await using database = await sqliteDatabase()
+    await using open = await openWorker(world, configFor(database.target))
+    await expect(open.gc.listGarbageCollections(request)).rejects.toMatchObject({ errorCode: 'INVALID_PARAMETER_VALUE' })
+  })
 })
 
 test.each([

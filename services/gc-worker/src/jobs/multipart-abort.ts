@@ -4,6 +4,7 @@ import { artifactsCall, type Clients } from '../dependencies.ts'
 import type { JobHandler } from '../queues/engine.ts'
 import type { UploadStore } from '../store/uploads.ts'
 import { backoffMs, type Timings } from '../timings.ts'
+import { refusalOf } from './invalid-uploads.ts'
 import { isPassing } from './passing.ts'
 
 const ATTEMPTS_MAX = 10
@@ -14,6 +15,11 @@ export function multipartAbort(uploads: UploadStore, artifacts: Clients['artifac
     const upload = await uploads.forJob(job.id)
     if (upload?.state !== 'ABORTING') return { ended: upload?.state === 'FAILED' ? 'FAILED' : 'SUCCEEDED' }
     const { uri, uploadId } = upload
+    const invalid = refusalOf(upload)
+    if (invalid) {
+      await uploads.endAbort(job.id, { state: 'ABORTED', errorCode: invalid.errorCode, error: invalid.rawMessage })
+      return { ended: 'FAILED' }
+    }
     try {
       await artifacts.abortMultipart({ uri, uploadId }, artifactsCall())
     } catch (reason) {

@@ -4,6 +4,7 @@ import { type Clients, completionCall } from '../dependencies.ts'
 import type { JobHandler } from '../queues/engine.ts'
 import type { UploadStore } from '../store/uploads.ts'
 import { backoffMs, type Timings } from '../timings.ts'
+import { refusalOf } from './invalid-uploads.ts'
 import { isPassing } from './passing.ts'
 
 const ATTEMPTS_MAX = 10
@@ -14,6 +15,12 @@ export function multipartCompletion(uploads: UploadStore, artifacts: Clients['ar
     const upload = await uploads.forJob(job.id)
     if (upload?.state !== 'COMPLETING') return { ended: upload?.state === 'FAILED' ? 'FAILED' : 'SUCCEEDED' }
     const { uri, uploadId, parts } = upload
+    const invalid = refusalOf(upload)
+    if (invalid) {
+      // Nothing to be aborted later either.
+      await uploads.endCompletion(job.id, { state: 'ABORTED', errorCode: invalid.errorCode, error: invalid.rawMessage })
+      return { ended: 'FAILED' }
+    }
     try {
       await artifacts.completeMultipart({ uri, uploadId, parts }, completionCall())
     } catch (reason) {

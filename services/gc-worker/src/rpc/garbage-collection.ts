@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
+import { checkText } from '@millrace/kit/checked-text'
 import { doesNotExist, invalidParameter } from '@millrace/kit/errors'
 import { type Route, route } from '@millrace/kit/rpc'
+import { shorten } from '@millrace/kit/shown'
 import { GarbageCollectionService, type StartGarbageCollectionRequest } from '@millrace/proto/millrace/jobs/v1/garbage_collection_pb'
 import { type Context, POLL_MS } from '../context.ts'
 import { type Selection, select } from '../jobs/selection.ts'
@@ -12,13 +14,18 @@ import { checkPageSize, parsePageToken, toPageToken } from './pages.ts'
 const KIND = 'garbage-collection'
 const ADD_ITEMS = 1_000
 const WATCH_ITEMS = 200
+const JOB_ID = /^[\w-]{1,64}$/
+/** Of each list of a selection. More than a command line holds. */
+const SELECTION_IDS_MAX = 10_000
+/** Longer than any id that MLflow gives. */
+const SELECTION_ID_BYTES_MAX = 250
 
 export function garbageCollectionRoutes(context: Context): Route[] {
   const { jobs, items, notifier } = context
   const describe = async (job: Job) => jobMessage(job, (await items.counts([job.id])).get(job.id))
   const find = async (id: string) => {
-    const job = id === '' ? undefined : await jobs.get(id)
-    if (job?.kind !== KIND) throw doesNotExist(`Garbage collection with id=${id} not found`)
+    const job = JOB_ID.test(id) ? await jobs.get(id) : undefined
+    if (job?.kind !== KIND) throw doesNotExist(`Garbage collection with id=${shorten(id)} not found`)
     return job
   }
   return [
@@ -69,11 +76,20 @@ export function garbageCollectionRoutes(context: Context): Route[] {
 
 function checkSelection(request: StartGarbageCollectionRequest): Selection {
   const { olderThanMs, runIds, experimentIds, loggedModelIds, jobs, jobIds } = request
+  checkIds('run_ids', runIds)
+  checkIds('experiment_ids', experimentIds)
+  checkIds('logged_model_ids', loggedModelIds)
+  checkIds('job_ids', jobIds)
   if (olderThanMs !== undefined && (olderThanMs < 0n || olderThanMs > BigInt(Date.now()))) {
     throw invalidParameter(`older_than_ms must be from 0 to the time since 1970, but is ${olderThanMs}`)
   }
   const age = olderThanMs === undefined ? undefined : Number(olderThanMs)
   return { runIds, experimentIds, loggedModelIds, olderThanMs: age, jobs: jobs === true || jobIds.length > 0, jobIds }
+}
+
+function checkIds(name: string, ids: readonly string[]): void {
+  if (ids.length > SELECTION_IDS_MAX) throw invalidParameter(`${name} must be at most ${SELECTION_IDS_MAX} ids, but are ${ids.length}`)
+  for (const id of ids) checkText(`An id of ${name}`, id, SELECTION_ID_BYTES_MAX)
 }
 
 /** Writes down what the selection stands for; only then the job may run. @returns its id. */

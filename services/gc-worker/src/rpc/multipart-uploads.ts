@@ -1,35 +1,35 @@
 import { randomUUID } from 'node:crypto'
 import { doesNotExist, type ErrorCode, invalidParameter, MlflowError } from '@millrace/kit/errors'
 import { type Route, route } from '@millrace/kit/rpc'
-import type { SentPart } from '@millrace/proto/millrace/artifacts/v1/store_pb'
+import { checkSentParts, checkUpload, UPLOAD_PARTS_MAX } from '@millrace/kit/upload-limits'
 import { MultipartUploadService, UploadState } from '@millrace/proto/millrace/jobs/v1/multipart_uploads_pb'
 import { type Context, POLL_MS } from '../context.ts'
-import type { Part, Upload } from '../store/uploads.ts'
+import type { Upload } from '../store/uploads.ts'
 import { checkPageSize, parsePageToken, toPageToken } from './pages.ts'
 
 const WAIT_MS_MAX = 10 * 60_000
 /** How long an abort waits for a completion that is under way, and then for its own end; it goes on when its caller has gone. */
 const ABORT_WAIT_MS = 10_000
-/** The largest part number of S3, the most generous of the stores. */
-const PART_NUMBER_MAX = 10_000
 
 export function multipartUploadRoutes(context: Context): Route[] {
   const { uploads, ring } = context
   return [
     route(MultipartUploadService, {
       async recordUpload({ uri, uploadId, numParts }) {
-        checkUri(uri)
+        checkUpload({ uri, uploadId })
+        if (numParts < 0 || numParts > UPLOAD_PARTS_MAX) throw invalidParameter(`num_parts must be from 0 to ${UPLOAD_PARTS_MAX}`)
         await uploads.record(uri, uploadId, numParts)
         return {}
       },
 
       async completeUpload({ uri, uploadId, parts, waitMs }, { signal }) {
-        checkUri(uri)
-        const checked = checkParts(parts)
+        checkUpload({ uri, uploadId })
+        checkSentParts(parts)
+        const sent = parts.map(({ partNumber, etag, url }) => ({ partNumber, etag, url }))
         const upload = await uploads.record(uri, uploadId, parts.length)
         if (upload.state === 'OPEN' || upload.state === 'FAILED') {
           const jobId = randomUUID()
-          if (await uploads.startCompletion(upload.id, jobId, checked)) await ring(jobId)
+          if (await uploads.startCompletion(upload.id, jobId, sent)) await ring(jobId)
         }
         const { state, errorCode, error } = await untilEnded(context, upload, Math.min(waitMs, WAIT_MS_MAX), signal)
         switch (state) {
@@ -49,7 +49,7 @@ export function multipartUploadRoutes(context: Context): Route[] {
       },
 
       async abortUpload({ uri, uploadId }, { signal }) {
-        checkUri(uri)
+        checkUpload({ uri, uploadId })
         const upload = await uploads.record(uri, uploadId, 0)
         const { state } = await untilEnded(context, upload, ABORT_WAIT_MS, signal)
         if (state === 'COMPLETED') return {}
@@ -87,19 +87,4 @@ async function untilEnded({ uploads, notifier }: Context, upload: Upload, waitMs
     if ((now.state !== 'COMPLETING' && now.state !== 'ABORTING') || now.jobId === null || left <= 0 || signal.aborted) return now
     await notifier.wait(now.jobId, Math.min(left, POLL_MS), signal)
   }
-}
-
-function checkUri(uri: string): void {
-  if (uri === '') throw invalidParameter('uri must not be empty')
-}
-
-function checkParts(parts: readonly SentPart[]): Part[] {
-  const seen = new Set<number>()
-  return parts.map(({ partNumber, etag, url }) => {
-    if (partNumber < 1 || partNumber > PART_NUMBER_MAX)
-      throw invalidParameter(`part_number must be from 1 to ${PART_NUMBER_MAX}, but is ${partNumber}`)
-    if (seen.has(partNumber)) throw invalidParameter(`Part ${partNumber} is named twice`)
-    seen.add(partNumber)
-    return { partNumber, etag, url }
-  })
 }

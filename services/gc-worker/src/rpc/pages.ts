@@ -2,6 +2,7 @@ import { invalidParameter } from '@millrace/kit/errors'
 
 const PAGE_ROWS_DEFAULT = 100
 const PAGE_ROWS_MAX = 1_000
+const TOKEN_CHARACTERS_MAX = 512
 
 export function checkPageSize(pageSize: number | undefined): number {
   const size = pageSize ?? PAGE_ROWS_DEFAULT
@@ -16,6 +17,7 @@ export function toPageToken(parts: readonly string[]): string {
 /** The strings that went into toPageToken, each matching its pattern; undefined without a token. */
 export function parsePageToken(token: string | undefined, ...patterns: RegExp[]): string[] | undefined {
   if (token === undefined || token === '') return undefined
+  if (token.length > TOKEN_CHARACTERS_MAX) throw invalidParameter('Invalid page_token')
   try {
     const parts: unknown = JSON.parse(Buffer.from(token, 'base64url').toString())
     if (Array.isArray(parts) && parts.length === patterns.length && patterns.every((pattern, i) => pattern.test(String(parts[i])))) {

@@ -1,4 +1,5 @@
 import type { Control } from './control.ts'
+import { storable, storableError } from './text.ts'
 
 export type ItemKind = 'RUN' | 'LOGGED_MODEL' | 'EXPERIMENT' | 'JOB'
 export type ItemState = 'PENDING' | 'ARTIFACTS_REMOVED' | 'DONE' | 'FAILED'
@@ -82,7 +83,8 @@ export class ItemStore {
   /** @returns whether it was written: not when `owner` has lost the job's lease. */
   async change(item: Item, owner: string, change: ItemChange): Promise<boolean> {
     const where = { jobId: item.jobId, position: item.position, job: { leaseOwner: owner } }
-    return (await this.#control.use(db => db.jobItem.updateMany({ where, data: change }))).count === 1
+    const data = 'error' in change ? { ...change, error: storableError(change.error) } : change
+    return (await this.#control.use(db => db.jobItem.updateMany({ where, data }))).count === 1
   }
 
   async counts(jobIds: readonly string[]): Promise<Map<string, Counts>> {
@@ -100,5 +102,11 @@ export class ItemStore {
 }
 
 function toRow(jobId: string, first: number) {
-  return (item: NewItem, index: number) => ({ ...item, jobId, position: first + index, state: 'PENDING' })
+  return (item: NewItem, index: number) => ({
+    ...item,
+    artifactUri: storable(item.artifactUri),
+    jobId,
+    position: first + index,
+    state: 'PENDING',
+  })
 }

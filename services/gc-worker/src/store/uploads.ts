@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Control } from './control.ts'
+import { storableError } from './text.ts'
 
 export type UploadState = 'OPEN' | 'COMPLETING' | 'COMPLETED' | 'ABORTING' | 'ABORTED' | 'FAILED'
 
@@ -22,6 +23,12 @@ export interface Upload {
   /** Times are milliseconds since the epoch. */
   readonly createdTime: bigint
   readonly updatedTime: bigint
+}
+
+interface Ended<S extends UploadState> {
+  readonly state: S
+  readonly errorCode: string
+  readonly error: string
 }
 
 /** The key of an upload's record. */
@@ -76,11 +83,11 @@ export class UploadStore {
     )
   }
 
-  /** Writes how the completion by `jobId` went; its parts are not needed any more once it has succeeded. */
-  async endCompletion(jobId: string, outcome: { state: 'COMPLETED' | 'FAILED'; errorCode: string; error: string }): Promise<void> {
-    const data = { ...outcome, updatedTime: BigInt(Date.now()) }
+  /** Writes how the completion by `jobId` went; its parts are not needed any more unless it may be tried again. */
+  async endCompletion(jobId: string, outcome: Ended<'COMPLETED' | 'FAILED' | 'ABORTED'>): Promise<void> {
+    const data = { ...outcome, error: storableError(outcome.error), updatedTime: BigInt(Date.now()) }
     await this.#control.use(db => db.multipartUpload.updateMany({ where: { jobId, state: 'COMPLETING' }, data }))
-    if (outcome.state === 'COMPLETED') await this.#control.use(db => db.multipartUploadPart.deleteMany({ where: { upload: { jobId } } }))
+    if (outcome.state !== 'FAILED') await this.#control.use(db => db.multipartUploadPart.deleteMany({ where: { upload: { jobId } } }))
   }
 
   /**
@@ -102,8 +109,8 @@ export class UploadStore {
   }
 
   /** Writes how the abort by `jobId` went. */
-  async endAbort(jobId: string, outcome: { state: 'ABORTED' | 'FAILED'; errorCode: string; error: string }): Promise<void> {
-    const data = { ...outcome, updatedTime: BigInt(Date.now()) }
+  async endAbort(jobId: string, outcome: Ended<'ABORTED' | 'FAILED'>): Promise<void> {
+    const data = { ...outcome, error: storableError(outcome.error), updatedTime: BigInt(Date.now()) }
     await this.#control.use(db => db.multipartUpload.updateMany({ where: { jobId, state: 'ABORTING' }, data }))
     if (outcome.state === 'ABORTED') await this.#control.use(db => db.multipartUploadPart.deleteMany({ where: { upload: { jobId } } }))
   }
