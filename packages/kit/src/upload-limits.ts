@@ -3,8 +3,8 @@ import { invalidParameter } from './errors.ts'
 
 /** A key below the root of a store. */
 export const UPLOAD_PATH_BYTES_MAX = 4_096
-/** The scheme and root around such a path. */
-const URI_BYTES_MAX = UPLOAD_PATH_BYTES_MAX + 2_048
+/** Such a path, in which an escaped character has three bytes, and the root before it. */
+const URI_BYTES_MAX = 3 * UPLOAD_PATH_BYTES_MAX + 2_048
 /** Those of S3 are some hundred characters, session URLs of Google Cloud Storage up to about a thousand. */
 export const UPLOAD_ID_BYTES_MAX = 2_048
 /** The largest part number of S3, the most generous of the stores. */

@@ -1,7 +1,10 @@
 import { posix } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Client, createClient, type ServiceImpl } from '@connectrpc/connect'
 import { artifactPlace } from '@millrace/kit/artifact-place'
+import { checkText } from '@millrace/kit/checked-text'
 import { deadlineExceeded, internalError, invalidParameter, notImplemented, temporarilyUnavailable } from '@millrace/kit/errors'
+import { checkSentParts, checkUploadId, UPLOAD_PARTS_MAX, UPLOAD_PATH_BYTES_MAX } from '@millrace/kit/upload-limits'
 import type { FileInfo } from '@millrace/proto/millrace/artifacts/v1/files_pb'
 import type { ArtifactProxyService } from '@millrace/proto/millrace/artifacts/v1/proxy_pb'
 import { ArtifactStoreService, PresignMethod } from '@millrace/proto/millrace/artifacts/v1/store_pb'
@@ -14,11 +17,10 @@ import { safePath } from '../raw/artifacts-path.ts'
 
 /** Below the 120 s after which MLflow's clients give a request up; the job goes on in any case. */
 const COMPLETION_WAIT_MS = 100_000
-const PARTS_MAX = 10_000n
-/** Of a file's name, an upload's id, a part's ETag: no store has longer ones. */
-const NAME_CHARACTERS_MAX = 4096
-/** Of the signed URL that a part went to. */
-const URL_CHARACTERS_MAX = 16_384
+const START_TIMEOUT_MS = 60_000
+const ABORT_TIMEOUT_MS = 30_000
+const ABORT_PAUSES_MS = [1_000, 5_000, 30_000, 120_000]
+const PARTS_MAX = BigInt(UPLOAD_PARTS_MAX)
 
 /** The artifacts destination as clients of the proxy see it; bytes take the raw routes. */
 export function artifactProxy(ctx: GatewayContext): ServiceImpl<typeof ArtifactProxyService> {
@@ -44,11 +46,13 @@ export function artifactProxy(ctx: GatewayContext): ServiceImpl<typeof ArtifactP
       }
       const count = Number(numParts)
       const base = publicUrl(ctx.config, values.get(httpRequest))
-      const { uploadId, parts, received } = await store.startMultipart({ uri, numParts: count }, { signal })
+      // Without the caller's signal: what has begun is recorded, or aborted, when the caller has gone.
+      const { uploadId, parts, received } = await store.startMultipart({ uri, numParts: count }, within(START_TIMEOUT_MS))
       try {
+        signal.throwIfAborted()
         await jobs(ctx)?.recordUpload({ uri, uploadId, numParts: count }, { signal })
       } catch (error) {
-        await store.abortMultipart({ uri, uploadId }).catch(() => undefined)
+        await abandon(store, { uri, uploadId })
         throw error
       }
       const credentials = parts.map(({ partNumber, url, headers }) => ({
@@ -62,8 +66,9 @@ export function artifactProxy(ctx: GatewayContext): ServiceImpl<typeof ArtifactP
     async completeMultipartUpload({ artifactPath = '', path = '', uploadId = '', parts: given }, { signal }) {
       const uri = uploadUri(artifactPath, path)
       const store = await multipartStore(ctx, signal)
-      checkUpload(uploadId, given)
       const parts = given.map(({ partNumber = 0n, etag = '', url = '' }) => ({ partNumber: checkPartNumber(partNumber), etag, url }))
+      checkUploadId(uploadId)
+      checkSentParts(parts)
       const client = jobs(ctx)
       if (!client) {
         await store.completeMultipart({ uri, uploadId, parts }, { signal })
@@ -78,7 +83,7 @@ export function artifactProxy(ctx: GatewayContext): ServiceImpl<typeof ArtifactP
 
     async abortMultipartUpload({ artifactPath = '', path = '', uploadId = '' }, { signal }) {
       const uri = uploadUri(artifactPath, path)
-      checkUpload(uploadId)
+      checkUploadId(uploadId)
       const store = await multipartStore(ctx, signal)
       await (jobs(ctx)?.abortUpload({ uri, uploadId }, { signal }) ?? store.abortMultipart({ uri, uploadId }, { signal }))
       return {}
@@ -125,20 +130,35 @@ async function multipartStore(ctx: GatewayContext, signal: AbortSignal): Promise
 
 export const proxiedUri = (path: string): string => artifactPlace('mlflow-artifacts:/', path)
 
-function checkUpload(uploadId: string, parts: readonly { etag?: string; url?: string }[] = []): void {
-  if (uploadId.length > NAME_CHARACTERS_MAX) throw invalidParameter('Invalid upload_id')
-  if (parts.length > PARTS_MAX) throw invalidParameter(`An upload may have ${PARTS_MAX} parts (got ${parts.length}).`)
-  for (const { etag = '', url = '' } of parts) {
-    if (etag.length > NAME_CHARACTERS_MAX || url.length > URL_CHARACTERS_MAX) throw invalidParameter('Invalid part')
-  }
-}
-
 /** The file's name comes from the body, its folder from the URL. */
 function uploadUri(folder: string, path: string): string {
-  if (path.length > NAME_CHARACTERS_MAX) throw invalidParameter('Invalid path')
+  checkText('path', path, UPLOAD_PATH_BYTES_MAX, 0)
   const name = posix.basename(path)
   if (name === '' || name === '.' || name === '..') throw invalidParameter('Invalid path')
-  return proxiedUri(posix.join(safePath(folder), name))
+  const whole = posix.join(safePath(folder), name)
+  checkText('path', whole, UPLOAD_PATH_BYTES_MAX)
+  return proxiedUri(whole)
+}
+
+const within = (timeoutMs: number) => ({ timeoutMs, signal: AbortSignal.timeout(timeoutMs) })
+
+/**
+ * Aborts an upload that nobody will ever ask for: its parts' folder would stay for ever. The first try is waited for; the others, while
+ * the store is away for a moment, go on by themselves.
+ */
+async function abandon(store: Client<typeof ArtifactStoreService>, upload: { uri: string; uploadId: string }): Promise<void> {
+  const abort = () => store.abortMultipart(upload, within(ABORT_TIMEOUT_MS))
+  const again = async () => {
+    for (const pause of ABORT_PAUSES_MS) {
+      await sleep(pause, undefined, { ref: false })
+      const isDone = await abort().then(
+        () => true,
+        () => false,
+      )
+      if (isDone) return
+    }
+  }
+  await abort().catch(() => void again())
 }
 
 function checkPartNumber(number: bigint): number {
