@@ -1,5 +1,7 @@
+import { DatabaseSync } from 'node:sqlite'
 import { ViewType } from '@millrace/proto/millrace/tracking/v1/experiments_pb'
 import { expect, test } from 'vitest'
+import { query } from '../../../test/services/postgres.ts'
 import { onEachDatabase, openWorld, refusal } from './world.ts'
 
 onEachDatabase('search of experiments', create => {
@@ -43,4 +45,43 @@ onEachDatabase('search of experiments', create => {
       /^INVALID_PARAMETER_VALUE: Invalid value 0 for parameter 'max_results'/,
     )
   })
+
+  test('a page costs what it holds, not all experiments times their tags', async () => {
+    await using database = await create()
+    await using world = await openWorld(database.url)
+    const add = async (from: number, to: number) => {
+      const numbers = `WITH RECURSIVE n(i) AS (SELECT ${from} UNION ALL SELECT i + 1 FROM n WHERE i < ${to - 1})`
+      const columns = 'experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time, workspace'
+      await execute(
+        database.url,
+        `INSERT INTO experiments (${columns}) ${numbers} SELECT i, 'e' || i, 'x', 'active', i, i, 'default' FROM n`,
+      )
+      for (const key of ['b', 'a']) {
+        await execute(
+          database.url,
+          `INSERT INTO experiment_tags (key, value, experiment_id) ${numbers} SELECT '${key}', 'v' || i, i FROM n`,
+        )
+      }
+    }
+    const page = async () => {
+      const start = performance.now()
+      const { experiments } = await world.experiments.searchExperiments({ maxResults: 100n, orderBy: ['experiment_id DESC'] })
+      expect(experiments).toHaveLength(100)
+      for (const { experimentId, tags } of experiments) {
+        expect(tags.map(({ key, value }) => `${key}=${value}`)).toEqual([`b=v${experimentId}`, `a=v${experimentId}`])
+      }
+      return performance.now() - start
+    }
+    const fastest = async () => Math.min(await page(), await page(), await page())
+    await add(1000, 1200)
+    const small = await fastest()
+    await add(2000, 8000)
+    expect(await fastest()).toBeLessThan(20 * Math.max(small, 10))
+  })
 })
+
+async function execute(url: string, sql: string): Promise<void> {
+  if (!url.startsWith('sqlite:')) return void (await query(url, sql))
+  using database = new DatabaseSync(url.replace('sqlite:///', ''))
+  database.exec(`PRAGMA busy_timeout = 5000; ${sql}`)
+}

@@ -18,6 +18,8 @@ export interface SearchDialect {
   /** Rows of `id` and its place `n` in the list. */
   numberedIds(ids: readonly string[]): Fragment
   jsonArray(...values: string[]): string
+  /** An aggregate: one JSON array of each row's `row`. */
+  jsonList(row: string, orderBy?: string): string
   /** One JSON array of all rows' `row`, an array when there are none. */
   jsonRows(row: string, from: string, orderBy?: string): string
   /** One JSON array, for `jsonText`, with an array of each column's values; PostgreSQL has null for an empty one. */
@@ -70,7 +72,8 @@ export const SQLITE: SearchDialect = {
   pageIds: '(SELECT value AS id FROM json_each(?))',
   numberedIds: ids => sql`(SELECT key AS n, value AS id FROM json_each(${JSON.stringify(ids)}))`,
   jsonArray: (...values) => `json_array(${values.join(', ')})`,
-  jsonRows: (row, from, orderBy) => `(SELECT json_group_array(${row}${orderBy ? ` ORDER BY ${orderBy}` : ''}) ${from})`,
+  jsonList: (row, orderBy) => `json_group_array(${row}${orderBy ? ` ORDER BY ${orderBy}` : ''})`,
+  jsonRows: (row, from, orderBy) => `(SELECT ${SQLITE.jsonList(row, orderBy)} ${from})`,
   jsonColumns: (columns, from) =>
     `(SELECT '[' || ${columns.map(column => `json_group_array(${jsonValue(column)})`).join(" || ',' || ")} || ']' ${from})`,
   json: value => `json(${value})`,
@@ -118,7 +121,8 @@ export const POSTGRESQL: SearchDialect = {
   pageIds: 'unnest(ARRAY(SELECT json_array_elements_text($1::json))) ids(id)',
   numberedIds: ids => sql`(SELECT n, id FROM unnest(${ids}::text[]) WITH ORDINALITY AS given(id, n))`,
   jsonArray: (...values) => `json_build_array(${values.join(', ')})`,
-  jsonRows: (row, from, orderBy) => `coalesce((SELECT json_agg(${row}${orderBy ? ` ORDER BY ${orderBy}` : ''}) ${from}), '[]'::json)`,
+  jsonList: (row, orderBy) => `json_agg(${row}${orderBy ? ` ORDER BY ${orderBy}` : ''})`,
+  jsonRows: (row, from, orderBy) => `coalesce((SELECT ${POSTGRESQL.jsonList(row, orderBy)} ${from}), '[]'::json)`,
   jsonColumns: (columns, from) => `(SELECT coalesce(${jsonTexts(columns)}, '[${columns.map(() => 'null').join()}]') ${from})`,
   // OFFSET 0 keeps the look for each run: a join would read all of a table that has not been analysed yet.
   pageColumns: (columns, table) =>

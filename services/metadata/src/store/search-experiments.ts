@@ -39,7 +39,6 @@ export function searchExperimentsSql(search: ExperimentSearch, d: SearchDialect)
     return sql`${field === 'name' ? d.textOrder(value) : value} ${sql.raw(ascending ? 'ASC' : 'DESC')} NULLS ${sql.raw(ascending ? 'FIRST' : 'LAST')}`
   })
   if (!search.order.some(term => term.field === 'experiment_id')) order.push(sql`e.experiment_id DESC`)
-  const tags = d.jsonRows(d.jsonArray('t.key', 't.value'), 'FROM experiment_tags t WHERE t.experiment_id = e.experiment_id')
   const record = d.jsonArray(
     'e.experiment_id',
     'e.name',
@@ -48,7 +47,18 @@ export function searchExperimentsSql(search: ExperimentSearch, d: SearchDialect)
     'e.creation_time',
     'e.last_update_time',
   )
-  return sql`SELECT ${sql.raw(d.jsonText(record, tags))} AS json FROM experiments e WHERE ${sql.join(where, sql` AND `)} ORDER BY ${sql.join(order)} LIMIT ${search.limit} OFFSET ${search.offset}`
+  const tags = d.jsonList(d.jsonArray('t.key', 't.value'), d.inserted('t'))
+  // Their key begins with the tag's: a look for each experiment, where it is done before the page is cut out, would read all tags for each.
+  return sql`WITH page AS (
+      SELECT e.*, ROW_NUMBER() OVER () AS place FROM (
+        SELECT e.* FROM experiments e WHERE ${sql.join(where, sql` AND `)} ORDER BY ${sql.join(order)} LIMIT ${search.limit} OFFSET ${search.offset}
+      ) e
+    ), tagged AS (
+      SELECT t.experiment_id, ${sql.raw(tags)} AS tags FROM experiment_tags t
+      WHERE t.experiment_id IN (SELECT experiment_id FROM page) GROUP BY t.experiment_id
+    )
+    SELECT ${sql.raw(d.jsonText(record, "coalesce(t.tags, '[]')"))} AS json FROM page e LEFT JOIN tagged t ON t.experiment_id = e.experiment_id
+    ORDER BY e.place`
 }
 
 function conditionSql(condition: ExperimentCondition, looks: Looks, d: SearchDialect): Fragment {
