@@ -39,6 +39,25 @@ onEachDatabase('logged models', createDatabase => {
     expect(await refusal(models.setLoggedModelTags({ modelId: 'm-x' }))).toBe(absent)
   })
 
+  test('NaN of a metric of a model stays no number, and may be logged again', async () => {
+    await using database = await createDatabase()
+    await using world = await openWorld(database.url)
+    const models = createClient(LoggedModelService, world.transport)
+    const { experimentId, runId } = await world.newRun()
+    const modelId = await create(models, experimentId)
+    const point = { runId, modelId, timestamp: 1n, step: 3n }
+    for (const value of [Number.NaN, Number.NaN]) await world.metrics.logMetric({ ...point, key: 'loss', value })
+    await world.runs.logBatch({ runId, metrics: [{ ...point, key: 'batch', value: Number.NaN }] })
+    await world.metrics.logMetric({ ...point, key: 'zero', value: -0 })
+    const { model } = await models.getLoggedModel({ modelId })
+    const found = await models.searchLoggedModels({ experimentIds: [experimentId] })
+    for (const data of [model?.data, found.models[0]?.data]) {
+      const values = Object.fromEntries(data?.metrics.map(({ key, value }) => [key, value ?? Number.NaN]) ?? [])
+      expect(values).toEqual({ loss: Number.NaN, batch: Number.NaN, zero: 0 })
+    }
+    expect(await refusal(world.metrics.logMetric({ ...point, key: 'loss', value: 0 }))).toContain('has another value of metric')
+  })
+
   test('more tags and params than one statement takes are set', async () => {
     await using database = await createDatabase()
     await using world = await openWorld(database.url)

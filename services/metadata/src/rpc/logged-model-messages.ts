@@ -33,7 +33,8 @@ function metricMessage(modelId: string, [key, value, timestamp, step, runId, dat
   return {
     $typeName: 'millrace.tracking.v1.Metric',
     key,
-    value,
+    // SQLite has no NaN; an answer without a value is MLflow's, too.
+    value: value === null ? undefined : Number(value),
     timestamp: BigInt(timestamp),
     step: BigInt(step),
     datasetName: datasetName ?? undefined,

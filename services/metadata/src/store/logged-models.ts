@@ -33,7 +33,8 @@ export type ModelRecord = [
 ]
 export type ModelMetricRecord = [
   key: string,
-  value: number,
+  /** NaN is null or a text. */
+  value: number | string | null,
   timestamp: JsonInteger,
   step: JsonInteger,
   runId: string,

@@ -7,7 +7,8 @@ export type ModelPoint = MetricPoint & { model: NonNullable<MetricPoint['model']
 
 /** What a model has at a place already. */
 export interface StoredModelPoint {
-  metric_value: number
+  /** SQLite keeps null for NaN, PostgreSQL keeps it. */
+  metric_value: number | null
   dataset_name: string | null
   dataset_digest: string | null
 }
@@ -35,7 +36,9 @@ export function checkSame(point: ModelPoint, stored: StoredModelPoint | undefine
   const own = storedAs(point)
   if (
     !stored ||
-    (stored.metric_value === own.metric_value && stored.dataset_name === own.dataset_name && stored.dataset_digest === own.dataset_digest)
+    (Object.is((stored.metric_value ?? Number.NaN) + 0, own.metric_value) &&
+      stored.dataset_name === own.dataset_name &&
+      stored.dataset_digest === own.dataset_digest)
   )
     return
   throw badRequest(
@@ -43,8 +46,11 @@ export function checkSame(point: ModelPoint, stored: StoredModelPoint | undefine
   )
 }
 
-const storedAs = ({ value, model }: ModelPoint): StoredModelPoint => ({
-  metric_value: value,
-  dataset_name: model.datasetName,
-  dataset_digest: model.datasetDigest,
+/** The value of a model's point, which has no mark for NaN as a run's has. */
+export const modelValue = ({ value, isNan }: MetricPoint) => (isNan ? Number.NaN : value + 0)
+
+const storedAs = (point: ModelPoint): StoredModelPoint => ({
+  metric_value: modelValue(point),
+  dataset_name: point.model.datasetName,
+  dataset_digest: point.model.datasetDigest,
 })

@@ -4,7 +4,7 @@ import { retrying } from './db/retry.ts'
 import { type PostgresDatabase, statement } from './db.ts'
 import { checkActive } from './experiments.ts'
 import { type Entry, GroupedCalls, writtenRowsMax } from './grouped-calls.ts'
-import { checkSame, modelPoints, placeOf, type StoredModelPoint } from './model-points.ts'
+import { checkSame, modelPoints, modelValue, placeOf, type StoredModelPoint } from './model-points.ts'
 import { changedRow, groupQuery, type NewRunAt, type RunAnswer, type RunGroup } from './postgres-run-sql.ts'
 import { checkRunActive, modelAbsent, type ParamConflict, paramsChanged, runAbsent } from './run-errors.ts'
 import { artifactFolder, type LogEntry, type NewRun, type RunChange, type RunRow, type RunWrites } from './run-writes.ts'
@@ -176,7 +176,7 @@ export class PostgresRunWrites implements RunWrites {
         rows.map(m => m.key),
         rows.map(m => m.timestamp),
         rows.map(m => m.step),
-        rows.map(m => m.value),
+        rows.map(modelValue),
         rows.map(m => m.model?.datasetName),
         rows.map(m => m.model?.datasetDigest),
         experimentId,

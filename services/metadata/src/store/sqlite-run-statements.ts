@@ -2,7 +2,7 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { doesNotExist } from '@millrace/kit/errors'
 import { appendToUriPath } from './artifact-uri.ts'
 import { checkActive } from './experiments.ts'
-import { checkSame, modelPoints, type StoredModelPoint } from './model-points.ts'
+import { checkSame, modelPoints, modelValue, type StoredModelPoint } from './model-points.ts'
 import { checkRunActive, modelAbsent, type ParamConflict, paramsChanged, runAbsent } from './run-errors.ts'
 import {
   artifactFolder,
@@ -152,10 +152,11 @@ export class SqliteRunStatements {
   }
 
   #putModelMetrics(runId: string, experimentId: number, metrics: readonly MetricPoint[]): void {
-    for (const { key, value, timestamp, step, model } of metrics) {
+    for (const point of metrics) {
+      const { key, timestamp, step, model } = point
       if (!model) continue
       const { modelId, datasetName, datasetDigest } = model
-      this.#putModelMetric.run(modelId, key, timestamp, step, value, experimentId, runId, datasetName, datasetDigest)
+      this.#putModelMetric.run(modelId, key, timestamp, step, modelValue(point), experimentId, runId, datasetName, datasetDigest)
     }
   }
 }
