@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { filesBelow } from '../compat/deletion.ts'
@@ -57,4 +57,30 @@ test('a local disk that is full, or read-only, is told, leaves nothing, and is u
   await runOk('mount', ['-o', 'remount,rw', store])
   expect((await client.send('PUT', `${route}/d/new.bin`, OLD)).status).toBe(200)
   expect(await filesBelow(store)).toEqual(['d/new.bin', 'd/old.bin'])
+})
+
+test('a tracking database without room refuses writes, is not ready, and is again when a write goes through', async context => {
+  await using folder = await tempFolder('disk')
+  const store = join(folder.path, 'database')
+  await using disk = await mountDisk(store)
+  if (!disk) return context.skip('file systems cannot be mounted here')
+  await using server = await startMillrace({
+    cwd: folder.path,
+    backendStoreUri: `sqlite:///${store}/mlflow.db`,
+    artifactsDestination: join(folder.path, 'artifacts'),
+  })
+  using client = httpClient(server.url)
+  const { run } = await client.ok<{ run: { info: { run_id: string } } }>('POST', '/api/2.0/mlflow/runs/create', { experiment_id: '0' })
+  const write = async () => {
+    const body = { run_id: run.info.run_id, key: `p${Math.random()}`, value: 'v'.repeat(5000) }
+    return (await client.send('POST', '/api/2.0/mlflow/runs/log-parameter', body)).status
+  }
+  const ready = async () => (await client.send('GET', '/ready')).status
+  expect([await write(), await ready()]).toEqual([200, 200])
+  await writeFile(join(store, 'filler'), Buffer.alloc(DISK_MIB * 1024 * 1024)).catch(() => {})
+  let status = 200
+  for (let i = 0; i < 2000 && status === 200; i++) status = await write()
+  expect([status, await ready()]).toEqual([503, 503])
+  await rm(join(store, 'filler'))
+  expect([await write(), await ready()]).toEqual([200, 200])
 })

@@ -1,7 +1,9 @@
+import { temporarilyUnavailable } from '@millrace/kit/errors'
 import type { Route } from '@millrace/kit/rpc'
 import type { MetadataConfig } from './config.ts'
 import { openContext } from './context.ts'
 import { routes } from './routes.ts'
+import { readyTimeoutMs } from './store/db/readiness.ts'
 
 export { checkMetadata, type MetadataConfig, readMetadata } from './config.ts'
 
@@ -17,9 +19,18 @@ export async function openMetadata(config: MetadataConfig): Promise<Metadata> {
   const context = await openContext(config)
   return {
     routes: routes(context),
-    async ready() {
-      await context.db.get({ sql: 'SELECT 1', parameters: [] })
-    },
+    ready: () => within(context.db.ready(), readyTimeoutMs),
     [Symbol.asyncDispose]: () => context[Symbol.asyncDispose](),
+  }
+}
+
+/** A free connection may take longer to come than anybody waits. */
+async function within(work: Promise<void>, timeoutMs: number): Promise<void> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(temporarilyUnavailable('The tracking database does not answer')), timeoutMs)
+  try {
+    await Promise.race([work, promise])
+  } finally {
+    clearTimeout(timer)
   }
 }

@@ -15,6 +15,8 @@ export interface Query<R = unknown> {
   readonly wide?: boolean
   /** Prepared once per connection under this name on PostgreSQL. SQLite keeps every statement prepared. */
   readonly name?: string
+  /** How long PostgreSQL may be silent instead of the usual time. */
+  readonly timeoutMs?: number
   readonly row?: R
 }
 
@@ -34,6 +36,8 @@ export type Dialect = 'sqlite' | 'postgresql'
  */
 export interface Database extends Executor, AsyncDisposable {
   readonly dialect: Dialect
+  /** @throws MlflowError TEMPORARILY_UNAVAILABLE when it is out of reach, or had no room for a write a moment ago. */
+  ready(): Promise<void>
   /** Builds SQL; it cannot execute. */
   readonly kysely: Kysely<DB>
   /**

@@ -25,6 +25,18 @@ export function translateError(reason: unknown): unknown {
   return reason
 }
 
+/** A PostgreSQL that takes a statement and says nothing, not even that it took too long. */
+export function isSilence(reason: unknown): boolean {
+  const inner = reason instanceof MlflowError ? reason.cause : reason
+  return inner instanceof Error && inner.message === 'Query read timeout'
+}
+
+/** No room for what was to be written. */
+export function isDiskFull(reason: unknown): boolean {
+  const { code, errcode } = cause(reason)
+  return code === '53100' || (errcode !== undefined && (errcode & 0xff) === SQLITE_FULL)
+}
+
 function fromSqlite(reason: Error, errcode: number): unknown {
   switch (errcode & 0xff) {
     case SQLITE_CONSTRAINT:

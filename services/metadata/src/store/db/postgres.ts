@@ -1,18 +1,34 @@
 import { type CompiledQuery, DummyDriver, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler } from 'kysely'
 import pg from 'pg'
 import type { DB, Executor, PostgresDatabase, Query } from '../db.ts'
-import { translateError } from './errors.ts'
+import { isSilence, translateError } from './errors.ts'
+import { FreeSpace, readyTimeoutMs } from './readiness.ts'
 import { retrying } from './retry.ts'
 import { checkRevision, headSchema } from './revision.ts'
 
 const connectTimeoutMs = 10_000
-const statementTimeoutMs = 120_000
-const queryTimeoutMs = statementTimeoutMs + 10_000
+/** MLflow's clients wait for 120 s, and a request may have waited for another one before its own statement begins. */
+const statementTimeoutMs = 30_000
+/** Only of a server that is silent: one that answers ends the statement itself. */
+const queryTimeoutMs = statementTimeoutMs + 3_000
+const schemaTimeoutMs = 120_000
 const idleTimeoutMs = 60_000
 /** Any number, the same in every process that may create the schema: `mlra` in ASCII. */
 const createLockKey = 0x6d6c7261
 
 export async function openPostgres(connectionString: string, poolSize: number): Promise<PostgresDatabase> {
+  const open = () => openPool(connectionString, poolSize)
+  const db = new Postgres(open)
+  try {
+    await createSchema(db)
+  } catch (reason) {
+    await db[Symbol.asyncDispose]()
+    throw reason
+  }
+  return db
+}
+
+function openPool(connectionString: string, poolSize: number): pg.Pool {
   const pool = new pg.Pool({
     connectionString,
     max: poolSize,
@@ -27,26 +43,20 @@ export async function openPostgres(connectionString: string, poolSize: number): 
     options: '-c jit=off -c random_page_cost=1.1',
   })
   pool.on('error', () => {})
-  const db = new Postgres(pool)
-  try {
-    await createSchema(db)
-  } catch (reason) {
-    await pool.end()
-    throw reason
-  }
-  return db
+  return pool
 }
 
 /** Under a lock: two processes may meet on an empty database. */
 async function createSchema(db: Postgres): Promise<void> {
   const sql = await headSchema('postgresql')
   await db.transaction(async (tx, client) => {
-    await tx.run({ sql: 'SELECT pg_advisory_xact_lock($1)', parameters: [createLockKey] })
+    await tx.run({ sql: `SET LOCAL statement_timeout = ${schemaTimeoutMs}`, parameters: [] })
+    await tx.run({ sql: 'SELECT pg_advisory_xact_lock($1)', parameters: [createLockKey], timeoutMs: schemaTimeoutMs })
     const tables = await tx.all<{ name: string }>({
       sql: "SELECT tablename AS name FROM pg_tables WHERE schemaname = current_schema() AND tablename IN ('alembic_version', 'experiments')",
       parameters: [],
     })
-    if (tables.length === 0) await client.query(sql)
+    if (tables.length === 0) await client.query({ text: sql, query_timeout: schemaTimeoutMs } as pg.QueryConfig)
     const known = tables.length === 0 || tables.some(t => t.name === 'alembic_version')
     const row = known
       ? await tx.get<{ version_num: string }>({ sql: 'SELECT version_num FROM alembic_version', parameters: [] })
@@ -65,12 +75,20 @@ class Postgres implements PostgresDatabase {
       createQueryCompiler: () => new PostgresQueryCompiler(),
     },
   })
-  readonly #pool: pg.Pool
+  readonly #open: () => pg.Pool
   readonly #direct: Executor
+  readonly #space = new FreeSpace()
+  #pool: pg.Pool
 
-  constructor(pool: pg.Pool) {
-    this.#pool = pool
-    this.#direct = executor(pool)
+  constructor(open: () => pg.Pool) {
+    this.#open = open
+    this.#pool = open()
+    this.#direct = this.#executor(() => this.#pool)
+  }
+
+  async ready(): Promise<void> {
+    await this.#direct.get({ sql: 'SELECT 1', parameters: [], timeoutMs: readyTimeoutMs })
+    this.#space.check()
   }
 
   all<R>(query: CompiledQuery<R> | Query<R>): Promise<R[]> {
@@ -87,22 +105,62 @@ class Postgres implements PostgresDatabase {
 
   transaction<T>(work: (tx: Executor, client: pg.PoolClient) => Promise<T>): Promise<T> {
     return retrying(async () => {
-      const client = await connect(this.#pool)
+      const pool = this.#pool
+      const client = await connect(pool)
       let broken: Error | undefined
       try {
         await client.query('BEGIN')
-        const result = await work(executor(client), client)
+        const result = await work(
+          this.#executor(() => client),
+          client,
+        )
         await client.query('COMMIT')
         return result
       } catch (reason) {
-        await client.query('ROLLBACK').catch((failed: Error) => {
-          broken = failed
-        })
-        throw translateError(reason)
+        // A server that is silent would be waited for once more.
+        if (isSilence(reason)) broken = reason as Error
+        else {
+          await client.query('ROLLBACK').catch((failed: Error) => {
+            broken = failed
+          })
+        }
+        throw this.#failure(reason, pool)
       } finally {
         client.release(broken)
       }
     })
+  }
+
+  #executor(on: () => pg.Pool | pg.PoolClient): Executor {
+    const send = async (query: Query) => {
+      const pool = this.#pool
+      try {
+        return await on().query({
+          text: query.sql,
+          values: query.parameters as unknown[],
+          types: query.wide ? exact : narrow,
+          ...(query.name && { name: query.name }),
+          ...(query.timeoutMs && { query_timeout: query.timeoutMs }),
+        })
+      } catch (reason) {
+        throw query.timeoutMs ? translateError(reason) : this.#failure(reason, pool)
+      }
+    }
+    return {
+      all: async <R>(query: CompiledQuery<R> | Query<R>) => (await send(query as Query)).rows as R[],
+      get: async <R>(query: CompiledQuery<R> | Query<R>) => (await send(query as Query)).rows[0] as R | undefined,
+      run: async query => (await send(query as Query)).rowCount ?? 0,
+    }
+  }
+
+  /** The error that a caller gets. After one connection's silence the others of its pool are not used any more: they would be silent, too. */
+  #failure(reason: unknown, pool: pg.Pool): unknown {
+    this.#space.note(reason)
+    if (isSilence(reason) && pool === this.#pool) {
+      this.#pool = this.#open()
+      pool.end().catch(() => {})
+    }
+    return translateError(reason)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -128,24 +186,4 @@ const exact = types(BigInt)
 
 function types(parse: Parser): pg.CustomTypesConfig {
   return { getTypeParser: (oid, format) => (oid === int8 ? parse : pg.types.getTypeParser(oid, format)) as never }
-}
-
-function executor(on: pg.Pool | pg.PoolClient): Executor {
-  const send = async (query: Query) => {
-    try {
-      return await on.query({
-        text: query.sql,
-        values: query.parameters as unknown[],
-        types: query.wide ? exact : narrow,
-        ...(query.name && { name: query.name }),
-      })
-    } catch (reason) {
-      throw translateError(reason)
-    }
-  }
-  return {
-    all: async <R>(query: CompiledQuery<R> | Query<R>) => (await send(query as Query)).rows as R[],
-    get: async <R>(query: CompiledQuery<R> | Query<R>) => (await send(query as Query)).rows[0] as R | undefined,
-    run: async query => (await send(query as Query)).rowCount ?? 0,
-  }
 }

@@ -4,6 +4,7 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { type CompiledQuery, DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely'
 import type { DB, Executor, Query, SqliteDatabase } from '../db.ts'
 import { translateError } from './errors.ts'
+import { FreeSpace } from './readiness.ts'
 import { retrying } from './retry.ts'
 import { checkRevision, headSchema } from './revision.ts'
 import { connectReader, connectWriter } from './sqlite-connection.ts'
@@ -54,6 +55,7 @@ class Sqlite implements SqliteDatabase {
   readonly #reader: DatabaseSync
   readonly #reads: Executor
   readonly #writes: Executor
+  readonly #space = new FreeSpace()
   #tail: Promise<unknown> = Promise.resolve()
 
   constructor(path: string | undefined, writer: DatabaseSync, reader: DatabaseSync) {
@@ -62,6 +64,11 @@ class Sqlite implements SqliteDatabase {
     this.#reader = reader
     this.#reads = executor(reader)
     this.#writes = reader === writer ? this.#reads : executor(writer)
+  }
+
+  async ready(): Promise<void> {
+    await this.get({ sql: 'SELECT 1', parameters: [] })
+    this.#space.check()
   }
 
   all<R>(query: CompiledQuery<R> | Query<R>): Promise<R[]> {
@@ -98,7 +105,10 @@ class Sqlite implements SqliteDatabase {
 
   #queue<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#tail.then(work, work)
-    this.#tail = result.catch(() => {})
+    this.#tail = result.then(
+      () => this.#space.clear(),
+      reason => this.#space.note(reason),
+    )
     return result
   }
 
