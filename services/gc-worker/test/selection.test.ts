@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { formatAge, parseAge } from '../src/age.ts'
-import { isRemovable, ownFolder } from '../src/jobs/locations.ts'
+import { folderAround, isRemovable, ownFolder } from '../src/jobs/locations.ts'
 import { collect, configFor, openWorker, sqliteDatabase } from './harness.ts'
 import { World } from './world.ts'
 
@@ -170,5 +170,19 @@ test('only a folder that the server named after the experiment is its own', () =
     ['mlflow-artifacts:/', ''],
   ] as const) {
     expect(ownFolder(location, id, 's3://bucket/root')).toBeUndefined()
+  }
+})
+
+test('only the folder by the name of a run is its own', () => {
+  expect(folderAround('s3://bucket/1/r/artifacts', 'r')).toBe('s3://bucket/1/r')
+  expect(folderAround('file:///data/c#/r/artifacts/', 'r')).toBe('file:///data/c#/r')
+  for (const [uri, id] of [
+    ['/data/1/other/artifacts', 'r'],
+    ['/data/1/xr/artifacts', 'r'],
+    ['/data/r', 'r'],
+    ['/data/1//artifacts', ''],
+    ['s3://bucket/1/r/artifacts?x=y', 'r'],
+  ] as const) {
+    expect(folderAround(uri, id)).toBeUndefined()
   }
 })
