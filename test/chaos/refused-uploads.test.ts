@@ -30,20 +30,35 @@ async function leave({ port }: Millrace, name: string): Promise<void> {
   socket.destroy()
 }
 
+interface Site {
+  readonly artifacts: Millrace
+  readonly worker: Millrace
+  readonly gateway: Millrace
+  /** Starts the artifacts service anew where it was. */
+  again(): Promise<void>
+  folders(): Promise<string[]>
+}
+
+async function startSite(stack: AsyncDisposableStack): Promise<Site> {
+  const { path: cwd } = stack.use(await tempFolder('refused-uploads'))
+  const target = async (name: string, args: string[], port?: number) => stack.use(await startTarget(name, { cwd, args, port }))
+  const store = ['--artifacts-destination', join(cwd, 'store')]
+  const artifacts = await target('artifacts', store)
+  const from = ['--artifacts-only', '--artifacts-url', artifacts.url]
+  const worker = await target('gc-worker', [...from, '--control-store-uri', 'sqlite:///control.db'])
+  const gateway = await target('gateway', [...from, '--jobs-url', worker.url])
+  return {
+    artifacts,
+    worker,
+    gateway,
+    again: async () => void (await target('artifacts', store, artifacts.port)),
+    folders: async () => (await readdir(join(cwd, 'store/.artifact.uploading.parts')).catch(() => [])).sort(),
+  }
+}
+
 test('an upload whose record is refused, or whose client has gone, leaves no folder for its parts', async () => {
   await using stack = new AsyncDisposableStack()
-  const { path: cwd } = stack.use(await tempFolder('refused-uploads'))
-  const target = async (name: string, ...args: string[]) => stack.use(await startTarget(name, { cwd, args }))
-  const artifacts = await target('artifacts', '--artifacts-destination', join(cwd, 'store'))
-  const worker = await target(
-    'gc-worker',
-    '--artifacts-only',
-    '--artifacts-url',
-    artifacts.url,
-    '--control-store-uri',
-    'sqlite:///control.db',
-  )
-  const gateway = await target('gateway', '--artifacts-only', '--artifacts-url', artifacts.url, '--jobs-url', worker.url)
+  const { worker, gateway, folders } = await startSite(stack)
   const begun = [await create(gateway.url, 'first.bin')]
   const creating = Array.from({ length: UPLOADS }, async (_, i) => {
     await sleep(i * 10)
@@ -55,6 +70,18 @@ test('an upload whose record is refused, or whose client has gone, leaves no fol
   await Promise.all(Array.from({ length: CLIENTS_GONE }, (_, i) => leave(gateway, `gone${i}.bin`)))
   const expected = begun.filter(id => id !== undefined).sort()
   expect(expected.length).toBeLessThan(UPLOADS + 1)
-  const folders = async () => (await readdir(join(cwd, 'store/.artifact.uploading.parts'))).sort()
   await expect.poll(folders).toEqual(expected)
+})
+
+test('an upload whose record is refused is aborted later when its store is away just then', async () => {
+  await using stack = new AsyncDisposableStack()
+  const { artifacts, worker, gateway, again, folders } = await startSite(stack)
+  process.kill(worker.process.pid, 'SIGSTOP')
+  const creating = create(gateway.url, 'a.bin')
+  await expect.poll(folders).toHaveLength(1)
+  await artifacts.process.end('SIGKILL')
+  await worker.process.end('SIGKILL')
+  expect(await creating).toBeUndefined()
+  await again()
+  await expect.poll(folders, { timeout: 60_000 }).toEqual([])
 })
