@@ -147,6 +147,8 @@ test.each([
   './',
   's3://bucket/a/../b',
   'mlflow-artifacts://host:5000',
+  'https://host/team/api/2.0/mlflow-artifacts/artifacts',
+  'mlflow-artifacts://host:5000/api/2.0/mlflow-artifacts/artifacts/',
   's3://bucket?a=/x',
   '/data/c#/../../x',
 ])('artifacts at %o are never removed', uri => expect(isRemovable(uri)).toBe(false))
@@ -154,6 +156,7 @@ test.each([
 test.each([
   'mlflow-artifacts:/1/r/artifacts',
   's3://bucket/x',
+  'http://host/api/2.0/mlflow-artifacts/artifacts/x',
   './mlruns/1/r/artifacts',
   '/data/1/r/artifacts',
   '/#c/1/r/artifacts',

@@ -25,9 +25,13 @@ export function folderAround(uri: string, id: string): string | undefined {
   return id !== '' && trimmed.endsWith(own) ? trimmed.slice(0, -'/artifacts'.length) : undefined
 }
 
-/** Segments of the path below the bucket or host. A local path has neither query nor fragment. */
+/** Route below which a tracking server has its artifacts. */
+const SERVED = /^.*\/api\/2\.0\/mlflow-artifacts\/artifacts(?=\/|$)/s
+
+/** Segments of the path below the bucket, host or tracking server. A local path has neither query nor fragment. */
 function pathOf(uri: string): string[] {
   const [head] = /^[a-z][a-z0-9+.-]*:(?:\/\/[^/?#]*)?/i.exec(uri) ?? ['']
   const path = head === '' ? uri : uri.slice(head.length).replace(/[?#].*$/s, '')
-  return path.split('/').filter(segment => segment !== '' && segment !== '.')
+  const below = /^(https?|mlflow-artifacts):/i.test(head) ? path.replace(SERVED, '') : path
+  return below.split('/').filter(segment => segment !== '' && segment !== '.')
 }
