@@ -6,6 +6,7 @@ import { invalidParameter } from '@millrace/kit/errors'
 import { shorten } from '@millrace/kit/shown'
 import { ArtifactProxyService } from '@millrace/proto/millrace/artifacts/v1/proxy_pb'
 import { body_bytes_max, flag } from '@millrace/proto/millrace/options/v1/rest_pb'
+import { ServerInfoService } from '@millrace/proto/millrace/server/v1/server_info_pb'
 import { MetricService } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
 import { httpRequest } from '../public-url.ts'
 import { safePath } from '../raw/artifacts-path.ts'
@@ -42,6 +43,9 @@ export interface Endpoint {
   readonly budget: BodyBudget
 }
 
+/** What they answer depends on where clients reach the server. */
+const SEE_REQUESTS: readonly DescMethodUnary[] = [ArtifactProxyService.method.createMultipartUpload, ServerInfoService.method.getServerInfo]
+
 /** MLflow writes this answer with Python's json module, so NaN is a bare token (reference/behaviours-tracking.md section 1). */
 const PLAIN_JSON: DescMethodUnary = MetricService.method.getMetricHistoryBulk
 
@@ -57,7 +61,7 @@ export function createEndpoint(rpc: DescMethodUnary, transport: Transport, budge
     strict: plain,
     pythonIntegers: plain || rpc === MetricService.method.getMetricHistoryBulkInterval,
     mayBeEmpty: !checks.some(one => one.required),
-    seesRequest: rpc === ArtifactProxyService.method.createMultipartUpload,
+    seesRequest: SEE_REQUESTS.includes(rpc),
     bodyBytesMax: getOption(rpc, body_bytes_max) || JSON_BODY_BYTES_MAX,
     budget,
   }

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import { posix } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Client, createClient, type ServiceImpl } from '@connectrpc/connect'
@@ -11,7 +12,7 @@ import { ArtifactStoreService, PresignMethod } from '@millrace/proto/millrace/ar
 import { MultipartUploadService, UploadState } from '@millrace/proto/millrace/jobs/v1/multipart_uploads_pb'
 import type { GatewayConfig } from '../config.ts'
 import type { GatewayContext } from '../context.ts'
-import { httpRequest, publicUrl } from '../public-url.ts'
+import { httpRequest, isReachable, publicUrl } from '../public-url.ts'
 import { partUrl } from '../raw/artifacts-part.ts'
 import { safePath } from '../raw/artifacts-path.ts'
 
@@ -40,7 +41,7 @@ export function artifactProxy(ctx: GatewayContext): ServiceImpl<typeof ArtifactP
 
     async createMultipartUpload({ artifactPath = '', path = '', numParts = 0n }, { signal, values }) {
       const uri = uploadUri(artifactPath, path)
-      const store = await multipartStore(ctx, signal)
+      const store = await multipartStore(ctx, signal, values.get(httpRequest))
       if (numParts < 0n || numParts > PARTS_MAX) {
         throw invalidParameter(`num_parts must be between 0 and ${PARTS_MAX} (got ${numParts}).`)
       }
@@ -99,9 +100,13 @@ export function artifactProxy(ctx: GatewayContext): ServiceImpl<typeof ArtifactP
   }
 }
 
-/** Whether clients may upload in parts. */
-export function takesParts({ receiveParts }: GatewayConfig, able: { multipart: boolean; receivedParts: boolean }): boolean {
-  return able.multipart && (receiveParts || !able.receivedParts)
+/** Whether clients may upload in parts; with a request, whether its client may begin to. */
+export function takesParts(
+  config: GatewayConfig,
+  able: { multipart: boolean; receivedParts: boolean },
+  request: IncomingMessage | undefined,
+): boolean {
+  return able.multipart && (!able.receivedParts || (config.receiveParts && isReachable(config, request)))
 }
 
 /** MLflow leaves the size of empty files out, like that of folders. */
@@ -121,10 +126,14 @@ function proxy(ctx: GatewayContext): Client<typeof ArtifactStoreService> {
 
 const jobs = ({ jobs: transport }: GatewayContext) => transport && createClient(MultipartUploadService, transport)
 
-async function multipartStore(ctx: GatewayContext, signal: AbortSignal): Promise<Client<typeof ArtifactStoreService>> {
+async function multipartStore(
+  ctx: GatewayContext,
+  signal: AbortSignal,
+  request?: IncomingMessage,
+): Promise<Client<typeof ArtifactStoreService>> {
   const store = proxy(ctx)
   const able = await store.capabilities({ uri: '' }, { signal })
-  if (!takesParts(ctx.config, able)) throw notImplemented('Multipart upload is not supported for the current artifact repository')
+  if (!takesParts(ctx.config, able, request)) throw notImplemented('Multipart upload is not supported for the current artifact repository')
   return store
 }
 

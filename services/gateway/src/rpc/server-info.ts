@@ -3,6 +3,7 @@ import { type Route, route } from '@millrace/kit/rpc'
 import { ArtifactStoreService } from '@millrace/proto/millrace/artifacts/v1/store_pb'
 import { ServerInfoService } from '@millrace/proto/millrace/server/v1/server_info_pb'
 import type { GatewayContext } from '../context.ts'
+import { httpRequest } from '../public-url.ts'
 import { takesParts } from './artifacts.ts'
 
 const PROXIED_ROOT = 'mlflow-artifacts:/'
@@ -12,7 +13,7 @@ const NONE = { multipart: false, receivedParts: false, presignedDownload: false 
 export function serverInfo({ config, artifacts, log }: GatewayContext): Route {
   const store = artifacts && config.serveArtifacts ? createClient(ArtifactStoreService, artifacts) : undefined
   return route(ServerInfoService, {
-    async getServerInfo() {
+    async getServerInfo(_, { values }) {
       const able = await (store?.capabilities({ uri: PROXIED_ROOT }).catch(reason => {
         log?.warn('the capabilities of the artifact store are unknown', { reason })
         return NONE
@@ -21,7 +22,7 @@ export function serverInfo({ config, artifacts, log }: GatewayContext): Route {
         storeType: config.artifactsOnly ? undefined : 'SqlStore',
         workspacesEnabled: false,
         traceArchivalEnabled: false,
-        multipartUploadsEnabled: takesParts(config, able),
+        multipartUploadsEnabled: takesParts(config, able, values.get(httpRequest)),
         multipartDownloadsEnabled: able.presignedDownload,
         presignedUploadRunIdSupported: true,
         presignedUploadModelIdSupported: true,
