@@ -42,6 +42,20 @@ describe('local folders', () => {
     await expect(linked.read('leaf')).rejects.toMatchObject(ESCAPE)
   })
 
+  test('what cannot be looked at is left out of a listing', async () => {
+    const folder = join(base, 'root/odd')
+    await mkdir(folder)
+    await writeFile(join(folder, 'a'), '1')
+    await symlink('loop', join(folder, 'loop'))
+    await symlink('ping', join(folder, 'pong'))
+    await symlink('pong', join(folder, 'ping'))
+    await symlink('absent', join(folder, 'dangling'))
+    await symlink('x'.repeat(300), join(folder, 'long'))
+    expect(await Array.fromAsync(driver.list('odd'))).toEqual([{ name: 'a', isDir: false, sizeBytes: 1 }])
+    await expect(driver.read('odd/loop')).rejects.toMatchObject({ errorCode: 'INVALID_PARAMETER_VALUE' })
+    await driver.remove('odd')
+  })
+
   test('removing a link leaves what it points to', async () => {
     await symlink(join(base, 'outside/folder'), join(base, 'root/gone'))
     await driver.remove('gone')

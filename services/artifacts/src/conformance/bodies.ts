@@ -28,6 +28,18 @@ export function cutOff(length: number): Readable {
   )
 }
 
+/** A body of `length` bytes and one more, which waits for `open`. */
+export function paused(length: number, open: Promise<void>): Readable {
+  return Readable.from(
+    (async function* () {
+      yield* chunks(length)
+      await open
+      yield Buffer.from('.')
+    })(),
+    { objectMode: false },
+  )
+}
+
 export const bodyOf = (content: string | Buffer): Readable => Readable.from([Buffer.from(content)], { objectMode: false })
 
 export async function digest(body: Readable): Promise<{ length: number; sha256: string }> {

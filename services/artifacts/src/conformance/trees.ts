@@ -1,10 +1,14 @@
+import { setTimeout } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import type { Driver, Entry } from '../driver.ts'
-import { bodyOf } from './bodies.ts'
+import { bodyOf, paused } from './bodies.ts'
 import type { Suite } from './suite.ts'
 
 const CHILDREN = 1_005
 const WRITES_AT_ONCE = 32
+const PAUSED_BYTES = 100_000
+const LOOKS = 8
+const LOOK_EVERY_MS = 40
 
 /** What a folder lists, without folders that nothing is in: whether those are there is the store's own business. */
 async function shown(driver: Driver, key: string): Promise<Entry[]> {
@@ -22,8 +26,28 @@ async function writeAll(driver: Driver, keys: string[]): Promise<void> {
   }
 }
 
-export function treeCases({ withDriver }: Suite): void {
+export function treeCases({ harness, withDriver }: Suite): void {
   describe('trees', () => {
+    test('a folder that an upload makes is listed once something is in it', () =>
+      withDriver(['new'], async driver => {
+        const names = async (key: string) => (await Array.fromAsync(driver.list(key))).map(({ name }) => name)
+        let go = () => {}
+        const open = new Promise<void>(resolve => {
+          go = resolve
+        })
+        const writing = driver.write('new/deep/a', paused(PAUSED_BYTES, open))
+        for (let look = 0; look < LOOKS && !harness().keepsFolders; look++) {
+          expect(await names('')).toEqual([])
+          await setTimeout(LOOK_EVERY_MS)
+        }
+        await driver.write('new/b', bodyOf('x'))
+        expect(await names('')).toEqual(['new'])
+        if (!harness().keepsFolders) expect(await names('new')).toEqual(['b'])
+        go()
+        await writing
+        expect(await names('new')).toEqual(['b', 'deep'])
+      }))
+
     test('an empty root lists nothing', () =>
       withDriver([], async driver => {
         expect(await shown(driver, '')).toEqual([])

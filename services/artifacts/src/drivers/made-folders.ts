@@ -1,4 +1,5 @@
 import { posix } from 'node:path'
+import { TEMPORARY_PREFIX } from '../keys.ts'
 
 /** What one upload may do about folders around its file. */
 export interface UploadFolders extends Disposable {
@@ -8,6 +9,11 @@ export interface UploadFolders extends Disposable {
   readonly own: readonly string[]
   /** Says that the file is there, so that the folders are its. */
   keep(): void
+}
+
+interface Child {
+  name: string
+  isDir: boolean
 }
 
 /**
@@ -36,6 +42,19 @@ export class MadeFolders {
       },
       [Symbol.dispose]: () => this.#leave(around),
     }
+  }
+
+  /**
+   * Whether a folder is to be listed: not while it is there only for uploads in progress of this process, and nothing else is in it.
+   * @param list what is directly in a folder, asked for folders of uploads in progress only.
+   */
+  async isListed(folder: string, list: (folder: string) => Promise<readonly Child[]>): Promise<boolean> {
+    if (!this.#made.has(folder)) return true
+    for (const { name, isDir } of await list(folder)) {
+      if (name.startsWith(TEMPORARY_PREFIX)) continue
+      if (!isDir || (await this.isListed(posix.join(folder, name), list))) return true
+    }
+    return false
   }
 
   #leave(around: readonly string[]): void {

@@ -4,7 +4,7 @@ import type { Client } from 'basic-ftp'
 import type { Entry, Stat } from '../../driver.ts'
 import { fileInTheWay } from '../../errors.ts'
 import { byCodePoint, TEMPORARY_PREFIX } from '../../keys.ts'
-import type { UploadFolders } from '../made-folders.ts'
+import type { MadeFolders, UploadFolders } from '../made-folders.ts'
 import { isAbsent, isBusy, replyOf } from './errors.ts'
 
 /** An upload that wrote nothing for so long has lost its process, or its server. */
@@ -49,10 +49,10 @@ export async function modifiedOf(client: Client, path: string): Promise<Date | u
 }
 
 /**
- * What is directly in a folder: by MLSD, else by LIST from within, since servers read more into a path after LIST than its name. Files in
- * progress are left out, and removed once they are stale.
+ * What is directly in a folder: by MLSD, else by LIST from within, since servers read more into a path after LIST than its name. Left
+ * out are links that can't be followed, folders that uploads have just made, and files in progress, which are removed once they are stale.
  */
-export async function listPath(client: Client, path: string): Promise<Entry[]> {
+export async function listPath(client: Client, path: string, made: MadeFolders): Promise<Entry[]> {
   if (!(await enter(client, path))) return []
   const entries: Entry[] = []
   for (const info of await client.list()) {
@@ -60,13 +60,21 @@ export async function listPath(client: Client, path: string): Promise<Entry[]> {
     if (name === '.' || name === '..' || name.includes('/')) continue
     if (info.isFile && name.startsWith(TEMPORARY_PREFIX)) await removeStale(client, posix.join(path, name))
     else if (info.isSymbolicLink) {
-      const found = await statPath(client, posix.join(path, name))
+      const found = await statPath(client, posix.join(path, name)).catch(undefinedIfRefused)
       if (found) entries.push({ name, ...found })
     } else if (info.isDirectory || info.isFile) {
       entries.push({ name, isDir: info.isDirectory, sizeBytes: info.isDirectory ? 0 : info.size })
     }
   }
-  return entries.sort((a, b) => byCodePoint(a.name, b.name))
+  const shown: Entry[] = []
+  for (const entry of entries) {
+    if (!entry.isDir || (await made.isListed(posix.join(path, entry.name), folder => listPath(client, folder, made)))) shown.push(entry)
+  }
+  return shown.sort((a, b) => byCodePoint(a.name, b.name))
+}
+
+function undefinedIfRefused(error: unknown): undefined {
+  if (replyOf(error) === undefined || isBusy(error)) throw error
 }
 
 /** What is finished meanwhile, or somebody else's to remove, stays. */

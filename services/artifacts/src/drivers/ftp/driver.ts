@@ -34,7 +34,7 @@ export class FtpDriver implements Driver {
 
   async *list(key: string, signal?: AbortSignal): AsyncGenerator<Entry> {
     const path = pathOf(this.#location, key)
-    yield* await this.#do(key, signal, client => listPath(client, path))
+    yield* await this.#do(key, signal, client => listPath(client, path, this.#pool.madeFolders))
   }
 
   async read(key: string, { range, signal }: ReadOptions = {}): Promise<ReadResult> {

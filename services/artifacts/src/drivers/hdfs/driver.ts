@@ -35,7 +35,9 @@ export class HdfsDriver implements Driver {
     const entries: Entry[] = []
     for (const child of found) {
       if (child.pathSuffix.startsWith(TEMPORARY_PREFIX)) await this.#removeStale(key, child, signal)
-      else entries.push({ name: child.pathSuffix, isDir: isFolder(child), sizeBytes: sizeOf(child) })
+      else if (await this.#isListed(key, child, signal)) {
+        entries.push({ name: child.pathSuffix, isDir: isFolder(child), sizeBytes: sizeOf(child) })
+      }
     }
     yield* entries.sort((a, b) => byCodePoint(a.name, b.name))
   }
@@ -74,6 +76,13 @@ export class HdfsDriver implements Driver {
   }
 
   /** Listing goes on where the server may not remove. */
+  async #isListed(key: string, child: FileStatus, signal?: AbortSignal): Promise<boolean> {
+    if (!isFolder(child)) return true
+    const children = async (folder: string) =>
+      (await this.#files.list(folder, signal)).map(one => ({ name: one.pathSuffix, isDir: isFolder(one) }))
+    return this.#run(key, path => this.#files.madeFolders.isListed(joinPath(path, child.pathSuffix), children))
+  }
+
   async #removeStale(key: string, { pathSuffix, modificationTime }: FileStatus, signal?: AbortSignal): Promise<void> {
     if (Date.now() - modificationTime <= STALE_UPLOAD_MS) return
     await this.#run(key, path => this.#files.remove(joinPath(path, pathSuffix), { recursive: false, signal })).catch(() => undefined)

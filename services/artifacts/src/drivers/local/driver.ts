@@ -45,7 +45,7 @@ export class LocalDriver implements Driver {
     const path = joinKey(this.#root, key)
     try {
       await checkContained(this.#root, path)
-      yield* listFolder(path)
+      yield* listFolder(path, this.#folders.made)
     } catch (error) {
       throw localError(error, key)
     }

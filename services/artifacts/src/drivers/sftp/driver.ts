@@ -36,7 +36,7 @@ export class SftpDriver implements Driver {
   async *list(key: string, signal?: AbortSignal): AsyncGenerator<Entry> {
     yield* await this.#run(key, signal, async (session, path) => {
       await checkContained(session, this.#root, path)
-      return listFolder(session, path)
+      return listFolder(session, path, this.#pool().madeFolders)
     })
   }
 

@@ -1,6 +1,7 @@
 import { posix } from 'node:path'
 import type { Entry } from '../../driver.ts'
 import { byCodePoint, TEMPORARY_PREFIX } from '../../keys.ts'
+import type { MadeFolders } from '../made-folders.ts'
 import { isMissing, LostSession, STATUS, statusOf } from './errors.ts'
 import type { Child, Session } from './session.ts'
 
@@ -9,8 +10,16 @@ const LINKS_AT_ONCE = 64
 /** An upload that wrote nothing for so long has lost its process. */
 const STALE_UPLOAD_MS = 24 * 60 * 60 * 1000
 
-/** Children of a folder; links count as what they lead to. Names in progress are left out, and removed once they are stale. */
-export async function listFolder(session: Session, folder: string): Promise<Entry[]> {
+/** On links in a circle or into a closed folder. OpenSSH calls the first a failure. */
+const UNREADABLE: readonly (number | undefined)[] = [STATUS.failure, STATUS.permissionDenied, STATUS.linkLoop]
+
+/**
+ * Children of a folder; links count as what they lead to. Left out are what can't be looked at, folders that uploads have just made, and
+ * names in progress, which are removed once they are stale.
+ */
+export async function listFolder(session: Session, folder: string, made: MadeFolders): Promise<Entry[]> {
+  const children = async (path: string) =>
+    (await childrenOf(session, path)).map(({ filename, attrs }) => ({ name: filename, isDir: attrs.isDirectory() }))
   const entries: Entry[] = []
   const links: Child[] = []
   for (const child of await childrenOf(session, folder)) {
@@ -20,10 +29,21 @@ export async function listFolder(session: Session, folder: string): Promise<Entr
   }
   for (let i = 0; i < links.length; i += LINKS_AT_ONCE) {
     const names = links.slice(i, i + LINKS_AT_ONCE).map(({ filename }) => filename)
-    const found = await Promise.all(names.map(name => session.find(posix.join(folder, name))))
+    const found = await Promise.all(names.map(name => findLinked(session, posix.join(folder, name))))
     for (const [at, stats] of found.entries()) if (stats) entries.push(entryOf(names[at] ?? '', stats))
   }
-  return entries.sort((a, b) => byCodePoint(a.name, b.name))
+  const shown: Entry[] = []
+  for (const entry of entries) if (!entry.isDir || (await made.isListed(posix.join(folder, entry.name), children))) shown.push(entry)
+  return shown.sort((a, b) => byCodePoint(a.name, b.name))
+}
+
+async function findLinked(session: Session, path: string) {
+  try {
+    return await session.find(path)
+  } catch (error) {
+    if (UNREADABLE.includes(statusOf(error))) return undefined
+    throw error
+  }
 }
 
 /** Nothing for a file or a missing folder. */
