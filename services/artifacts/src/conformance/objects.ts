@@ -20,7 +20,7 @@ const ODD_KEYS = [
   'quo\'te"s.txt',
   'q?mark.txt',
   'num#ber.txt',
-  'images/a#b%step%0?.png',
+  'image#b%step%0?.png',
   'semi;colon,comma',
   'back\\slash',
   '.hidden',
@@ -58,9 +58,9 @@ export function objectCases({ harness, withDriver }: Suite): void {
         })
       }))
 
-    test('odd and unicode keys come back as they were', () =>
-      withDriver(ODD_KEYS, async driver => {
-        const keys = ODD_KEYS.filter(key => !harness().unfitKeys?.includes(key))
+    test('odd and unicode keys come back as they were', () => {
+      const keys = ODD_KEYS.filter(key => !harness().unfitKeys?.includes(key))
+      return withDriver(keys, async driver => {
         for (const key of keys) await driver.write(key, bodyOf(key))
         for (const key of keys) expect(await text((await driver.read(key)).body)).toBe(key)
         const names: string[] = []
@@ -68,9 +68,10 @@ export function objectCases({ harness, withDriver }: Suite): void {
         const expected = keys.map(key => key.split('/')[0] ?? '').sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
         expect(names).toEqual(expected)
         await driver.remove('a')
-        await driver.remove('images/a#b%step%0?.png')
-        expect(await driver.stat('images/a#b%step%0?.png')).toBeUndefined()
-      }))
+        for (const key of keys) await driver.remove(key)
+        for (const key of keys) expect(await driver.stat(key)).toBeUndefined()
+      })
+    })
 
     test('zero bytes are an object', () =>
       withDriver(['empty', 'known'], async driver => {
