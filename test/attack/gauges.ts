@@ -1,7 +1,8 @@
 import { expect } from 'vitest'
 
 /** Metrics that count what is open: each is 0 when nothing is. */
-const OPEN = /^millrace_(http_requests_in_progress|artifact_(?:streams|bytes_in_flight|held_bytes))(\{[^}]*\})? (\S+)$/gm
+const OPEN =
+  /^millrace_(http_requests_in_progress|json_body_held_bytes|artifact_(?:streams|bytes_in_flight|held_bytes))(\{[^}]*\})? (\S+)$/gm
 
 /** By name and labels what a process says is open. */
 export async function openThings(url: string): Promise<Record<string, number>> {

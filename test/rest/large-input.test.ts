@@ -3,6 +3,7 @@ import { request } from 'node:http'
 import { connect as connect2 } from 'node:http2'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { expectNothingOpen } from '../attack/gauges.ts'
 import { type HttpClient, httpClient } from '../services/http.ts'
 import { type Millrace, startMillrace } from '../services/millrace.ts'
 import { type TempFolder, tempFolder } from '../services/process.ts'
@@ -97,6 +98,16 @@ describe('60 MB of JSON are refused, the others are served meanwhile, and memory
     for (const status of await calls) expect([400, 413, 503]).toContain(status)
     expect(peakMemoryKb()).toBeLessThan(MEMORY_KB_MAX)
   })
+})
+
+test('what is held of bodies is given back when their clients leave', async () => {
+  for (let i = 0; i < 5; i++) {
+    const call = request(`${server.url}${api}/runs/log-batch`, { method: 'POST', headers: JSON_TYPE }).on('error', () => undefined)
+    await new Promise<void>(resolve => call.write(`{"run_id":"${'a'.repeat(2_000_000)}`, () => resolve()))
+    await expect.poll(async () => (await client.send('GET', '/metrics')).text).toMatch(/^millrace_json_body_held_bytes [1-9]/m)
+    call.destroy()
+    await expectNothingOpen(server.url)
+  }
 })
 
 const list = (part: string, count: number) => Array(count).fill(part).join(',')

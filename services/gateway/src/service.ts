@@ -22,12 +22,12 @@ export interface Gateway extends AsyncDisposable {
 /** Serves REST, Connect, gRPC and gRPC-Web on one port. @throws when the port can't be had. */
 export async function startGateway(config: GatewayConfig, dependencies: GatewayDependencies): Promise<Gateway> {
   const meter = new RequestMeter()
+  const budget = new BodyBudget()
   // Those of the port come when it is open; nobody can ask for them earlier.
-  const metrics = [...(dependencies.metrics ?? []), ...meter.metrics]
+  const metrics = [...(dependencies.metrics ?? []), ...meter.metrics, budget.metric]
   const ctx: GatewayContext = { ...dependencies, config, metrics }
   const services = publicServices(ctx)
   const security = createSecurity(config.security, config.staticPrefix)
-  const budget = new BodyBudget()
   const router = routeTable(ctx, services, { raw: rawRoutes, headers: security.headers, budget })
   const rpc = rpcListener(config, services, { budget, failed: (path, reason) => noteFailure(ctx, 'POST', path, reason) })
   const handler = createFront(ctx, { router, security, rpc, meter })

@@ -1,3 +1,5 @@
+import type { Metric } from '@millrace/kit/metrics'
+
 /** Held at once by the JSON bodies of all requests; what is read from them takes about four times as much. */
 const HELD_BYTES_MAX = 64 * 1024 * 1024
 /** Bodies up to here always find room: the ordinary ones. */
@@ -6,6 +8,15 @@ const UNCOUNTED_BYTES_MAX = 64 * 1024
 /** What the requests of a gateway hold of their JSON bodies, from the first byte until they are answered. */
 export class BodyBudget {
   #held = 0
+
+  get metric(): Metric {
+    return {
+      name: 'millrace_json_body_held_bytes',
+      help: 'Bytes of long request bodies of JSON and RPC that are held until they are answered',
+      type: 'gauge',
+      values: () => [{ value: this.#held }],
+    }
+  }
 
   /** Room for one body. */
   hold(): HeldBody {

@@ -65,12 +65,16 @@ export function readBody(req: IncomingMessage, bytesMax: number, held: HeldBody)
       scan ??= new JsonScan()
       for (const one of unseen) if (!scan.add(one)) return refuse(tooManyValues())
     })
+    let ended = false
     req.on('end', () => {
+      ended = true
       const [only = EMPTY] = chunks
       resolve({ bytes: chunks.length > 1 ? Buffer.concat(chunks, size) : only, longInteger: scan?.longInteger })
     })
-    req.on('error', reject)
-    req.on('aborted', () => refuse(badRequest('The request body ended early.')))
+    const cutOff = () => {
+      if (!ended) refuse(badRequest('The request body ended early.'))
+    }
+    for (const event of ['aborted', 'error', 'close']) req.on(event, cutOff)
   })
 }
 
