@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { digest, generated } from '../src/conformance/bodies.ts'
 import { type FrontDoor, openFrontDoor, rawStatus } from './front-door.ts'
 
+const JSON_BODY = { 'Content-Type': 'application/json' }
 const BIG_BYTES = 512 * 1024 * 1024
 const RSS_GROWTH_BYTES_MAX = 150 * 1024 * 1024
 
@@ -53,6 +54,25 @@ describe('the artifact proxy', () => {
     expect(await (await get('r/d')).json()).toEqual({ detail: "Artifact path refers to a directory, not a file: 'r/d'" })
     for (let i = 0; i < 2; i++) expect((await fetch(`${door.url}/r`, { method: 'DELETE' })).status).toBe(200)
     expect((await get('r/a.txt')).status).toBe(404)
+  })
+
+  test('names with a number sign are put, listed, got, uploaded in parts and deleted', async () => {
+    for (const path of ['n/cat%23name.png', 'n/cat%2523two.png', 'n/a%23b%25step%250%3F.png', 'n/end%23']) {
+      expect((await put(path, path)).status).toBe(200)
+      const got = await get(path)
+      expect([await got.text(), got.headers.get('content-disposition')]).toEqual([path, expect.stringContaining('#')])
+    }
+    const mpu = (call: string, body: object) =>
+      fetch(door.url.replace(/artifacts$/, `mpu/${call}/n%23`), { method: 'POST', body: JSON.stringify(body), headers: JSON_BODY })
+    const begun = await mpu('create', { path: 'big#.bin', num_parts: 1 })
+    const { upload_id, credentials } = (await begun.json()) as { upload_id: string; credentials: { url: string }[] }
+    const etag = (await fetch(credentials[0]?.url ?? '', { method: 'PUT', body: 'part' })).headers.get('etag')
+    expect((await mpu('complete', { path: 'big#.bin', upload_id, parts: [{ part_number: 1, etag }] })).status).toBe(200)
+    expect(await readdir(join(data, 'n'))).toEqual(expect.arrayContaining(['a#b%step%0?.png', 'cat#name.png', 'cat#two.png', 'end#']))
+    expect(await readdir(join(data, 'n#'))).toEqual(['big#.bin'])
+    expect(await list('n#')).toEqual({ files: [{ path: 'big#.bin', is_dir: false, file_size: 4 }] })
+    for (const path of ['n', 'n%23']) expect((await fetch(`${door.url}/${path}`, { method: 'DELETE' })).status).toBe(200)
+    expect((await readdir(data)).filter(name => name.startsWith('n'))).toEqual([])
   })
 
   test('names say what files are served as', async () => {
