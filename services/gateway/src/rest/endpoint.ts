@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { pipeline } from 'node:stream/promises'
 import type { DescField, DescMessage, DescMethodUnary } from '@bufbuild/protobuf'
 import { getOption, ScalarType } from '@bufbuild/protobuf'
 import { createContextValues, type Transport } from '@connectrpc/connect'
@@ -20,6 +21,7 @@ import { type Encoder, encoderOf } from './codec/encode.ts'
 import { int32, MISFIT, pythonIntOf } from './codec/scalars.ts'
 import { parseQuery } from './query.ts'
 import type { PathParams } from './router.ts'
+import { type LongAnswer, wholeHistory } from './whole-history.ts'
 
 /** Node sends a string in one piece with its headers. */
 const STRING_BYTES_MAX = 8 * 1024
@@ -48,6 +50,8 @@ const SEE_REQUESTS: readonly DescMethodUnary[] = [ArtifactProxyService.method.cr
 
 /** MLflow writes this answer with Python's json module, so NaN is a bare token (reference/behaviours-tracking.md section 1). */
 const PLAIN_JSON: DescMethodUnary = MetricService.method.getMetricHistoryBulk
+
+const HISTORY: DescMethodUnary = MetricService.method.getMetricHistory
 
 export function createEndpoint(rpc: DescMethodUnary, transport: Transport, budget: BodyBudget): Endpoint {
   const plain = rpc === PLAIN_JSON
@@ -79,8 +83,13 @@ function once(encode: Encoder): Encoder {
   }
 }
 
-/** Reads the request, calls the RPC and returns the answer's JSON in chunks. @throws anything; the caller turns it into an error body. */
-export async function callEndpoint(endpoint: Endpoint, req: IncomingMessage, path: PathParams, query: string): Promise<Buffer[]> {
+/** Reads the request, calls the RPC and returns the answer's JSON in chunks, all of them or as they come. @throws anything; the caller turns it into an error body. */
+export async function callEndpoint(
+  endpoint: Endpoint,
+  req: IncomingMessage,
+  path: PathParams,
+  query: string,
+): Promise<Buffer[] | LongAnswer> {
   const { rpc, strict } = endpoint
   const fromQuery = strict || (req.method === 'GET' && query !== '' && /[^&]/.test(query))
   // An artifact's path is refused before the body is looked at, as by MLflow.
@@ -91,6 +100,7 @@ export async function callEndpoint(endpoint: Endpoint, req: IncomingMessage, pat
   const message = readMessage(endpoint, parameters)
   for (const name in path) setPathParam(rpc.input, message, name, path[name] ?? '')
   const values = endpoint.seesRequest ? createContextValues().set(httpRequest, req) : undefined
+  if (rpc === HISTORY && message.maxResults === undefined) return wholeHistory(endpoint.transport, message)
   const answer = await endpoint.transport.unary(rpc, undefined, undefined, undefined, message, values)
   return endpoint.encode(answer.message)
 }
@@ -152,7 +162,9 @@ function setPathParam(desc: DescMessage, message: Record<string, unknown>, name:
 }
 
 /** Writes the answer of a call. @param headers flat list. */
-export function writeAnswer(res: ServerResponse, json: readonly Buffer[], headers: readonly string[]): void {
+export function writeAnswer(res: ServerResponse, json: readonly Buffer[] | LongAnswer, headers: readonly string[]): void | Promise<void> {
+  if (Symbol.asyncIterator in json) return writeParts(res, json, headers)
+
   const length = lengthOf(json)
   res.writeHead(200, ['Content-Type', 'application/json', 'Content-Length', String(length), ...headers])
   const [only] = json
@@ -162,6 +174,18 @@ export function writeAnswer(res: ServerResponse, json: readonly Buffer[], header
   }
   for (const chunk of json) res.write(chunk)
   res.end()
+}
+
+/** At the pace of the client; who leaves needs no answer. */
+async function writeParts(res: ServerResponse, answer: LongAnswer, headers: readonly string[]): Promise<void> {
+  await using parts = answer
+  if (res.destroyed) return
+  res.writeHead(200, ['Content-Type', 'application/json', ...headers])
+  try {
+    await pipeline(parts, res)
+  } catch (reason) {
+    if ((reason as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') throw reason
+  }
 }
 
 const lengthOf = (chunks: readonly Buffer[]) => chunks.reduce((sum, chunk) => sum + chunk.length, 0)

@@ -7,12 +7,13 @@ import type {
   Metric,
   MetricService,
   MetricWithRunId,
+  StreamMetricHistoryRequest,
 } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
 import { createPageToken, parsePageToken } from '../search/page-token.ts'
-import { MetricHistory, type Points } from '../store/metric-history.ts'
+import { MetricHistory, type PointColumns, type Points } from '../store/metric-history.ts'
 import type { ReadContext } from '../store/reads.ts'
 
-type Methods = 'getMetricHistory' | 'getMetricHistoryBulk' | 'getMetricHistoryBulkInterval'
+type Methods = 'getMetricHistory' | 'streamMetricHistory' | 'getMetricHistoryBulk' | 'getMetricHistoryBulkInterval'
 
 const BULK_RUNS_MAX = 100
 const BULK_POINTS_MAX = 25_000
@@ -30,21 +31,18 @@ export function metricHistory({ reads }: ReadContext): Pick<ServiceImpl<typeof M
       const limit = maxResults === undefined ? undefined : maxResults + 1
       const metrics: Metric[] = []
       const found = history.ofRun({ runId: request.runId || request.runUuid || '', key, offset, limit })
-      for await (const [values, timestamps, steps] of found) {
-        for (const [i, value] of values.entries()) {
-          metrics.push({
-            $typeName: 'millrace.tracking.v1.Metric',
-            key,
-            value: value ?? Number.NaN,
-            timestamp: BigInt(timestamps[i] ?? 0),
-            step: BigInt(steps[i] ?? 0),
-          })
-        }
-      }
+      for await (const points of found) for (const message of metricMessages(points, key)) metrics.push(message)
       const more = maxResults !== undefined && metrics.length > maxResults
       if (more) metrics.length = maxResults
       const nextPageToken = more ? createPageToken(offset + maxResults) : undefined
       return { $typeName: 'millrace.tracking.v1.GetMetricHistoryResponse' as const, metrics, nextPageToken }
+    },
+
+    async *streamMetricHistory({ runId, metricKey: key, pageToken }: StreamMetricHistoryRequest) {
+      const { offset } = parsePageToken(pageToken)
+      for await (const points of history.ofRun({ runId, key, offset })) {
+        yield { $typeName: 'millrace.tracking.v1.StreamMetricHistoryResponse' as const, metrics: metricMessages(points, key) }
+      }
     },
 
     async getMetricHistoryBulk({ runId: runIds, metricKey: key, maxResults }: GetMetricHistoryBulkRequest) {
@@ -88,6 +86,15 @@ function stepsOf({ startStep, endStep }: GetMetricHistoryBulkIntervalRequest) {
   }
   return { start: BigInt(startStep), end: BigInt(endStep) }
 }
+
+const metricMessages = ([values, timestamps, steps]: PointColumns, key: string): Metric[] =>
+  values.map((value, i) => ({
+    $typeName: 'millrace.tracking.v1.Metric',
+    key,
+    value: value ?? Number.NaN,
+    timestamp: BigInt(timestamps[i] ?? 0),
+    step: BigInt(steps[i] ?? 0),
+  }))
 
 async function messages(points: Points, key: string): Promise<MetricWithRunId[]> {
   const metrics: MetricWithRunId[] = []

@@ -1,8 +1,9 @@
+import { temporarilyUnavailable } from '@millrace/kit/errors'
 import { sql } from 'kysely'
 import type { Reads } from './reads.ts'
 import type { JsonInteger } from './run-sql.ts'
 import type { Fragment, SearchDialect } from './search-dialect.ts'
-import { parsed } from './slices.ts'
+import { parsed, type Slices } from './slices.ts'
 
 /** Logged points, column by column; the value of NaN is null. Run ids are there where several runs were asked for. */
 export type PointColumns = [values: (number | null)[], timestamps: JsonInteger[], steps: JsonInteger[], runIds?: string[]]
@@ -29,9 +30,33 @@ export interface StepRange {
 
 const LIMIT_NONE = 2n ** 63n - 1n
 
+/** A point is some 35 characters: four histories of a million points. */
+const HELD_CHARACTERS_MAX = 128 * 1024 * 1024
+const RETRY_AFTER_SECONDS = 5
+
+/** What has been read of histories and not been handed out: clients may take their time. */
+class HeldTexts {
+  #characters = 0
+
+  /** Until it is disposed. @throws TEMPORARILY_UNAVAILABLE when it would be too much beside what is held for others. */
+  hold(texts: Slices): Disposable {
+    const characters = texts.reduce((sum, text) => sum + text.length, 0)
+    if (this.#characters > 0 && this.#characters + characters > HELD_CHARACTERS_MAX) {
+      throw temporarilyUnavailable('The server is busy with other metric histories', { retryAfterSeconds: RETRY_AFTER_SECONDS })
+    }
+    this.#characters += characters
+    return {
+      [Symbol.dispose]: () => {
+        this.#characters -= characters
+      },
+    }
+  }
+}
+
 /** Reads the points logged for a metric. */
 export class MetricHistory {
   readonly #reads: Reads
+  readonly #held = new HeldTexts()
 
   constructor(reads: Reads) {
     this.#reads = reads
@@ -64,12 +89,13 @@ export class MetricHistory {
     const { dialect } = this.#reads
     if (dialect.pointColumns) {
       const texts = await this.#reads.rows(this.#reads.compile(dialect.pointColumns(points, withRun)))
+      using _held = this.#held.hold(texts)
       for await (const slice of parsed<PointColumns>(texts)) yield* slice
       return
     }
-    const texts = await this.#reads.rows(
-      this.#reads.compile(sql`SELECT ${sql.raw(pointText(dialect, withRun))} AS json FROM (${points}) m`),
-    )
+    const statement = this.#reads.compile(sql`SELECT ${sql.raw(pointText(dialect, withRun))} AS json FROM (${points}) m`)
+    const texts = await this.#reads.rows({ ...statement, long: true })
+    using _held = this.#held.hold(texts)
     for await (const slice of parsed<PointRecord>(texts)) yield columnsOf(slice)
   }
 }

@@ -1,7 +1,10 @@
 import { setImmediate as pause } from 'node:timers/promises'
 import type { Query } from './db.ts'
 
-export type Statement = Pick<Query, 'sql' | 'parameters' | 'name'>
+export interface Statement extends Pick<Query, 'sql' | 'parameters' | 'name'> {
+  /** So many rows that SQLite should not hand them over all at once. */
+  readonly long?: boolean
+}
 
 /**
  * A read in two steps on one connection: the ids of a page, then what belongs to those ids.
@@ -31,18 +34,21 @@ export const SLICE_ROWS_MAX = 100
 /** Parsed in half a millisecond, too. */
 const SLICE_CHARACTERS = 128 * 1024
 
-export function slice(rows: readonly string[]): string[] {
+export function slice(rows: Iterable<string>): string[] {
   const slices: string[] = []
-  let from = 0
+  let part: string[] = []
   let characters = 0
-  rows.forEach((row, i) => {
-    characters += row.length
-    const next = i + 1
-    if (next - from < SLICE_ROWS_MAX && characters < SLICE_CHARACTERS && next < rows.length) return
-    slices.push(`[${rows.slice(from, next).join()}]`)
-    from = next
+  const end = () => {
+    slices.push(`[${part.join()}]`)
+    part = []
     characters = 0
-  })
+  }
+  for (const row of rows) {
+    characters += row.length
+    part.push(row)
+    if (part.length === SLICE_ROWS_MAX || characters >= SLICE_CHARACTERS) end()
+  }
+  if (part.length > 0) end()
   return slices
 }
 

@@ -25,7 +25,11 @@ export class SqliteStatements {
   }
 
   rows(statement: Statement): Slices {
-    return slice(this.texts(statement))
+    return slice(statement.long ? this.#each(statement) : this.texts(statement))
+  }
+
+  *#each({ sql, parameters }: Statement): Generator<string> {
+    for (const row of this.#prepare(sql).iterate(...(parameters as SQLInputValue[]))) yield (row as unknown as [string])[0]
   }
 
   /** All statements of a page see one state of the database. */
