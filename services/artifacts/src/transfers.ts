@@ -1,5 +1,5 @@
 import { finished, type Readable } from 'node:stream'
-import { temporarilyUnavailable } from '@millrace/kit/errors'
+import { cancelled, temporarilyUnavailable } from '@millrace/kit/errors'
 import type { Metric } from '@millrace/kit/metrics'
 
 export interface TransferLimits {
@@ -31,12 +31,25 @@ export const STREAM_BUFFER_BYTES = 512 * 1024
 const RETRY_AFTER_SECONDS = 1
 const DIRECTIONS: readonly Direction[] = ['upload', 'download']
 
+/** A stream that has stood still for so long because of its client gives its place to another when there is no more room. */
+const STALLED_MS = 10_000
+
+/** A stream that was let in. */
+interface Admitted {
+  readonly direction: Direction
+  body?: Readable
+  /** When bytes arrived last; of performance.now(). */
+  movedAt: number
+  end(): void
+}
+
 /** Lets streams in while there is room, and counts them. */
 export class Transfers {
   readonly #limits: TransferLimits
+  readonly #admitted = new Set<Admitted>()
   readonly #streams = { upload: 0, download: 0 }
   readonly #moved = { upload: 0, download: 0 }
-  readonly #refused = { streams: 0, bytes: 0 }
+  readonly #refused = { streams: 0, bytes: 0, stalled: 0 }
   #bytes = 0
 
   constructor(limits: TransferLimits) {
@@ -50,12 +63,21 @@ export class Transfers {
    */
   admit(direction: Direction, bytes: number): Transfer {
     const streams = this.#streams.upload + this.#streams.download
-    if (streams >= this.#limits.streamsMax) throw this.#refuse('streams')
+    if (streams >= this.#limits.streamsMax && !this.#endStalled()) throw this.#refuse('streams')
     if (streams > 0 && this.#bytes + bytes > this.#limits.bytesInFlightMax) throw this.#refuse('bytes')
     let reserved = bytes
     let over = false
     this.#streams[direction]++
     this.#bytes += reserved
+    const end = () => {
+      if (over) return
+      over = true
+      this.#admitted.delete(admitted)
+      this.#streams[direction]--
+      this.#bytes -= reserved
+    }
+    const admitted: Admitted = { direction, movedAt: performance.now(), end }
+    this.#admitted.add(admitted)
     return {
       resize: wanted => {
         if (over) return
@@ -63,17 +85,26 @@ export class Transfers {
         reserved = wanted
       },
       follow: body => {
+        admitted.body = body
         countArriving(body, arrived => {
           this.#moved[direction] += arrived
+          admitted.movedAt = performance.now()
         })
       },
-      [Symbol.dispose]: () => {
-        if (over) return
-        over = true
-        this.#streams[direction]--
-        this.#bytes -= reserved
-      },
+      [Symbol.dispose]: end,
     }
+  }
+
+  /** Ends the stream that has waited for its client the longest, if it is too long. @returns whether there was one. */
+  #endStalled(): boolean {
+    const before = performance.now() - STALLED_MS
+    let stalled: Admitted | undefined
+    for (const one of this.#admitted) if (one.movedAt < (stalled?.movedAt ?? before) && waitsForClient(one)) stalled = one
+    if (!stalled) return false
+    this.#refused.stalled++
+    stalled.end()
+    stalled.body?.destroy(cancelled('The transfer stood still and others needed its place'))
+    return true
   }
 
   get metrics(): readonly Metric[] {
@@ -121,6 +152,11 @@ const gauge = (name: string, help: string, values: Metric['values']): Metric => 
   type: 'gauge',
   values,
 })
+
+/** An upload of which nothing is there to be taken, or a download that nobody takes. */
+function waitsForClient({ direction, body }: Admitted): boolean {
+  return body !== undefined && (direction === 'upload') === (body.readableLength === 0)
+}
 
 /** Counts where bytes enter the stream: another stream in between would cost every chunk a turn of the event loop. */
 function countArriving(body: Readable, add: (bytes: number) => void): void {
