@@ -69,6 +69,7 @@ export class Exchanges implements Disposable {
     for (const exchange of this.#open) {
       const { req, res, stream } = exchange
       const moves = stream ? exchange.moves + res.writableLength : req.socket.bytesRead + req.socket.bytesWritten
+      if (hasClosedItsSide(exchange)) res.writeContinue()
       const isStill = moves === exchange.seen && (needsClient(req) || res.writableLength > 0)
       exchange.seen = moves
       if (!isStill) exchange.movedAt = now
@@ -110,6 +111,14 @@ function follow(exchange: Exchange, stream: ServerHttp2Stream): void {
 /** Whether somebody reads the body and nothing of it is there. While nobody does, or what came first waits, it is not the client's turn. */
 function needsClient(req: IncomingMessage): boolean {
   return !req.complete && req.readableFlowing !== null && !req.isPaused() && req.readableLength === 0
+}
+
+/**
+ * Whether a client waits for its response with its own side closed, or is gone: only the network's refusal of what is written tells. An
+ * interim response, which every client of HTTP/1.1 has to skip (RFC 9110 section 15.2), asks for it.
+ */
+function hasClosedItsSide({ req, res, stream }: Exchange): boolean {
+  return !stream && req.complete && req.socket.readableEnded && !res.headersSent && req.httpVersionMinor === 1
 }
 
 function closeAfter({ res, stream }: Exchange): void {

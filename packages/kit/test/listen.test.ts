@@ -171,6 +171,24 @@ test('a body that the server is slow to take is not given up', async () => {
   expect(await (await fetch(listener.url, { method: 'POST', body })).text()).toBe(String(body.length))
 })
 
+test('a client that left while its answer was made is noticed, one that waits for it is not taken for it', async () => {
+  let left = 0
+  await using listener = await open({ bodyIdleMs: 400 }, (req, res) => {
+    res.once('close', () => {
+      if (!res.writableFinished) left++
+    })
+    if (req.url === '/slow') setTimeout(() => res.end('slow'), 1_500)
+  })
+  const [waiting, leaving] = [await dial(listener), await dial(listener)]
+  waiting.end('GET /slow HTTP/1.1\r\nHost: a\r\n\r\n')
+  leaving.write('GET /never HTTP/1.1\r\nHost: a\r\n\r\n')
+  await sleep(100)
+  leaving.destroy()
+  expect(await received(waiting)).toMatch(/HTTP\/1.1 200 OK[\s\S]*slow$/)
+  await isIdle(listener)
+  expect(left).toBe(1)
+})
+
 test('a client that leaves at any stage takes nothing along', async () => {
   await using listener = await open()
   const requests = [
