@@ -9,12 +9,13 @@ const DEPTH_MAX = 3
  * an artifact store, and their experiment numbers coincide.
  * @returns whether nothing is left.
  */
-export async function pruneFolder(artifacts: Clients['artifacts'], folder: string, depth = DEPTH_MAX): Promise<boolean> {
-  const uri = artifactPlace(folder)
+export async function pruneFolder(artifacts: Clients['artifacts'], root: string, depth = DEPTH_MAX, path = ''): Promise<boolean> {
+  const uri = artifactPlace(root, path)
   const { files } = await artifacts.list({ uri }, artifactsCall())
   let empty = true
   for (const file of files) {
-    const isEmpty = file.isDir === true && depth > 0 && (await pruneFolder(artifacts, `${folder}/${file.path}`, depth - 1))
+    const below = path === '' ? file.path : `${path}/${file.path}`
+    const isEmpty = file.isDir === true && depth > 0 && (await pruneFolder(artifacts, root, depth - 1, below))
     empty &&= isEmpty
   }
   if (!empty) return false

@@ -1,10 +1,12 @@
+import { percentDecode } from '@millrace/kit/python-urls'
+
 /**
  * Whether everything at `uri` may be removed: it names something below the root of a store. A bucket, a drive, the artifacts
  * destination itself, an empty or a climbing path never do.
  */
 export function isRemovable(uri: string): boolean {
   const path = pathOf(uri)
-  return path.length > 0 && !path.includes('..')
+  return path.length > 0 && !path.some(segment => percentDecode(segment).split('/').includes('..'))
 }
 
 /**
