@@ -1,7 +1,8 @@
 import { createServer as createHttp1, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
-import { constants, createServer as createHttp2, type ServerHttp2Session } from 'node:http2'
+import { createServer as createHttp2, type ServerHttp2Session } from 'node:http2'
 import { type AddressInfo, createServer as createTcp, type Socket } from 'node:net'
 import { Exchanges } from './exchanges.ts'
+import { endWithClient, sayLast } from './http2-ends.ts'
 import type { Metric } from './metrics.ts'
 import { sniff } from './sniff.ts'
 
@@ -46,8 +47,6 @@ const KEEP_ALIVE_TIMEOUT_MS = 75_000
 const HEADERS_CHECK_MS_MAX = 15_000
 /** Of the line and the headers of a request. MLflow takes 64 KiB and more. */
 const HEADER_BYTES_MAX = 128 * 1024
-/** Told to clients of HTTP/2 first: no more requests here, all that were sent will be answered (RFC 9113 section 6.8). */
-const LAST_STREAM_ID = 2 ** 31 - 1
 
 /**
  * Serves HTTP/1.1 and HTTP/2 without TLS (prior knowledge, RFC 9113 section 3.3) on one port: the first bytes of a
@@ -94,7 +93,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     sessions.add(session)
     session.once('close', () => sessions.delete(session))
     session.on('error', () => session.destroy())
-    closeWhenIdle(session, limits.sessionIdleMs)
+    endWithClient(session, limits.sessionIdleMs)
     if (isStopping) sayLast(session)
   })
   http2.on('sessionError', () => undefined)
@@ -188,22 +187,6 @@ function refuse(res: ServerResponse, status: number, message: string): false {
   res.writeHead(status, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body), Connection: 'close' })
   res.end(body)
   return false
-}
-
-function sayLast(session: ServerHttp2Session): void {
-  if (!session.destroyed) session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID)
-}
-
-/** Closes a session on which nothing moved for a while. Streams that wait have limits of their own. */
-function closeWhenIdle(session: ServerHttp2Session, idleMs: number): void {
-  let streams = 0
-  session.on('stream', stream => {
-    streams++
-    stream.once('close', () => streams--)
-  })
-  session.setTimeout(idleMs, () => {
-    if (streams === 0) session.close()
-  })
 }
 
 /** Asks for the body that a client waits to send (RFC 9110 section 10.1.1) when somebody reads it: a refused request never sends it. */

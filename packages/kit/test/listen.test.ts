@@ -223,6 +223,29 @@ test('a connection of HTTP/2 has a limited number of streams, and is closed when
   await answers(listener)
 })
 
+test('a connection of HTTP/2 is closed with its client at any byte, after the answer of what was sent whole', async () => {
+  await using listener = await open()
+  const preface = `${Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n').toString('hex')}000000040000000000`
+  // A POST of / with a DATA frame that isn't its last.
+  const bytes = Buffer.from(`${preface}000006010400000001838486410161000003000000000001616263`, 'hex')
+  await Promise.all(
+    Array.from({ length: bytes.length }, async (_, at) => {
+      const socket = await dial(listener)
+      socket.write(bytes.subarray(0, at + 1))
+      await sleep(20)
+      if (at % 2 === 0) socket.end()
+      else socket.resume().destroy()
+    }),
+  )
+  await expect.poll(() => gauge(listener, 'connections'), { timeout: 15_000 }).toBe(0)
+  await isIdle(listener)
+
+  const asking = await dial(listener)
+  asking.end(Buffer.from(`${preface}00000d01050000000182864101610406${Buffer.from('/later').toString('hex')}`, 'hex'))
+  expect(await received(asking)).toContain('later')
+  await expect.poll(() => gauge(listener, 'connections')).toBe(0)
+})
+
 test('a stop tells every client of HTTP/1 that its connection ends, and resets none', async () => {
   const listener = await open()
   const agent = new Agent({ keepAlive: true, maxSockets: 9 })
