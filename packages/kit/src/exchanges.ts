@@ -70,7 +70,9 @@ export class Exchanges implements Disposable {
       const { req, res, stream } = exchange
       const moves = stream ? exchange.moves + res.writableLength : req.socket.bytesRead + req.socket.bytesWritten
       if (hasClosedItsSide(exchange)) res.writeContinue()
-      const isStill = moves === exchange.seen && (needsClient(req) || res.writableLength > 0)
+      // Even the end of an empty body waits for a client of HTTP/2 that lets nothing be sent.
+      const isWritten = stream !== undefined && res.writableEnded
+      const isStill = moves === exchange.seen && (needsClient(req) || res.writableLength > 0 || isWritten)
       exchange.seen = moves
       if (!isStill) exchange.movedAt = now
       else if (now - exchange.movedAt >= this.#idleMs) this.#giveUp(exchange)
