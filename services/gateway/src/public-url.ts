@@ -17,6 +17,13 @@ const DEFAULT_PORTS: Record<string, number> = { http: 80, https: 443 }
 
 const HOST = /^([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?$/i
 const PREFIX = /^(\/[\w.~-]+)+$/
+/** A name of DNS with a port, and a path: ten thousand parts of one upload have a URL each, with both in it. */
+const HOST_CHARACTERS_MAX = 261
+const PREFIX_CHARACTERS_MAX = 256
+
+const isHost = (text: string) => text.length <= HOST_CHARACTERS_MAX && HOST.test(text)
+const isPrefix = (text: string) => text.length <= PREFIX_CHARACTERS_MAX && PREFIX.test(text)
+const isScheme = (text: string) => /^https?$/i.test(text)
 
 /**
  * Where clients reach this server, without a slash at the end: as configured, else where this request says that it was sent. That the
@@ -27,7 +34,7 @@ export function publicUrl({ publicUrl: configured, staticPrefix }: GatewayConfig
   if (configured !== undefined) return configured
   const { scheme, prefix, forwardedHost, ownHost } = addressOf(request)
   const host = forwardedHost ?? ownHost
-  if (host === undefined || !HOST.test(host)) throw invalidParameter('The Host header names no host')
+  if (host === undefined || !isHost(host)) throw invalidParameter('The Host header names no host')
   return `${scheme}://${host}${prefix ?? ''}${staticPrefix}`
 }
 
@@ -52,20 +59,20 @@ export function isReachable({ publicUrl: configured }: Given, request: IncomingM
 
 function addressOf(request: IncomingMessage | undefined) {
   const headers = request?.headers ?? {}
-  const forwarded = (name: string, allowed: RegExp) => {
+  const forwarded = (name: string, isAllowed: (text: string) => boolean) => {
     const given = String(headers[`x-forwarded-${name}`] ?? '')
       .split(',')[0]
       ?.trim()
-    return given !== undefined && allowed.test(given) ? given : undefined
+    return given !== undefined && isAllowed(given) ? given : undefined
   }
   const isEncrypted = (request?.socket as Partial<TLSSocket> | undefined)?.encrypted === true
-  const forwardedScheme = forwarded('proto', /^https?$/i)?.toLowerCase()
+  const forwardedScheme = forwarded('proto', isScheme)?.toLowerCase()
   const ownHost = headers.host ?? headers[':authority']
   return {
     forwardedScheme,
     scheme: forwardedScheme ?? (isEncrypted ? 'https' : 'http'),
-    forwardedHost: forwarded('host', HOST),
+    forwardedHost: forwarded('host', isHost),
     ownHost: typeof ownHost === 'string' ? ownHost : undefined,
-    prefix: forwarded('prefix', PREFIX),
+    prefix: forwarded('prefix', isPrefix),
   }
 }

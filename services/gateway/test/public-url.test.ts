@@ -14,6 +14,7 @@ describe('the URL by which clients reach the server', () => {
     [{ host: 'in', 'x-forwarded-host': 'out, in', 'x-forwarded-proto': 'https, http', 'x-forwarded-prefix': '/a/b' }, 'https://out/a/b'],
     [{ host: 'in', 'x-forwarded-host': 'a/b', 'x-forwarded-proto': 'ftp', 'x-forwarded-prefix': '//evil' }, 'http://in'],
     [{ host: 'in', 'x-forwarded-host': 'user@evil', 'x-forwarded-prefix': '/../x?' }, 'http://in'],
+    [{ host: 'in', 'x-forwarded-host': 'a'.repeat(300), 'x-forwarded-prefix': '/a'.repeat(200) }, 'http://in'],
   ])('%j leads to %s', (headers, url) => expect(publicUrl(config(), asked(headers as Record<string, string>))).toBe(url))
 
   test('the static prefix belongs to it, and TLS without a proxy is seen', () =>
@@ -29,7 +30,7 @@ describe('the URL by which clients reach the server', () => {
     expect(() => config({ MILLRACE_PUBLIC_URL: value })).toThrow(/MILLRACE_PUBLIC_URL: '.*'\. Allowed: http/),
   )
 
-  test.each([undefined, '', 'a b', 'x/y', 'user@host'])('a request to host %j is refused', host =>
+  test.each([undefined, '', 'a b', 'x/y', 'user@host', 'a.'.repeat(200)])('a request to host %j is refused', host =>
     expect(() => publicUrl(config(), asked(host === undefined ? {} : { host }))).toThrow('The Host header names no host'),
   )
 })
