@@ -128,6 +128,35 @@ test('gc takes the 404 of something that is no tracking server for no proof, and
   }
 })
 
+test('gc takes nothing for removed that something else answered 200 to', async () => {
+  const { cwd, uri } = await makeSite('agreeing')
+  const listing = JSON.stringify({ files: [{ path: 'artifacts', is_dir: true }] })
+  const answers: { get: string; delete: string }[] = [
+    ...['{}', '[]', 'null', '', '<html>'].map(said => ({ get: said, delete: said })),
+    ...['', '<html>', '[]'].map(said => ({ get: listing, delete: said })),
+  ]
+  const others = answers.map(said =>
+    createServer((request, response) => response.end(request.method === 'DELETE' ? said.delete : said.get)),
+  )
+  try {
+    const runs: string[] = []
+    {
+      await using server = await startMillrace({ cwd, backendStoreUri: uri, artifactsDestination: join(cwd, 'mlartifacts'), env: ANY_HOST })
+      for (const other of others) {
+        runs.push((await deletedRun(server.url, `http://127.0.0.1:${await listenOnLoopback(other)}${ROUTE}/exp`)).runId)
+      }
+    }
+    const { code, stdout, stderr } = await millrace(['gc', '--backend-store-uri', uri], { cwd, timeoutMs: GC_TIMEOUT_MS })
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    for (const runId of runs) expect(stderr).toContain(`Run with ID ${runId} has not been deleted: `)
+  } finally {
+    for (const other of others) {
+      other.closeAllConnections()
+      other.close()
+    }
+  }
+})
+
 test('a server asks no host that a client named: it removes what it has itself, and keeps the rest with an error', async () => {
   const { cwd, uri } = await makeSite('own')
   await using server = await startMillrace({

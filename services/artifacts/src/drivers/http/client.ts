@@ -63,11 +63,12 @@ export class HttpClient implements Disposable {
     }
   }
 
+  /** The answer's JSON; undefined when it has no body. */
   async json(location: HttpLocation, call: Call): Promise<unknown> {
     const answer = await this.send(location, call)
     const content = await contentOf(answer, JSON_BYTES_MAX)
     if (!content) throw new Error('the answer is too long')
-    return content.length === 0 ? {} : JSON.parse(content.toString())
+    return content.length === 0 ? undefined : JSON.parse(content.toString())
   }
 
   /** Sends a body of any length as it comes, on a new connection, since it can't be sent twice. The body stays open when the server fails. */

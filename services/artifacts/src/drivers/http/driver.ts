@@ -15,7 +15,7 @@ import { HttpMultipart } from './multipart.ts'
 import { HttpPresign } from './presign.ts'
 import { read as readArtifact } from './read.ts'
 import { RelayedMultipart } from './relayed-multipart.ts'
-import type { Remote } from './remote.ts'
+import { isObject, type Remote } from './remote.ts'
 
 const FOLDER: Stat = { isDir: true, sizeBytes: 0 }
 
@@ -124,12 +124,10 @@ export class HttpDriver implements Driver {
       return
     }
     try {
-      const answer = await this.#client.send(this.#location, {
-        method: 'DELETE',
-        path: requestPath(this.#location, 'artifacts', path),
-        signal,
-      })
-      answer.resume()
+      // The answer is read, since a page that answers everything with 200 has removed nothing.
+      checkObject(
+        await this.#client.json(this.#location, { method: 'DELETE', path: requestPath(this.#location, 'artifacts', path), signal }),
+      )
     } catch (error) {
       if (!(error instanceof HttpFailure && error.status === 404)) throw httpError(error, key)
       this.#remote.checkTracking()
@@ -145,7 +143,7 @@ export class HttpDriver implements Driver {
     try {
       const call = { method: 'GET' as const, path: requestPath(this.#location, 'artifacts', '') + query, signal }
       const entries = entriesOf(await this.#client.json(this.#location, call))
-      this.#remote.isTracking = true
+      this.#remote.listed()
       return entries.sort((a, b) => byCodePoint(a.name, b.name))
     } catch (error) {
       if (error instanceof HttpFailure && error.status === 404) return []
@@ -197,7 +195,8 @@ async function taken(body: Readable, signal?: AbortSignal): Promise<Buffer> {
 }
 
 function entriesOf(answer: unknown): Entry[] {
-  const files = typeof answer === 'object' && answer !== null && 'files' in answer ? answer.files : []
+  const object = checkObject(answer)
+  const files = 'files' in object ? object.files : []
   if (!Array.isArray(files)) throw internalError('The other tracking server answered with something else than a list of artifacts')
   return files.flatMap(({ path, is_dir, file_size }: { path?: unknown; is_dir?: unknown; file_size?: unknown }) => {
     if (typeof path !== 'string') throw invalidParameter('The other tracking server listed an artifact without a path')
@@ -206,4 +205,9 @@ function entriesOf(answer: unknown): Entry[] {
     const isDir = is_dir === true
     return { name, isDir, sizeBytes: isDir ? 0 : Number(file_size ?? 0) }
   })
+}
+
+function checkObject(answer: unknown): object {
+  if (isObject(answer)) return answer
+  throw internalError('What answers at the artifact location is not a tracking server')
 }

@@ -23,7 +23,7 @@ export class HttpPresign implements Presign {
     const path = requestPath(this.#location, 'presigned', artifact)
     try {
       const answer = await this.#client.json(this.#location, { method: 'GET', path, signal })
-      const { url, headers, file_size } = answer as { url?: string; headers?: Record<string, string>; file_size?: number | null }
+      const { url, headers, file_size } = (answer ?? {}) as { url?: string; headers?: Record<string, string>; file_size?: number | null }
       if (typeof url !== 'string') throw internalError('The other tracking server signed no URL')
       return { url, headers: headers ?? {}, sizeBytes: file_size ?? (await this.#sizeOf(key)) }
     } catch (error) {

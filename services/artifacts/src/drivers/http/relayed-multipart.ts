@@ -25,7 +25,7 @@ export class RelayedMultipart implements Multipart {
   }
 
   async start(key: string, partCount: number, signal?: AbortSignal): Promise<{ uploadId: string; parts: PartTarget[] }> {
-    const created = (await this.#post('create', key, { num_parts: partCount }, signal)) as Created
+    const created = ((await this.#post('create', key, { num_parts: partCount }, signal)) ?? {}) as Created
     if (!Array.isArray(created.credentials)) throw internalError('The other tracking server started no multipart upload')
     return {
       // A store may have none: Azure behind MLflow's server.

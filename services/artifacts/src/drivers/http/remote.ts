@@ -19,8 +19,9 @@ export class Remote {
   readonly #client: HttpClient
   readonly #location: HttpLocation
   readonly #secret = `.millrace.probe.${randomUUID()}`
-  /** Whether it has answered as a tracking server does. */
-  isTracking = false
+  #isTracking = false
+  /** A server that answers everything with nothing; also what has no server-info says more. */
+  #saysNothing = false
   #isOther = false
   #isSelf = false
   #asking: Promise<void> | undefined
@@ -48,11 +49,16 @@ export class Remote {
   }
 
   /**
-   * Anything answers 404 to a route that it doesn't have; only a tracking server's 404 says that an artifact is absent.
+   * Anything answers 404 to a route that it doesn't have, or `{}` to any; only a tracking server's says that an artifact is absent.
    * @throws INVALID_STATE when nothing says that it is one.
    */
   checkTracking(): void {
-    if (!this.isTracking) throw invalidState('What answers at the artifact location is not a tracking server')
+    if (!this.#isTracking || this.#saysNothing) throw invalidState('What answers at the artifact location is not a tracking server')
+  }
+
+  /** It has listed artifacts, as a tracking server does. */
+  listed(): void {
+    this.#isTracking = true
   }
 
   /** @param path what is to be listed. @throws INVALID_STATE when this process asked itself. */
@@ -68,22 +74,26 @@ export class Remote {
     try {
       if (!this.#isOther) {
         const path = `${requestPath(this.#location, 'artifacts', '')}?path=${this.#secret}`
-        await this.#client.json(this.#location, { method: 'GET', path, signal })
+        const listing = await this.#client.json(this.#location, { method: 'GET', path, signal })
         this.#isOther = true
-        this.isTracking = true
+        this.#isTracking ||= isObject(listing)
       }
       const path = `${prefix}/api/3.0/mlflow/server-info`
       const info = await this.#client.json(this.#location, { method: 'GET', path, signal })
-      if (typeof info !== 'object' || info === null) return
+      this.#saysNothing = !isObject(info) || Object.keys(info).length === 0
+      if (!isObject(info)) return
       this.multipart = 'multipart_uploads_enabled' in info && info.multipart_uploads_enabled === true
       this.presign = 'multipart_downloads_enabled' in info && info.multipart_downloads_enabled === true
       this.#askedAt = performance.now()
     } catch (error) {
-      if (error instanceof HttpFailure && error.errorCode === 'RESOURCE_DOES_NOT_EXIST') this.isTracking = true
+      if (error instanceof HttpFailure && error.errorCode === 'RESOURCE_DOES_NOT_EXIST') this.#isTracking = true
       // Down, slow, or too old for a server-info: the call that follows tells which.
       if (this.#isOther) this.#askedAt = performance.now()
     }
   }
 }
+
+/** Every answer of a tracking server is an object, `{}` at least. */
+export const isObject = (answer: unknown): answer is object => typeof answer === 'object' && answer !== null && !Array.isArray(answer)
 
 const leadsBack = () => invalidState('The configured artifact location leads back to this server')
