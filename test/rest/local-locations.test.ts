@@ -1,5 +1,5 @@
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -44,6 +44,9 @@ const SPELLINGS: readonly (readonly [(cwd: string) => string, string])[] = [
   [cwd => `${cwd}/mlruns/100%/c%23%3F/RUN/artifacts`, 'mlruns/100%/c#?/RUN/artifacts'],
   [cwd => `${cwd}/mlruns/c#/d?/RUN/artifacts`, 'mlruns/c#/d?/RUN/artifacts'],
   [cwd => `file://${cwd}/mlruns/%C3%A9%2523%20x/RUN/artifacts?q=1#f`, 'mlruns/é%23 x/RUN/artifacts'],
+  [cwd => `${cwd}/mlartifacts/../mlruns/up/RUN/artifacts`, 'mlruns/up/RUN/artifacts'],
+  [() => 'mlartifacts/../mlruns/%2e%2e/mlruns/up/RUN/artifacts', 'mlruns/up/RUN/artifacts'],
+  [cwd => `file:../${basename(cwd)}/mlruns/up/RUN/artifacts`, 'mlruns/up/RUN/artifacts'],
   [() => 'mlartifacts/é x/RUN/artifacts', 'mlartifacts/é x/RUN/artifacts'],
   [() => 'mlflow-artifacts:/e%20%C3%A9%2523/RUN/artifacts', 'mlartifacts/e é#/RUN/artifacts'],
   [() => 'mlflow-artifacts:///0//RUN/artifacts/', 'mlartifacts/0/RUN/artifacts'],
@@ -123,6 +126,15 @@ describe('local locations that MLflow wrote', () => {
     expect([through.code, through.stderr]).toEqual([0, ''])
     expect(await left()).toHaveLength((runs.length - half) * 3)
     await stop()
+    const elsewhere = join(folder.path, 'elsewhere')
+    await mkdir(elsewhere)
+    const relative = (all: typeof runs) => all.slice(half).filter(({ uri }) => /^(file:)?[a-z.]+\//.test(uri))
+    const ids = [relative(runs), relative(models)].map(all => all.map(({ id }) => id))
+    const named = ['--run-ids', ids[0]?.join() ?? '', '--logged-model-ids', ids[1]?.join() ?? '']
+    const away = await millrace(['gc', '--backend-store-uri', `sqlite:///${join(folder.path, database)}`, ...named], { cwd: elsewhere })
+    expect([away.code, away.stdout]).toEqual([1, ''])
+    expect(ids.flat().length).toBeGreaterThan(0)
+    for (const id of ids.flat()) expect(away.stderr).toMatch(new RegExp(`with ID ${id} has not been deleted: .* is relative to the folder`))
     const without = await millrace(['gc', '--backend-store-uri', `sqlite:///${database}`], { cwd: folder.path })
     expect([without.code, without.stderr]).toEqual([0, ''])
     expect(await left()).toEqual([])

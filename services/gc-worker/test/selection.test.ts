@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { formatAge, parseAge } from '../src/age.ts'
-import { folderAround, isRemovable, ownFolder } from '../src/jobs/locations.ts'
+import { folderAround, isRemovable, ownFolder, relativeRoot } from '../src/jobs/locations.ts'
 import { collect, configFor, openWorker, sqliteDatabase } from './harness.ts'
 import { World } from './world.ts'
 
@@ -151,6 +151,11 @@ test.each([
   'mlflow-artifacts://host:5000/api/2.0/mlflow-artifacts/artifacts/',
   's3://bucket?a=/x',
   '/data/c#/../../x',
+  '/data/c#/../..',
+  '/data/%2e%2e',
+  'file:///data/..%2f',
+  '..',
+  'a/../..',
 ])('artifacts at %o are never removed', uri => expect(isRemovable(uri)).toBe(false))
 
 test.each([
@@ -161,7 +166,18 @@ test.each([
   '/data/1/r/artifacts',
   '/#c/1/r/artifacts',
   'file:///data/x',
+  '/data/c#/../../store/1/r/artifacts',
+  '../store/1/r/artifacts',
 ])('artifacts at %o may be removed', uri => expect(isRemovable(uri)).toBe(true))
+
+test.each([
+  ['./mlruns//1/r/artifacts', 'mlruns'],
+  ['file:a%20b/r/artifacts', 'a b'],
+  ['x/../../store/r/artifacts', '../store'],
+  ['/data/r/artifacts', undefined],
+  ['file:///data/r/artifacts', undefined],
+  ['s3://bucket/r/artifacts', undefined],
+])('the location %o is relative to the folder with %o', (uri, root) => expect(relativeRoot(uri)).toBe(root))
 
 test('only a folder that the server named after the experiment is its own', () => {
   expect(ownFolder('mlflow-artifacts:/7', '7', undefined)).toBe('mlflow-artifacts:/7')

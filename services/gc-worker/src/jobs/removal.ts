@@ -4,7 +4,7 @@ import type { DeletedModel } from '@millrace/proto/millrace/tracking/v1/maintena
 import { artifactsCall, type Clients, metadataCall } from '../dependencies.ts'
 import type { Item } from '../store/items.ts'
 import { pruneFolder } from './experiment-folder.ts'
-import { folderAround, isRemovable, ownFolder } from './locations.ts'
+import { folderAround, isRemovable, ownFolder, relativeRoot } from './locations.ts'
 import { isYounger, modelPages, notDeleted } from './selection.ts'
 
 /** What the removal of an item needs from the job around it. */
@@ -122,12 +122,22 @@ async function checkPlace({ clients: { artifacts } }: RemovalContext, uri: strin
   if (uri === '') return
   if (!isRemovable(uri)) throw invalidState(`The artifact location '${uri}' is the root of a store and is not removed`)
   const { exists, hostIgnored } = await artifacts.stat({ uri: artifactPlace(uri) }, artifactsCall())
-  if (exists || !hostIgnored) return
+  if (exists) return
+  if (hostIgnored) throw hostUnknown(uri)
+  const root = relativeRoot(uri)
+  if (root === undefined) return
+  const around = await artifacts.stat({ uri: artifactPlace(`./${root.replaceAll('%', '%25')}`) }, artifactsCall())
+  if (around.exists) return
   throw invalidState(
+    `The artifact location '${uri}' is relative to the folder that its server was started in, which is another one: this one has no '${root}'`,
+  )
+}
+
+const hostUnknown = (uri: string) =>
+  invalidState(
     `The artifact location '${uri}' names a host that this server does not know, and its own artifacts have nothing there. Say whose it is: ` +
       'name the host by MILLRACE_PUBLIC_URL or --default-artifact-root, or use `millrace gc --backend-store-uri`, which asks that host.',
   )
-}
 
 /** @param id of whom the artifacts are; a folder of that name around them goes too when nothing is left in it. */
 async function removeAll({ clients: { artifacts } }: RemovalContext, uri: string, id: string): Promise<void> {

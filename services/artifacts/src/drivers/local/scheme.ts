@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { invalidParameter } from '@millrace/kit/errors'
-import { percentDecode } from '@millrace/kit/python-urls'
+import { localPathOf } from '@millrace/kit/local-paths'
 import type { Scheme } from '../../driver.ts'
 import { MadeFolders } from '../made-folders.ts'
 import { LocalDriver } from './driver.ts'
@@ -15,18 +15,9 @@ export function openLocalScheme(): Scheme {
   }
 }
 
-/**
- * The absolute path of a location, percent-decoded whether it is a path or a `file:` URI, as MLflow does: docs/decisions/local-locations.md.
- * A relative one is below the working folder. A URI's host, query and fragment are not part of it.
- */
+/** The absolute path of a local location, see `localPathOf`. A relative one is below the working folder. */
 export function localPath(location: string): string {
-  const written = /^file:/i.test(location)
-    ? location
-        .slice('file:'.length)
-        .replace(/^\/\/[^/?#]*/, '')
-        .replace(/[?#].*$/s, '')
-    : location
-  const path = percentDecode(written)
+  const path = localPathOf(location) ?? ''
   if (path === '' || path.includes('\0')) throw invalidParameter(`Artifact location '${location}' names no folder`)
   return resolve(path)
 }
