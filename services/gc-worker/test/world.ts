@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { readArtifactPlace } from '@millrace/kit/artifact-place'
 import { invalidParameter, invalidState } from '@millrace/kit/errors'
 import type { Route } from '@millrace/kit/rpc'
 import { ArtifactStoreService } from '@millrace/proto/millrace/artifacts/v1/store_pb'
@@ -127,6 +128,10 @@ export class World {
   }
 
   get artifacts(): Route[] {
+    const named = (uri: string) => {
+      const { root, path } = readArtifactPlace(uri)
+      return path === '' ? root : `${root}/${path}`
+    }
     const below = (uri: string) => [...this.files].filter(file => file === uri || file.startsWith(`${uri}/`))
     return [
       {
@@ -136,10 +141,11 @@ export class World {
             await this.beforeDelete(uri)
             if (this.deleteMs > 0) await sleep(this.deleteMs)
             this.deletes.push(uri)
-            for (const file of below(uri)) this.files.delete(file)
+            for (const file of below(named(uri))) this.files.delete(file)
             return {}
           },
-          list: ({ uri }: { uri: string }) => {
+          list: ({ uri: place }: { uri: string }) => {
+            const uri = named(place)
             const names = new Map<string, boolean>()
             for (const file of below(uri)) {
               const [name, ...rest] = file.slice(uri.length + 1).split('/')
@@ -147,7 +153,7 @@ export class World {
             }
             return { files: [...names].map(([path, isDir]) => ({ path, isDir })) }
           },
-          stat: ({ uri }: { uri: string }) => ({ exists: below(uri).length > 0, isDir: !this.files.has(uri) }),
+          stat: ({ uri }: { uri: string }) => ({ exists: below(named(uri)).length > 0, isDir: !this.files.has(named(uri)) }),
           completeMultipart: async ({ uri, uploadId }: { uri: string; uploadId: string }) => {
             await this.beforeComplete(uri)
             if (this.completeMs > 0) await sleep(this.completeMs)
