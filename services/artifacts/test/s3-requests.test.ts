@@ -54,6 +54,24 @@ describe('S3 requests', () => {
     for (const { line, headers } of seen) expect(headers['x-amz-expected-bucket-owner'], line).toBe('123456789012')
   })
 
+  test.each(['<html>hello</html>', '', '<a/>'])('nothing is absent or removed where %j answers a listing', async page => {
+    const server = createServer((req, res) => {
+      req.resume()
+      res.writeHead(200, { 'Content-Type': 'application/xml' }).end(req.method === 'HEAD' ? undefined : page)
+    })
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const endpointUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    await using scheme = openS3Scheme({ ...s3TestConfig(), endpointUrl })
+    try {
+      const driver = await scheme.open('s3://bucket/p')
+      await expect(driver.remove('k')).rejects.toThrow('What answers at the artifact location is not an S3 store')
+      await expect(Array.fromAsync(driver.list(''))).rejects.toThrow('What answers at the artifact location is not an S3 store')
+    } finally {
+      server.closeAllConnections()
+      server.close()
+    }
+  })
+
   test('an upload that failed is forgotten by a store that was away and came back without knowing of it at first', async () => {
     const answers = [403, 404, 204]
     const asked: number[] = []

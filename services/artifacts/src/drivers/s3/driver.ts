@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import { DeleteObjectsCommand, HeadObjectCommand, ListObjectsV2Command, type ListObjectsV2Output } from '@aws-sdk/client-s3'
 import type { ReadResult } from '@millrace/kit/bytes'
-import { invalidParameter } from '@millrace/kit/errors'
+import { internalError, invalidParameter } from '@millrace/kit/errors'
 import type { Driver, DriverWriteOptions, Entry, Multipart, Presign, ReadOptions, Stat } from '../../driver.ts'
 import { isDirectory, noSuchArtifact, rangeNotSatisfiable } from '../../errors.ts'
 import type { Hold } from '../../held-bytes.ts'
@@ -104,6 +104,7 @@ export class S3Driver implements Driver {
     return false
   }
 
+  /** What says nothing of a list is another service's page, in which nothing is absent: the SDK reads it as an empty list. */
   async *#pages(
     query: { Prefix: string; Delimiter?: string; MaxKeys?: number },
     key: string,
@@ -117,6 +118,9 @@ export class S3Driver implements Driver {
         page = await this.#location.client.send(command, { abortSignal: signal })
       } catch (error) {
         throw s3Error(error, key)
+      }
+      if (page.IsTruncated === undefined && page.Name === undefined && page.Contents === undefined) {
+        throw internalError('What answers at the artifact location is not an S3 store')
       }
       yield page
       ContinuationToken = page.IsTruncated ? page.NextContinuationToken : undefined
