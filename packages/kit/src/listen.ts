@@ -4,6 +4,7 @@ import { type AddressInfo, createServer as createTcp, type Socket } from 'node:n
 import { Exchanges } from './exchanges.ts'
 import { endWithClient, sayLast } from './http2-ends.ts'
 import type { Metric } from './metrics.ts'
+import { inTurn } from './pipelining.ts'
 import { sniff } from './sniff.ts'
 
 export interface ListenOptions {
@@ -77,12 +78,13 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   // A client may close its side once it has sent its request.
   Object.assign(http1, { httpAllowHalfOpen: true })
   http1.on('request', (req: IncomingMessage, res: ServerResponse) => {
-    if (isFramedPlainly(req, res)) handler(req, res)
+    serveInTurn(req, res, handler)
   })
   http1.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
-    if (!isFramedPlainly(req, res)) return
-    continueWhenRead(req, res)
-    handler(req, res)
+    serveInTurn(req, res, () => {
+      continueWhenRead(req, res)
+      handler(req, res)
+    })
   })
   // Node counts connections, and cuts slow headers, only from this event on; the server itself never listens.
   http1.emit('listening')
@@ -148,6 +150,12 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       exchanges[Symbol.dispose]()
     },
   }
+}
+
+function serveInTurn(req: IncomingMessage, res: ServerResponse, serve: RequestListener): void {
+  inTurn(req, res, () => {
+    if (isFramedPlainly(req, res)) serve(req, res)
+  })
 }
 
 function metricsOf(exchanges: Exchanges, sockets: ReadonlySet<Socket>): Metric[] {

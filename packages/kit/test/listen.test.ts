@@ -160,6 +160,38 @@ test('a body that stands still is given up, one that moves is not', async () => 
   for (const one of [session, closed]) one.destroy()
 })
 
+test('requests sent without waiting for responses are served one after the other, and not read on meanwhile', async () => {
+  let atOnce = 0
+  let most = 0
+  const counting = async (req: IncomingMessage, res: ServerResponse) => {
+    most = Math.max(most, ++atOnce)
+    res.prependOnceListener('close', () => atOnce--)
+    await sleep(1)
+    if (req.url === '/long') res.end(Buffer.alloc(4 * 1024 * 1024))
+    else void req.pipe(res)
+  }
+  await using listener = await open({}, (req, res) => void counting(req, res))
+  const many = Array.from({ length: 300 }, (_, at) => {
+    const body = `<${at}>`
+    return `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+  })
+  const socket = await dial(listener)
+  socket.end(`${many.join('')}GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`)
+  const answered = [...(await received(socket)).matchAll(/<(\d+)>/g)].map(([, at]) => Number(at))
+  expect(answered).toEqual(many.map((_, at) => at))
+  expect(most).toBe(1)
+
+  const unread = await dial(listener)
+  const text = 'GET /long HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(50_000)
+  unread.write(text)
+  await expect.poll(() => atOnce).toBe(1)
+  await sleep(500)
+  expect(unread.bytesWritten - unread.writableLength, 'the rest waits at the client').toBeLessThan(text.length)
+  unread.destroy()
+  await isIdle(listener)
+  expect(most).toBe(1)
+})
+
 test('a body that the server is slow to take is not given up', async () => {
   const slow = async (req: IncomingMessage, res: ServerResponse) => {
     await sleep(1_500)

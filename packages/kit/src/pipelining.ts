@@ -1,0 +1,52 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+
+/**
+ * Requests that a client of HTTP/1 sent without waiting for responses (RFC 9112 section 9.3.2), which are served one after the other. Node
+ * begins all of them at once: thousands, of few bytes and one connection, each with what it takes. While one waits, nothing more is read.
+ */
+class Turns {
+  readonly #socket: Socket
+  readonly #waiting: (() => void)[] = []
+  #isBusy = false
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+    // Node resumes the socket by itself when its client has read something.
+    socket.on('resume', () => {
+      if (this.#waiting.length > 0) socket.pause()
+    })
+    socket.once('close', () => this.#waiting.splice(0))
+  }
+
+  take(req: IncomingMessage, res: ServerResponse, serve: () => void): void {
+    if (this.#isBusy) {
+      for (const stream of [req, res]) stream.on('error', () => undefined)
+      this.#waiting.push(() => this.#begin(res, serve))
+      this.#socket.pause()
+    } else this.#begin(res, serve)
+  }
+
+  #begin(res: ServerResponse, serve: () => void): void {
+    this.#isBusy = true
+    res.once('close', this.#next)
+    serve()
+  }
+
+  readonly #next = () => {
+    this.#isBusy = false
+    const next = this.#waiting.shift()
+    next?.()
+    if (next && this.#waiting.length === 0) this.#socket.resume()
+  }
+}
+
+const turns = new WeakMap<Socket, Turns>()
+
+/** Has a request served once those before it on its connection are answered, if the connection still stands then. */
+export function inTurn(req: IncomingMessage, res: ServerResponse, serve: () => void): void {
+  const { socket } = req
+  const own = turns.get(socket) ?? new Turns(socket)
+  turns.set(socket, own)
+  own.take(req, res, serve)
+}
