@@ -12,7 +12,7 @@ class Turns {
 
   constructor(socket: Socket) {
     this.#socket = socket
-    // Node resumes the socket by itself when its client has read something.
+    // Node resumes it by itself, at the end of every request and when its client has read something.
     socket.on('resume', () => {
       if (this.#waiting.length > 0) socket.pause()
     })
