@@ -48,14 +48,18 @@ export class Exchanges implements Disposable {
     return this.#givenUp
   }
 
-  add(req: IncomingMessage, res: ServerResponse): void {
+  /** @param over called when it is closed. */
+  add(req: IncomingMessage, res: ServerResponse, over?: () => void): void {
     const stream = (req as unknown as { stream?: ServerHttp2Stream }).stream
     const exchange: Exchange = { req, res, stream, moves: 0, seen: 0, movedAt: performance.now() }
     req.on('error', ignore)
     res.on('error', ignore)
     if (stream) follow(exchange, stream)
     this.#open.add(exchange)
-    res.once('close', () => this.#open.delete(exchange))
+    res.once('close', () => {
+      this.#open.delete(exchange)
+      over?.()
+    })
     if (this.#isClosing) closeAfter(exchange)
   }
 

@@ -62,10 +62,11 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const sessions = new Set<ServerHttp2Session>()
   let isStopping = false
 
-  const handler = (req: IncomingMessage, res: ServerResponse) => {
-    exchanges.add(req, res)
-    options.handler(req, res)
-  }
+  const serveInTurn = (req: IncomingMessage, res: ServerResponse, serve: RequestListener) =>
+    inTurn(req, res, over => {
+      exchanges.add(req, res, over)
+      if (isFramedPlainly(req, res)) serve(req, res)
+    })
   const http1 = createHttp1({
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     headersTimeout: limits.headersMs,
@@ -77,20 +78,22 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   })
   // A client may close its side once it has sent its request.
   Object.assign(http1, { httpAllowHalfOpen: true })
-  http1.on('request', (req: IncomingMessage, res: ServerResponse) => {
-    serveInTurn(req, res, handler)
-  })
-  http1.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
+  http1.on('request', (req: IncomingMessage, res: ServerResponse) => serveInTurn(req, res, options.handler))
+  http1.on('checkContinue', (req: IncomingMessage, res: ServerResponse) =>
     serveInTurn(req, res, () => {
       continueWhenRead(req, res)
-      handler(req, res)
-    })
-  })
+      options.handler(req, res)
+    }),
+  )
   // Node counts connections, and cuts slow headers, only from this event on; the server itself never listens.
   http1.emit('listening')
 
   const http2 = createHttp2({ settings: { maxConcurrentStreams: limits.http2StreamsMax, maxHeaderListSize: HEADER_BYTES_MAX } })
-  http2.on('request', (req, res) => handler(req as unknown as IncomingMessage, res as unknown as ServerResponse))
+  http2.on('request', (request, response) => {
+    const [req, res] = [request as unknown as IncomingMessage, response as unknown as ServerResponse]
+    exchanges.add(req, res)
+    options.handler(req, res)
+  })
   http2.on('session', session => {
     sessions.add(session)
     session.once('close', () => sessions.delete(session))
@@ -150,12 +153,6 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       exchanges[Symbol.dispose]()
     },
   }
-}
-
-function serveInTurn(req: IncomingMessage, res: ServerResponse, serve: RequestListener): void {
-  inTurn(req, res, () => {
-    if (isFramedPlainly(req, res)) serve(req, res)
-  })
 }
 
 function metricsOf(exchanges: Exchanges, sockets: ReadonlySet<Socket>): Metric[] {

@@ -1,13 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
+/** Serves a request, and has to call `over` when its response is closed. */
+type Serve = (over: () => void) => void
+
 /**
  * Requests that a client of HTTP/1 sent without waiting for responses (RFC 9112 section 9.3.2), which are served one after the other. Node
  * begins all of them at once: thousands, of few bytes and one connection, each with what it takes. While one waits, nothing more is read.
  */
 class Turns {
   readonly #socket: Socket
-  readonly #waiting: (() => void)[] = []
+  readonly #waiting: Serve[] = []
   #isBusy = false
 
   constructor(socket: Socket) {
@@ -16,27 +19,26 @@ class Turns {
     socket.on('resume', () => {
       if (this.#waiting.length > 0) socket.pause()
     })
-    socket.once('close', () => this.#waiting.splice(0))
   }
 
-  take(req: IncomingMessage, res: ServerResponse, serve: () => void): void {
+  take(req: IncomingMessage, res: ServerResponse, serve: Serve): void {
     if (this.#isBusy) {
       for (const stream of [req, res]) stream.on('error', () => undefined)
-      this.#waiting.push(() => this.#begin(res, serve))
+      this.#waiting.push(serve)
       this.#socket.pause()
-    } else this.#begin(res, serve)
+    } else this.#begin(serve)
   }
 
-  #begin(res: ServerResponse, serve: () => void): void {
+  #begin(serve: Serve): void {
     this.#isBusy = true
-    res.once('close', this.#next)
-    serve()
+    serve(this.#next)
   }
 
   readonly #next = () => {
     this.#isBusy = false
-    const next = this.#waiting.shift()
-    next?.()
+    // On a connection that is gone, no response would ever be closed.
+    const next = this.#socket.destroyed ? undefined : this.#waiting.shift()
+    if (next) this.#begin(next)
     if (next && this.#waiting.length === 0) this.#socket.resume()
   }
 }
@@ -44,7 +46,7 @@ class Turns {
 const turns = new WeakMap<Socket, Turns>()
 
 /** Has a request served once those before it on its connection are answered, if the connection still stands then. */
-export function inTurn(req: IncomingMessage, res: ServerResponse, serve: () => void): void {
+export function inTurn(req: IncomingMessage, res: ServerResponse, serve: Serve): void {
   const { socket } = req
   const own = turns.get(socket) ?? new Turns(socket)
   turns.set(socket, own)
