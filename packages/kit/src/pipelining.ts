@@ -26,20 +26,23 @@ class Turns {
       for (const stream of [req, res]) stream.on('error', () => undefined)
       this.#waiting.push(serve)
       this.#socket.pause()
-    } else this.#begin(serve)
-  }
-
-  #begin(serve: Serve): void {
+      return
+    }
     this.#isBusy = true
     serve(this.#next)
   }
 
   readonly #next = () => {
-    this.#isBusy = false
+    // Other connections come in between.
+    if (this.#waiting.length > 0) setImmediate(this.#serveWaiting)
+    else this.#isBusy = false
+  }
+
+  readonly #serveWaiting = () => {
     // On a connection that is gone, no response would ever be closed.
-    const next = this.#socket.destroyed ? undefined : this.#waiting.shift()
-    if (next) this.#begin(next)
-    if (next && this.#waiting.length === 0) this.#socket.resume()
+    if (this.#socket.destroyed) return
+    this.#waiting.shift()?.(this.#next)
+    if (this.#waiting.length === 0) this.#socket.resume()
   }
 }
 
