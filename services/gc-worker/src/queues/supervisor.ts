@@ -65,7 +65,7 @@ export class Supervisor implements AsyncDisposable {
         this.#rings.delete(timer)
         void this.ring(jobId)
       },
-      Math.ceil(at - Date.now()) + CLOCK_MS,
+      Math.max(0, Math.ceil(at - Date.now())) + CLOCK_MS,
     )
     timer.unref()
     this.#rings.add(timer)
