@@ -8,6 +8,7 @@ import { tempFolder } from '../services/process.ts'
 
 const UPLOADS = 40
 const CLIENTS_GONE = 20
+const ANSWER_MS = 1_000
 const CREATE = '/api/2.0/mlflow-artifacts/mpu/create/d'
 
 /** The id of an upload that was begun. */
@@ -79,6 +80,8 @@ test('an upload whose record is refused is aborted later when its store is away 
   process.kill(worker.process.pid, 'SIGSTOP')
   const creating = create(gateway.url, 'a.bin')
   await expect.poll(folders).toHaveLength(1)
+  // The folder is there before the gateway knows of the upload.
+  await sleep(ANSWER_MS)
   await artifacts.process.end('SIGKILL')
   await worker.process.end('SIGKILL')
   expect(await creating).toBeUndefined()
