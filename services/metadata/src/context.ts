@@ -1,10 +1,10 @@
 import type { MetadataConfig } from './config.ts'
 import { type AnyDatabase, openDatabase } from './store/db.ts'
-import { Experiments } from './store/experiments.ts'
-import { openRunWrites } from './store/open-run-writes.ts'
+import { Experiments } from './store/experiments/experiments.ts'
 import { openReads, type Reads } from './store/reads.ts'
-import type { RunWrites } from './store/run-writes.ts'
-import { Runs } from './store/runs.ts'
+import { openRunWrites } from './store/runs/open-writes.ts'
+import { Runs } from './store/runs/runs.ts'
+import type { RunWrites } from './store/runs/writes.ts'
 
 /** What every handler is given. */
 export interface MetadataContext extends AsyncDisposable {

@@ -1,7 +1,7 @@
 import { invalidParameter } from '@millrace/kit/errors'
 import type { LogBatchRequest } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 import { repr } from '../search/python.ts'
-import { type KeyValue, type LogEntry, runNameTag } from '../store/run-writes.ts'
+import { type KeyValue, type LogEntry, runNameTag } from '../store/runs/writes.ts'
 import { checkMetric, checkMetricDataset, checkParam, checkTag } from './entries.ts'
 import { checkRunId } from './input-checks.ts'
 

@@ -1,7 +1,7 @@
 import { invalidParameter } from '@millrace/kit/errors'
 import { shorten } from '@millrace/kit/shown'
 import { floatRepr } from '../search/python.ts'
-import type { KeyValue, MetricPoint } from '../store/run-writes.ts'
+import type { KeyValue, MetricPoint } from '../store/runs/writes.ts'
 import {
   checkKey,
   checkLength,

@@ -1,5 +1,5 @@
 import { invalidParameter } from '@millrace/kit/errors'
-import type { Tag } from '../store/experiments.ts'
+import type { Tag } from '../store/experiments/experiments.ts'
 import { checkKey, checkLength, keyLengthMax } from './checks.ts'
 
 const valueLengthMax = 20_000

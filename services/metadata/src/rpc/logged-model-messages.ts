@@ -1,6 +1,6 @@
 import type { LoggedModel, LoggedModelStatus } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
 import type { Metric } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
-import type { ModelMetricRecord, ModelRecord } from '../store/logged-models.ts'
+import type { ModelMetricRecord, ModelRecord } from '../store/logged-models/logged-models.ts'
 
 export function modelMessage([info, params, tags, metrics]: ModelRecord): LoggedModel {
   const [modelId, experimentId, name, artifactUri, created, updated, status, modelType, sourceRunId, statusMessage] = info

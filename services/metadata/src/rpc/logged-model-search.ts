@@ -7,12 +7,12 @@ import type {
   SearchLoggedModelsRequest,
 } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
 import { checkDatasets, checkExperiments, checkOrderBy } from '../search/limits.ts'
-import { parseModelFilter } from '../search/model-filter.ts'
-import { modelOrder, type OrderField } from '../search/model-order.ts'
-import { modelPageOffset, modelPageToken, type TokenOrder } from '../search/model-page-token.ts'
+import { parseModelFilter } from '../search/logged-model-filter.ts'
+import { modelOrder, type OrderField } from '../search/logged-model-order.ts'
+import { modelPageOffset, modelPageToken, type TokenOrder } from '../search/logged-model-page-token.ts'
 import { comparableExperimentId } from '../search/values.ts'
-import type { LoggedModels } from '../store/logged-models.ts'
-import type { PointDataset } from '../store/search-models.ts'
+import type { LoggedModels } from '../store/logged-models/logged-models.ts'
+import type { PointDataset } from '../store/logged-models/search.ts'
 import { modelMessage } from './logged-model-messages.ts'
 import { checkMaxResults } from './paging.ts'
 

@@ -3,7 +3,7 @@ import { invalidParameter } from '@millrace/kit/errors'
 import type { LoggedModelService } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
 import type { MetadataContext } from '../context.ts'
 import { repr } from '../search/python.ts'
-import { LoggedModels } from '../store/logged-models.ts'
+import { LoggedModels } from '../store/logged-models/logged-models.ts'
 import { modelMessage } from './logged-model-messages.ts'
 import { loggedModelSearch } from './logged-model-search.ts'
 

@@ -10,7 +10,7 @@ import type {
   StreamMetricHistoryRequest,
 } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
 import { createPageToken, parsePageToken } from '../search/page-token.ts'
-import { MetricHistory, type PointColumns, type Points } from '../store/metric-history.ts'
+import { MetricHistory, type PointColumns, type Points } from '../store/metrics/history.ts'
 import type { ReadContext } from '../store/reads.ts'
 
 type Methods = 'getMetricHistory' | 'streamMetricHistory' | 'getMetricHistoryBulk' | 'getMetricHistoryBulkInterval'

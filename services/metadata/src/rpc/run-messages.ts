@@ -1,7 +1,7 @@
 import type { Metric } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
 import { type Param, type Run, type RunInfo, RunStatus, type RunTag } from '@millrace/proto/millrace/tracking/v1/runs_pb'
-import type { RunAggregate } from '../store/run-reader.ts'
-import type { DatasetInputRecord, MetricColumns, ModelEdgeRecord, RunInfoRecord, TextColumns } from '../store/run-sql.ts'
+import type { RunAggregate } from '../store/runs/reader.ts'
+import type { DatasetInputRecord, MetricColumns, ModelEdgeRecord, RunInfoRecord, TextColumns } from '../store/runs/records.ts'
 
 /** Messages are written as literals: a page of 1,000 runs has 26,000 of them, and create() costs three times as much. */
 

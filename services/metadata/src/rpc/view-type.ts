@@ -1,5 +1,5 @@
 import { ViewType } from '@millrace/proto/millrace/tracking/v1/experiments_pb'
-import type { LifecycleStage } from '../store/search-runs.ts'
+import type { LifecycleStage } from '../store/runs/search.ts'
 
 /** The lifecycle stages that a view shows; active ones unless it says otherwise. */
 export function stagesOf(view: ViewType | undefined): LifecycleStage[] {

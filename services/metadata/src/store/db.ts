@@ -72,8 +72,8 @@ export interface DatabaseOptions {
 /** Opens the database; makes MLflow's tables when there are none. @throws when the tables are of another revision. */
 export async function openDatabase({ uri, poolSize }: DatabaseOptions): Promise<AnyDatabase> {
   const target = parseStoreUri(uri)
-  if (target.dialect === 'sqlite') return (await import('./db/sqlite.ts')).openSqlite(target.path)
-  return (await import('./db/postgres.ts')).openPostgres(target.connectionString, poolSize)
+  if (target.dialect === 'sqlite') return (await import('./dialects/sqlite/database.ts')).openSqlite(target.path)
+  return (await import('./dialects/postgresql/database.ts')).openPostgres(target.connectionString, poolSize)
 }
 
 let statements = 0

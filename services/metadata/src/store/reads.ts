@@ -1,7 +1,7 @@
 import type { AnyDatabase } from './db.ts'
-import { GroupedLookups, type Lookup } from './lookups.ts'
-import { PostgresStatistics } from './postgres-statistics.ts'
-import { ReadPool } from './read-pool.ts'
+import { GroupedLookups, type Lookup } from './dialects/postgresql/lookups.ts'
+import { PostgresStatistics } from './dialects/postgresql/statistics.ts'
+import { ReadPool } from './dialects/sqlite/read-pool.ts'
 import { type Fragment, POSTGRESQL, type SearchDialect, SQLITE, SQLITE_FILE } from './search-dialect.ts'
 import { type PageJob, type PageRead, type Slices, type Statement, slice } from './slices.ts'
 

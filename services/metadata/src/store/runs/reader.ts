@@ -1,6 +1,7 @@
 import { setImmediate as pause } from 'node:timers/promises'
-import type { Lookup } from './lookups.ts'
-import type { Reads } from './reads.ts'
+import type { Lookup } from '../dialects/postgresql/lookups.ts'
+import type { Reads } from '../reads.ts'
+import { type PageJob, type PageRead, parsed, SLICE_ROWS_MAX } from '../slices.ts'
 import {
   type DatasetInputRecord,
   type ModelEdgeRecord,
@@ -9,9 +10,8 @@ import {
   type RunRecord,
   runStatements,
   type WholeRunRecord,
-} from './run-sql.ts'
-import { type RunSearch, searchRunsSql } from './search-runs.ts'
-import { type PageJob, type PageRead, parsed, SLICE_ROWS_MAX } from './slices.ts'
+} from './records.ts'
+import { type RunSearch, searchRunsSql } from './search.ts'
 
 /** A run with its edges. */
 export interface RunAggregate {

@@ -1,10 +1,10 @@
 import { sql } from 'kysely'
-import { isText } from '../search/model-columns.ts'
-import type { ModelCondition } from '../search/model-filter.ts'
-import type { ModelOrder } from '../search/model-order.ts'
-import { Looks } from './looks.ts'
-import type { Fragment, SearchDialect } from './search-dialect.ts'
-import { ordered, text } from './search-runs.ts'
+import { isText } from '../../search/logged-model-columns.ts'
+import type { ModelCondition } from '../../search/logged-model-filter.ts'
+import type { ModelOrder } from '../../search/logged-model-order.ts'
+import { Looks } from '../looks.ts'
+import { ordered, text } from '../runs/search.ts'
+import type { Fragment, SearchDialect } from '../search-dialect.ts'
 
 /** Points logged with this data set; without a digest those that have none, as in MLflow. */
 export interface PointDataset {

@@ -1,4 +1,4 @@
-import type { ColumnSource, SearchDialect } from './search-dialect.ts'
+import type { ColumnSource, SearchDialect } from '../search-dialect.ts'
 
 /** One run of a page, from a JSON text. */
 export type RunRecord = [info: RunInfoRecord, metrics: MetricColumns, params: TextColumns, tags: TextColumns]

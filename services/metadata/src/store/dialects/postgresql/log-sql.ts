@@ -1,5 +1,5 @@
-import type { Parameters } from './postgres-parameters.ts'
-import { isLater, type KeyValue, type LogEntry, type MetricPoint, runNameTag } from './run-writes.ts'
+import { isLater, type KeyValue, type LogEntry, type MetricPoint, runNameTag } from '../../runs/writes.ts'
+import type { Parameters } from './parameters.ts'
 
 export type Column = unknown[]
 

@@ -1,7 +1,7 @@
 import { doesNotExist, invalidParameter } from '@millrace/kit/errors'
 import { shorten } from '@millrace/kit/shown'
 import { sql } from 'kysely'
-import type { AnyDatabase, Executor } from './db.ts'
+import type { AnyDatabase, Executor } from '../db.ts'
 
 /**
  * The experiment of a run that may be written to.

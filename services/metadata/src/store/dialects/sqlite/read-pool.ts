@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import { internalError, temporarilyUnavailable } from '@millrace/kit/errors'
-import type { PageJob, PageRead, Slices, Statement } from './slices.ts'
+import type { PageJob, PageRead, Slices, Statement } from '../../slices.ts'
 
 export interface ReadRequest {
   id: number

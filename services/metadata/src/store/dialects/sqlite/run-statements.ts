@@ -1,9 +1,9 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { doesNotExist } from '@millrace/kit/errors'
-import { appendToUriPath } from './artifact-uri.ts'
-import { checkActive } from './experiments.ts'
-import { checkSame, modelPoints, modelValue, type StoredModelPoint } from './model-points.ts'
-import { checkRunActive, modelAbsent, type ParamConflict, paramsChanged, runAbsent } from './run-errors.ts'
+import { appendToUriPath } from '../../artifact-uri.ts'
+import { checkActive } from '../../experiments/experiments.ts'
+import { checkSame, modelPoints, modelValue, type StoredModelPoint } from '../../logged-models/points.ts'
+import { checkRunActive, modelAbsent, type ParamConflict, paramsChanged, runAbsent } from '../../runs/errors.ts'
 import {
   artifactFolder,
   type LogEntry,
@@ -13,7 +13,7 @@ import {
   type RunChange,
   type RunRow,
   runNameTag,
-} from './run-writes.ts'
+} from '../../runs/writes.ts'
 
 interface KnownRun {
   lifecycle_stage: string

@@ -1,9 +1,9 @@
 import { sql } from 'kysely'
-import { checkPattern } from '../search/limits.ts'
-import type { RunOrder } from '../search/order-by.ts'
-import type { RunCondition } from '../search/run-filter.ts'
-import { Looks } from './looks.ts'
-import type { Fragment, SearchDialect } from './search-dialect.ts'
+import { checkPattern } from '../../search/limits.ts'
+import type { RunOrder } from '../../search/order-by.ts'
+import type { RunCondition } from '../../search/run-filter.ts'
+import { Looks } from '../looks.ts'
+import type { Fragment, SearchDialect } from '../search-dialect.ts'
 
 export type LifecycleStage = 'active' | 'deleted'
 

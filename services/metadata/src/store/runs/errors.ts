@@ -1,7 +1,7 @@
 import { badRequest, doesNotExist, invalidParameter, type MlflowError } from '@millrace/kit/errors'
 import { shorten } from '@millrace/kit/shown'
-import { repr } from '../search/python.ts'
-import type { KeyValue, LogEntry } from './run-writes.ts'
+import { repr } from '../../search/python.ts'
+import type { KeyValue, LogEntry } from './writes.ts'
 
 export const runAbsent = (runId: string): MlflowError => doesNotExist(`Run with id=${shorten(runId)} not found`)
 

@@ -1,10 +1,10 @@
 import { type CompiledQuery, DummyDriver, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler } from 'kysely'
 import pg from 'pg'
-import type { DB, Executor, PostgresDatabase, Query } from '../db.ts'
-import { isSilence, translateError } from './errors.ts'
-import { FreeSpace, readyTimeoutMs } from './readiness.ts'
-import { retrying } from './retry.ts'
-import { checkRevision, headSchema } from './revision.ts'
+import { isSilence, translateError } from '../../db/errors.ts'
+import { FreeSpace, readyTimeoutMs } from '../../db/readiness.ts'
+import { retrying } from '../../db/retry.ts'
+import { checkRevision, headSchema } from '../../db/revision.ts'
+import type { DB, Executor, PostgresDatabase, Query } from '../../db.ts'
 
 const connectTimeoutMs = 10_000
 /** MLflow's clients wait for 120 s, and a request may have waited for another one before its own statement begins. */

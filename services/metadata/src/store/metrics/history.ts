@@ -1,9 +1,9 @@
 import { temporarilyUnavailable } from '@millrace/kit/errors'
 import { sql } from 'kysely'
-import type { Reads } from './reads.ts'
-import type { JsonInteger } from './run-sql.ts'
-import type { Fragment, SearchDialect } from './search-dialect.ts'
-import { parsed, type Slices } from './slices.ts'
+import type { Reads } from '../reads.ts'
+import type { JsonInteger } from '../runs/records.ts'
+import type { Fragment, SearchDialect } from '../search-dialect.ts'
+import { parsed, type Slices } from '../slices.ts'
 
 /** Logged points, column by column; the value of NaN is null. Run ids are there where several runs were asked for. */
 export type PointColumns = [values: (number | null)[], timestamps: JsonInteger[], steps: JsonInteger[], runIds?: string[]]

@@ -2,12 +2,12 @@ import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { type CompiledQuery, DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely'
-import type { DB, Executor, Query, SqliteDatabase } from '../db.ts'
-import { translateError } from './errors.ts'
-import { FreeSpace } from './readiness.ts'
-import { retrying } from './retry.ts'
-import { checkRevision, headSchema } from './revision.ts'
-import { connectReader, connectWriter } from './sqlite-connection.ts'
+import { translateError } from '../../db/errors.ts'
+import { FreeSpace } from '../../db/readiness.ts'
+import { retrying } from '../../db/retry.ts'
+import { checkRevision, headSchema } from '../../db/revision.ts'
+import type { DB, Executor, Query, SqliteDatabase } from '../../db.ts'
+import { connectReader, connectWriter } from './connection.ts'
 
 const statementsMax = 500
 /** One writing connection, first come first served, and one that only reads. */

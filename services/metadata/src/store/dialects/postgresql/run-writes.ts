@@ -1,13 +1,13 @@
 import { doesNotExist, MlflowError } from '@millrace/kit/errors'
-import { appendToUriPath } from './artifact-uri.ts'
-import { retrying } from './db/retry.ts'
-import { type PostgresDatabase, statement } from './db.ts'
-import { checkActive } from './experiments.ts'
-import { type Entry, GroupedCalls, writtenRowsMax } from './grouped-calls.ts'
-import { checkSame, modelPoints, modelValue, placeOf, type StoredModelPoint } from './model-points.ts'
-import { changedRow, groupQuery, type NewRunAt, type RunAnswer, type RunGroup } from './postgres-run-sql.ts'
-import { checkRunActive, modelAbsent, type ParamConflict, paramsChanged, runAbsent } from './run-errors.ts'
-import { artifactFolder, type LogEntry, type NewRun, type RunChange, type RunRow, type RunWrites } from './run-writes.ts'
+import { appendToUriPath } from '../../artifact-uri.ts'
+import { retrying } from '../../db/retry.ts'
+import { type PostgresDatabase, statement } from '../../db.ts'
+import { checkActive } from '../../experiments/experiments.ts'
+import { type Entry, GroupedCalls, writtenRowsMax } from '../../grouped-calls.ts'
+import { checkSame, modelPoints, modelValue, placeOf, type StoredModelPoint } from '../../logged-models/points.ts'
+import { checkRunActive, modelAbsent, type ParamConflict, paramsChanged, runAbsent } from '../../runs/errors.ts'
+import { artifactFolder, type LogEntry, type NewRun, type RunChange, type RunRow, type RunWrites } from '../../runs/writes.ts'
+import { changedRow, groupQuery, type NewRunAt, type RunAnswer, type RunGroup } from './run-sql.ts'
 
 /**
  * Groups at once, each on a connection: while the server syncs one commit it works on the other. With few rows to write one group for all

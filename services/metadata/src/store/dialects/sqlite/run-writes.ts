@@ -1,11 +1,11 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { MlflowError } from '@millrace/kit/errors'
-import { translateError } from './db/errors.ts'
-import { retrying } from './db/retry.ts'
-import type { SqliteDatabase } from './db.ts'
-import { type Entry, GroupedCalls, writtenRowsMax } from './grouped-calls.ts'
-import type { LogEntry, NewRun, RunChange, RunRow, RunWrites } from './run-writes.ts'
-import { SqliteRunStatements } from './sqlite-run-statements.ts'
+import { translateError } from '../../db/errors.ts'
+import { retrying } from '../../db/retry.ts'
+import type { SqliteDatabase } from '../../db.ts'
+import { type Entry, GroupedCalls, writtenRowsMax } from '../../grouped-calls.ts'
+import type { LogEntry, NewRun, RunChange, RunRow, RunWrites } from '../../runs/writes.ts'
+import { SqliteRunStatements } from './run-statements.ts'
 
 type Op =
   | { log: LogEntry; create?: undefined; update?: undefined }

@@ -1,7 +1,7 @@
-import type { Query } from './db.ts'
-import { type Column, type LogKinds, logKinds, logParts, logValues, pushPair } from './postgres-log-sql.ts'
-import { Parameters } from './postgres-parameters.ts'
-import { type LogEntry, type NewRun, type RunChange, type RunRow, runNameTag } from './run-writes.ts'
+import type { Query } from '../../db.ts'
+import { type LogEntry, type NewRun, type RunChange, type RunRow, runNameTag } from '../../runs/writes.ts'
+import { type Column, type LogKinds, logKinds, logParts, logValues, pushPair } from './log-sql.ts'
+import { Parameters } from './parameters.ts'
 
 /** A new run with the artifact location that its experiment had before, and its own. */
 export interface NewRunAt extends NewRun {

@@ -1,7 +1,7 @@
 import { badRequest } from '@millrace/kit/errors'
 import { sql } from 'kysely'
+import type { AnyDatabase } from '../db.ts'
 import { activeRun } from './active-run.ts'
-import type { AnyDatabase } from './db.ts'
 
 const TAG = 'mlflow.log-model.history'
 

@@ -1,10 +1,10 @@
 import { doesNotExist } from '@millrace/kit/errors'
 import { shorten } from '@millrace/kit/shown'
 import { sql } from 'kysely'
-import { deleteAssessmentsOf } from './assessments.ts'
-import type { AnyDatabase, Executor } from './db.ts'
-import { beingRemoved, RUN_IS_BEING_REMOVED, RUN_WITHOUT_MARK } from './removal-marks.ts'
-import { checkRunActive, runAbsent } from './run-errors.ts'
+import { deleteAssessmentsOf } from '../assessments.ts'
+import type { AnyDatabase, Executor } from '../db.ts'
+import { beingRemoved, RUN_IS_BEING_REMOVED, RUN_WITHOUT_MARK } from '../removal-marks.ts'
+import { checkRunActive, runAbsent } from './errors.ts'
 
 /** What is done to a run now and then; for the rest see RunWrites. */
 export class Runs {

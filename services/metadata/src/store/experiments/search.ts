@@ -1,8 +1,8 @@
 import { sql } from 'kysely'
-import type { ExperimentCondition, ExperimentOrder } from '../search/experiment-filter.ts'
-import { Looks } from './looks.ts'
-import type { Fragment, SearchDialect } from './search-dialect.ts'
-import { type LifecycleStage, ordered, text } from './search-runs.ts'
+import type { ExperimentCondition, ExperimentOrder } from '../../search/experiment-filter.ts'
+import { Looks } from '../looks.ts'
+import { type LifecycleStage, ordered, text } from '../runs/search.ts'
+import type { Fragment, SearchDialect } from '../search-dialect.ts'
 
 export interface ExperimentSearch {
   stages: readonly LifecycleStage[]

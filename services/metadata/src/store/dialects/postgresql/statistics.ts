@@ -1,4 +1,4 @@
-import type { PostgresDatabase } from './db.ts'
+import type { PostgresDatabase } from '../../db.ts'
 
 /** Shortest time between two looks at the tables, ms; a look is 0.3 ms of PostgreSQL. */
 const lookIntervalMs = 5_000

@@ -1,6 +1,6 @@
-import type { PostgresDatabase } from './db.ts'
-import { type Entry, GroupedCalls } from './grouped-calls.ts'
-import type { Statement } from './slices.ts'
+import type { PostgresDatabase } from '../../db.ts'
+import { type Entry, GroupedCalls } from '../../grouped-calls.ts'
+import type { Statement } from '../../slices.ts'
 
 /** Reads what belongs to an id: the column `json` of its row, undefined when there is none. */
 export type Lookup = (id: string) => Promise<string | undefined>

@@ -2,8 +2,8 @@ import { setPriority } from 'node:os'
 import { DatabaseSync } from 'node:sqlite'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { ReadAnswer, ReadRequest } from './read-pool.ts'
+import { SqliteStatements } from './read-statements.ts'
 import { RunPlaces } from './run-places.ts'
-import { SqliteStatements } from './sqlite-statements.ts'
 
 /** The thread of a read pool: answers one request after the other over its own read-only connection. */
 const port = parentPort

@@ -1,12 +1,12 @@
 import { alreadyExists, doesNotExist, invalidParameter, invalidState } from '@millrace/kit/errors'
 import { shorten } from '@millrace/kit/shown'
 import { sql } from 'kysely'
-import { experimentId } from '../search/values.ts'
-import { appendToUriPath, resolveIfLocal } from './artifact-uri.ts'
-import { deleteAssessmentsOf } from './assessments.ts'
-import { isUniqueViolation } from './db/errors.ts'
-import { type AnyDatabase, type Executor, statement } from './db.ts'
-import { beingRemoved, EXPERIMENT_MARK_KEY, RUN_IS_BEING_REMOVED, RUN_WITHOUT_MARK } from './removal-marks.ts'
+import { experimentId } from '../../search/values.ts'
+import { appendToUriPath, resolveIfLocal } from '../artifact-uri.ts'
+import { deleteAssessmentsOf } from '../assessments.ts'
+import { isUniqueViolation } from '../db/errors.ts'
+import { type AnyDatabase, type Executor, statement } from '../db.ts'
+import { beingRemoved, EXPERIMENT_MARK_KEY, RUN_IS_BEING_REMOVED, RUN_WITHOUT_MARK } from '../removal-marks.ts'
 
 export interface ExperimentRow {
   experiment_id: number
@@ -127,7 +127,7 @@ export class Experiments {
     })
   }
 
-  /** Deletes an active experiment and all of its runs; both can be restored. Whoever makes a run in it locks its row: see postgres-run-sql.ts. */
+  /** Deletes an active experiment and all of its runs; both can be restored. Whoever makes a run in it locks its row: see dialects/postgresql/run-sql.ts. */
   async delete(id: string): Promise<void> {
     await this.#db.transaction(async tx => {
       const { experiment_id } = await this.#find(tx, id, 'active', 'NO KEY UPDATE')

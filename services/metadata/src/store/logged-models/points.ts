@@ -1,6 +1,6 @@
 import { badRequest } from '@millrace/kit/errors'
 import { shorten } from '@millrace/kit/shown'
-import type { MetricPoint } from './run-writes.ts'
+import type { MetricPoint } from '../runs/writes.ts'
 
 /** A point that is also a metric of a logged model. */
 export type ModelPoint = MetricPoint & { model: NonNullable<MetricPoint['model']> }

@@ -1,6 +1,6 @@
 import { invalidParameter } from '@millrace/kit/errors'
 import { shorten } from '@millrace/kit/shown'
-import { columnOf, type ModelColumn } from './model-columns.ts'
+import { columnOf, type ModelColumn } from './logged-model-columns.ts'
 
 /** What models are ordered by: an attribute, or the latest value of a metric, of all its points or those of a data set. */
 export type ModelOrder =
