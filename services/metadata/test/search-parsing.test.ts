@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { parseExperimentFilter, parseExperimentOrder } from '../src/search/experiment-filter.ts'
 import { tokenize } from '../src/search/lexer.ts'
 import { SEARCH_CHARACTERS_MAX } from '../src/search/limits.ts'
-import { parseModelFilter } from '../src/search/logged-model-filter.ts'
+import { parseLoggedModelFilter } from '../src/search/logged-model-filter.ts'
 import { parseRunOrder } from '../src/search/order-by.ts'
 import { createPageToken, parsePageToken } from '../src/search/page-token.ts'
 import { bytesRepr, floatRepr, parseInteger, parseTuple, repr, shellWords } from '../src/search/python.ts'
@@ -112,7 +112,7 @@ test('a long text of any kind is read, or refused in few words, in time that gro
     const text = `metrics.a > ${piece.repeat(SEARCH_CHARACTERS_MAX)}`.slice(0, SEARCH_CHARACTERS_MAX - 1)
     for (const input of [text, text.slice(0, 9_000), `${text}x`]) {
       const start = performance.now()
-      for (const read of [parseRunFilter, parseModelFilter, parseExperimentFilter])
+      for (const read of [parseRunFilter, parseLoggedModelFilter, parseExperimentFilter])
         expect(answer(() => read(input)).length, piece).toBeLessThan(2000)
       expect(performance.now() - start, piece).toBeLessThan(3000)
     }

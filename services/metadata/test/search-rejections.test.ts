@@ -2,8 +2,8 @@ import { MlflowError } from '@millrace/kit/errors'
 import { shorten } from '@millrace/kit/shown'
 import { describe, expect, test } from 'vitest'
 import { parseExperimentFilter, parseExperimentOrder } from '../src/search/experiment-filter.ts'
-import { parseModelFilter } from '../src/search/logged-model-filter.ts'
-import { modelOrder } from '../src/search/logged-model-order.ts'
+import { parseLoggedModelFilter } from '../src/search/logged-model-filter.ts'
+import { parseLoggedModelOrder } from '../src/search/logged-model-order.ts'
 import { parseRunOrder } from '../src/search/order-by.ts'
 import { repr } from '../src/search/python.ts'
 import { parseRunFilter } from '../src/search/run-filter.ts'
@@ -43,16 +43,16 @@ describe('what a search refuses is worded as by MLflow', () => {
     expect(refusalOf(() => parseExperimentOrder([input]))).toBe(message)
   })
   test.each(MODEL_FILTERS)('filter of logged models %j', (input, message) => {
-    expect(refusalOf(() => parseModelFilter(input))).toBe(message)
+    expect(refusalOf(() => parseLoggedModelFilter(input))).toBe(message)
   })
   test.each(MODEL_FILTERS_OF_OTHER_FORM)('filter of logged models %j, which is no list of comparisons', input => {
-    expect(refusalOf(() => parseModelFilter(input))).toBe(
+    expect(refusalOf(() => parseLoggedModelFilter(input))).toBe(
       `Invalid filter string: ${repr(input)}. Expected a list of comparisons separated by 'AND' ` +
         "(e.g. 'metrics.loss > 0.1 AND params.lr = 0.01').",
     )
   })
   test.each(MODEL_ORDERS)('order of logged models %j', (fieldName, message) => {
-    expect(refusalOf(() => modelOrder({ fieldName, ascending: true }))).toBe(message)
+    expect(refusalOf(() => parseLoggedModelOrder({ fieldName, ascending: true }))).toBe(message)
   })
   test('a field may be ordered by once', () => {
     expect(refusalOf(() => parseRunOrder(['start_time', 'Created DESC']))).toBe(

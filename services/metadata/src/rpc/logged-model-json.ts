@@ -10,7 +10,7 @@ const MANDATORY = ['artifact_path', 'flavors', 'utc_time_created', 'run_id']
  * @returns JSON text in Python's spacing, as other MLflow servers write it.
  * @throws INVALID_PARAMETER_VALUE for a model that is no JSON or lacks a field.
  */
-export function modelSummary(modelJson: string): string {
+export function loggedModelSummary(modelJson: string): string {
   let model: PyJson
   try {
     model = parsePython(modelJson)

@@ -1,8 +1,8 @@
 import type { LoggedModel, LoggedModelStatus } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
 import type { Metric } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
-import type { ModelMetricRecord, ModelRecord } from '../store/logged-models/logged-models.ts'
+import type { LoggedModelMetricRecord, LoggedModelRecord } from '../store/logged-models/logged-models.ts'
 
-export function modelMessage([info, params, tags, metrics]: ModelRecord): LoggedModel {
+export function loggedModelMessage([info, params, tags, metrics]: LoggedModelRecord): LoggedModel {
   const [modelId, experimentId, name, artifactUri, created, updated, status, modelType, sourceRunId, statusMessage] = info
   return {
     $typeName: 'millrace.tracking.v1.LoggedModel',
@@ -29,7 +29,7 @@ export function modelMessage([info, params, tags, metrics]: ModelRecord): Logged
   }
 }
 
-function metricMessage(modelId: string, [key, value, timestamp, step, runId, datasetName, datasetDigest]: ModelMetricRecord): Metric {
+function metricMessage(modelId: string, [key, value, timestamp, step, runId, datasetName, datasetDigest]: LoggedModelMetricRecord): Metric {
   return {
     $typeName: 'millrace.tracking.v1.Metric',
     key,

@@ -7,13 +7,13 @@ import type {
   SearchLoggedModelsRequest,
 } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
 import { checkDatasets, checkExperiments, checkOrderBy } from '../search/limits.ts'
-import { parseModelFilter } from '../search/logged-model-filter.ts'
-import { modelOrder, type OrderField } from '../search/logged-model-order.ts'
-import { modelPageOffset, modelPageToken, type TokenOrder } from '../search/logged-model-page-token.ts'
+import { parseLoggedModelFilter } from '../search/logged-model-filter.ts'
+import { type OrderField, parseLoggedModelOrder } from '../search/logged-model-order.ts'
+import { loggedModelPageOffset, loggedModelPageToken, type TokenOrder } from '../search/logged-model-page-token.ts'
 import { comparableExperimentId } from '../search/values.ts'
 import type { LoggedModels } from '../store/logged-models/logged-models.ts'
 import type { PointDataset } from '../store/logged-models/search.ts'
-import { modelMessage } from './logged-model-messages.ts'
+import { loggedModelMessage } from './logged-model-messages.ts'
 import { checkMaxResults } from './paging.ts'
 
 /** Models of a page when the request does not say, and when it says 0. */
@@ -33,16 +33,16 @@ export function loggedModelSearch(store: LoggedModels): Pick<ServiceImpl<typeof 
       const fields = orderBy.map(orderField)
       const tokenOrders = fields.length > 0 ? fields.map(tokenOrder) : null
       const query = { experiment_ids: experimentIds, filter_string: filter || null, order_by: tokenOrders }
-      const offset = modelPageOffset(pageToken, query)
-      const conditions = parseModelFilter(filter)
+      const offset = loggedModelPageOffset(pageToken, query)
+      const conditions = parseLoggedModelFilter(filter)
       const ids = experimentIds.map(comparableExperimentId)
-      const order = fields.map(modelOrder)
+      const order = fields.map(parseLoggedModelOrder)
       const pageSize = pageSizeOf(request.maxResults)
       const { models, more } = await store.search({ experimentIds: ids, conditions, datasets, order, offset }, pageSize)
       return {
         $typeName: 'millrace.tracking.v1.SearchLoggedModelsResponse' as const,
-        models: models.map(modelMessage),
-        nextPageToken: more ? modelPageToken(query, offset + pageSize) : undefined,
+        models: models.map(loggedModelMessage),
+        nextPageToken: more ? loggedModelPageToken(query, offset + pageSize) : undefined,
       }
     },
   }

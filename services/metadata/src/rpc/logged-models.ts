@@ -4,7 +4,7 @@ import type { LoggedModelService } from '@millrace/proto/millrace/tracking/v1/lo
 import type { MetadataContext } from '../context.ts'
 import { repr } from '../search/python.ts'
 import { LoggedModels } from '../store/logged-models/logged-models.ts'
-import { modelMessage } from './logged-model-messages.ts'
+import { loggedModelMessage } from './logged-model-messages.ts'
 import { loggedModelSearch } from './logged-model-search.ts'
 
 const NAME_REFUSED = /[/:.%"']/
@@ -19,14 +19,14 @@ export function loggedModels({
     async createLoggedModel({ experimentId = '', name = '', modelType = '', sourceRunId = '', params, tags }) {
       checkName(name)
       const model = { name, modelType, sourceRunId, params: params.map(pair), tags: tags.map(pair) }
-      return { model: modelMessage(await store.create(experimentId, model)) }
+      return { model: loggedModelMessage(await store.create(experimentId, model)) }
     },
     async getLoggedModel({ modelId = '', allowDeleted }) {
-      return { model: modelMessage(await store.get(modelId, allowDeleted)) }
+      return { model: loggedModelMessage(await store.get(modelId, allowDeleted)) }
     },
     ...loggedModelSearch(store),
     async finalizeLoggedModel({ modelId = '', status = 0 }) {
-      return { model: modelMessage(await store.finalize(modelId, status)) }
+      return { model: loggedModelMessage(await store.finalize(modelId, status)) }
     },
     async deleteLoggedModel({ modelId = '' }) {
       await store.delete(modelId)

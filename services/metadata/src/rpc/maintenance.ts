@@ -2,7 +2,7 @@ import type { ServiceImpl } from '@connectrpc/connect'
 import { invalidParameter } from '@millrace/kit/errors'
 import type { MaintenanceService } from '@millrace/proto/millrace/tracking/v1/maintenance_pb'
 import { comparableExperimentId } from '../search/values.ts'
-import { type ExperimentLocation, Maintenance, type ModelLocation, type RunLocation, type TimePlace } from '../store/maintenance.ts'
+import { type ExperimentLocation, type LoggedModelLocation, Maintenance, type RunLocation, type TimePlace } from '../store/maintenance.ts'
 import type { ReadContext } from '../store/reads.ts'
 
 const PAGE_ROWS_DEFAULT = 1000
@@ -26,9 +26,9 @@ export function maintenance({ db }: ReadContext): ServiceImpl<typeof Maintenance
     async listDeletedModels({ updatedBefore: before, modelIds, experimentIds, pageSize, pageToken }) {
       const limit = pageRows(pageSize)
       const filter = { before, modelIds, experimentIds: experimentIds.map(comparableExperimentId) }
-      const found = await store.deletedModels(filter, limit, placeOf(pageToken))
+      const found = await store.deletedLoggedModels(filter, limit, placeOf(pageToken))
       const last = found.length === limit ? found.at(-1) : undefined
-      return { models: found.map(modelMessage), nextPageToken: last ? `${last.last_updated_timestamp_ms}:${last.model_id}` : '' }
+      return { models: found.map(loggedModelMessage), nextPageToken: last ? `${last.last_updated_timestamp_ms}:${last.model_id}` : '' }
     },
     async listEndedJobs({ createdBefore: before, jobIds: ids, pageSize, pageToken }) {
       const limit = pageRows(pageSize)
@@ -57,7 +57,7 @@ export function maintenance({ db }: ReadContext): ServiceImpl<typeof Maintenance
       return { purged: await store.purgeExperiment(comparableExperimentId(id)) }
     },
     async purgeModels({ modelIds }) {
-      return { purged: await store.purgeModels(modelIds) }
+      return { purged: await store.purgeLoggedModels(modelIds) }
     },
     async purgeJobs({ jobIds }) {
       return { purged: await store.purgeJobs(jobIds) }
@@ -92,7 +92,7 @@ const experimentMessage = (experiment: ExperimentLocation) => ({
   beingRemoved: experiment.being_removed !== 0n,
 })
 
-const modelMessage = (model: ModelLocation) => ({
+const loggedModelMessage = (model: LoggedModelLocation) => ({
   modelId: model.model_id,
   experimentId: String(model.experiment_id),
   artifactLocation: model.artifact_location,

@@ -1,7 +1,7 @@
 import type { Metric } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
 import { type Param, type Run, type RunInfo, RunStatus, type RunTag } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 import type { RunAggregate } from '../store/runs/reader.ts'
-import type { DatasetInputRecord, MetricColumns, ModelEdgeRecord, RunInfoRecord, TextColumns } from '../store/runs/records.ts'
+import type { DatasetInputRecord, LoggedModelEdgeRecord, MetricColumns, RunInfoRecord, TextColumns } from '../store/runs/records.ts'
 
 /** Messages are written as literals: a page of 1,000 runs has 26,000 of them, and create() costs three times as much. */
 
@@ -14,7 +14,7 @@ const STATUS: Record<string, RunStatus> = {
 }
 
 /** @param withModelInputs A search leaves the models that went into a run out, as MLflow's does. */
-export function runMessage({ run, datasetInputs, modelEdges }: RunAggregate, withModelInputs: boolean): Run {
+export function runMessage({ run, datasetInputs, loggedModelEdges }: RunAggregate, withModelInputs: boolean): Run {
   const [info, metrics, params, tags] = run
   return {
     $typeName: 'millrace.tracking.v1.Run',
@@ -28,9 +28,9 @@ export function runMessage({ run, datasetInputs, modelEdges }: RunAggregate, wit
     inputs: {
       $typeName: 'millrace.tracking.v1.RunInputs',
       datasetInputs: datasetInputs.length > 0 ? datasetInputs.map(datasetInputMessage) : [],
-      modelInputs: withModelInputs ? modelInputs(modelEdges) : [],
+      modelInputs: withModelInputs ? modelInputs(loggedModelEdges) : [],
     },
-    outputs: { $typeName: 'millrace.tracking.v1.RunOutputs', modelOutputs: modelOutputs(modelEdges) },
+    outputs: { $typeName: 'millrace.tracking.v1.RunOutputs', modelOutputs: modelOutputs(loggedModelEdges) },
   }
 }
 
@@ -87,12 +87,12 @@ function datasetInputMessage([[, , name, digest, sourceType, source, schema, pro
   }
 }
 
-const modelInputs = (edges: readonly ModelEdgeRecord[]) =>
+const modelInputs = (edges: readonly LoggedModelEdgeRecord[]) =>
   edges
     .filter(([, , , type]) => type === 'RUN_INPUT')
     .map(([, modelId]) => ({ $typeName: 'millrace.tracking.v1.ModelInput' as const, modelId }))
 
-const modelOutputs = (edges: readonly ModelEdgeRecord[]) =>
+const modelOutputs = (edges: readonly LoggedModelEdgeRecord[]) =>
   edges
     .filter(([, , , type]) => type === 'RUN_OUTPUT')
     .map(([, modelId, step]) => ({ $typeName: 'millrace.tracking.v1.ModelOutput' as const, modelId, step: BigInt(step) }))

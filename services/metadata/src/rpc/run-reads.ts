@@ -19,11 +19,11 @@ import { parseRunFilter } from '../search/run-filter.ts'
 import { comparableExperimentId } from '../search/values.ts'
 import { Inputs } from '../store/inputs.ts'
 import type { ReadContext } from '../store/reads.ts'
-import { recordModel } from '../store/runs/logged-model-history.ts'
+import { recordLoggedModel } from '../store/runs/logged-model-history.ts'
 import { RunReader } from '../store/runs/reader.ts'
 import type { RunCursor } from '../store/runs/search.ts'
 import { checkDatasetInput, checkRunId } from './input-checks.ts'
-import { modelSummary } from './logged-model-json.ts'
+import { loggedModelSummary } from './logged-model-json.ts'
 import { checkMaxResults } from './paging.ts'
 import { runMessage } from './run-messages.ts'
 import { SharedReads } from './shared-reads.ts'
@@ -86,7 +86,7 @@ export function runReads({ db, reads }: ReadContext): Pick<ServiceImpl<typeof Ru
     },
 
     async logModel(request: LogModelRequest) {
-      await recordModel(db, request.runId ?? '', modelSummary(request.modelJson ?? ''))
+      await recordLoggedModel(db, request.runId ?? '', loggedModelSummary(request.modelJson ?? ''))
       return { $typeName: 'millrace.tracking.v1.LogModelResponse' as const }
     },
   }

@@ -13,19 +13,19 @@ const COLUMNS = {
   status_message: 'text',
 } as const
 
-const OTHER_NAMES: Readonly<Record<string, ModelTime>> = {
+const OTHER_NAMES: Readonly<Record<string, LoggedModelTime>> = {
   creation_time: 'creation_timestamp_ms',
   creation_timestamp: 'creation_timestamp_ms',
   last_updated_timestamp: 'last_updated_timestamp_ms',
 }
 
-export type ModelColumn = keyof typeof COLUMNS
-export type ModelTime = 'creation_timestamp_ms' | 'last_updated_timestamp_ms'
+export type LoggedModelColumn = keyof typeof COLUMNS
+export type LoggedModelTime = 'creation_timestamp_ms' | 'last_updated_timestamp_ms'
 
 /** The column of an attribute by one of its names. */
-export function columnOf(name: string): ModelColumn | undefined {
+export function columnOf(name: string): LoggedModelColumn | undefined {
   if (Object.hasOwn(OTHER_NAMES, name)) return OTHER_NAMES[name]
-  return Object.hasOwn(COLUMNS, name) ? (name as ModelColumn) : undefined
+  return Object.hasOwn(COLUMNS, name) ? (name as LoggedModelColumn) : undefined
 }
 
 /** Whether `name` is an attribute that filters compare as a number. */
@@ -34,4 +34,4 @@ export function isTime(name: string): boolean {
   return column !== undefined && COLUMNS[column] === 'time'
 }
 
-export const isText = (column: ModelColumn): boolean => COLUMNS[column] === 'text'
+export const isText = (column: LoggedModelColumn): boolean => COLUMNS[column] === 'text'

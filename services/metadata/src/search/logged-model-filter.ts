@@ -2,7 +2,7 @@ import { badRequest, invalidParameter } from '@millrace/kit/errors'
 import { shorten } from '@millrace/kit/shown'
 import { isComparison, joinWordComparisons } from './clauses.ts'
 import { checkConditions, checkFilterLength } from './limits.ts'
-import { columnOf, isTime, type ModelColumn, type ModelTime } from './logged-model-columns.ts'
+import { columnOf, isTime, type LoggedModelColumn, type LoggedModelTime } from './logged-model-columns.ts'
 import { floatRepr, parseTuple, repr, tupleRepr } from './python.ts'
 import { statements } from './statements.ts'
 import { isSpace, type Node } from './token.ts'
@@ -11,9 +11,9 @@ import { parseFloatText } from './values.ts'
 type TextComparison = { operator: '=' | '!=' | 'LIKE' | 'ILIKE'; value: string } | { operator: 'IN' | 'NOT IN'; value: string[] }
 type NumberComparison = { operator: '=' | '!=' | '<' | '<=' | '>' | '>='; value: number }
 
-export type ModelCondition =
-  | ({ on: 'time'; column: ModelTime } & NumberComparison)
-  | ({ on: 'attribute'; column: ModelColumn } & TextComparison)
+export type LoggedModelCondition =
+  | ({ on: 'time'; column: LoggedModelTime } & NumberComparison)
+  | ({ on: 'attribute'; column: LoggedModelColumn } & TextComparison)
   | ({ on: 'param' | 'tag'; key: string } & TextComparison)
   | ({ on: 'metric'; key: string } & NumberComparison)
 
@@ -31,7 +31,7 @@ interface Identifier {
  * without quotes, and double quotes belong to the text.
  * @throws INVALID_PARAMETER_VALUE in MLflow's words, and where MLflow fails.
  */
-export function parseModelFilter(filter: string): ModelCondition[] {
+export function parseLoggedModelFilter(filter: string): LoggedModelCondition[] {
   if (!filter) return []
   checkFilterLength(filter)
   const [statement, more] = parse(filter)
@@ -57,7 +57,7 @@ function parse(filter: string): Node[][] {
   }
 }
 
-function condition(parts: readonly Node[], text: string): ModelCondition {
+function condition(parts: readonly Node[], text: string): LoggedModelCondition {
   const [left, comparator, value, ...rest] = parts.filter(part => !isSpace(part)).map(part => part.text)
   if (left === undefined || comparator === undefined || value === undefined || rest.length > 0) {
     throw invalidParameter(`Invalid comparison: ${shorten(text)}. Expected a comparison with 3 tokens.`)
@@ -73,13 +73,13 @@ function condition(parts: readonly Node[], text: string): ModelCondition {
   const column = entity === 'attributes' ? attribute(key) : undefined
   if (isNumber) {
     const comparison = { operator: operator as NumberComparison['operator'], value: numberOf(left, value) }
-    return column === undefined ? { on: 'metric', key, ...comparison } : { on: 'time', column: column as ModelTime, ...comparison }
+    return column === undefined ? { on: 'metric', key, ...comparison } : { on: 'time', column: column as LoggedModelTime, ...comparison }
   }
   const comparison = textComparison(left, operator, value)
   return column === undefined ? { on: ENTITIES[entity] as 'param' | 'tag', key, ...comparison } : { on: 'attribute', column, ...comparison }
 }
 
-function attribute(key: string): ModelColumn {
+function attribute(key: string): LoggedModelColumn {
   const column = columnOf(key)
   if (column === key) return column
   throw invalidParameter(`Invalid attribute key '${shorten(key)}' specified.`)

@@ -1,10 +1,10 @@
 import { invalidParameter } from '@millrace/kit/errors'
 import { shorten } from '@millrace/kit/shown'
-import { columnOf, type ModelColumn } from './logged-model-columns.ts'
+import { columnOf, type LoggedModelColumn } from './logged-model-columns.ts'
 
 /** What models are ordered by: an attribute, or the latest value of a metric, of all its points or those of a data set. */
-export type ModelOrder =
-  | { by: 'attribute'; column: ModelColumn; ascending: boolean }
+export type LoggedModelOrder =
+  | { by: 'attribute'; column: LoggedModelColumn; ascending: boolean }
   | { by: 'metric'; key: string; ascending: boolean; datasetName?: string; datasetDigest?: string }
 
 export interface OrderField {
@@ -15,7 +15,7 @@ export interface OrderField {
 }
 
 /** @throws INVALID_PARAMETER_VALUE in MLflow's words. */
-export function modelOrder({ fieldName, ascending, datasetName, datasetDigest }: OrderField): ModelOrder {
+export function parseLoggedModelOrder({ fieldName, ascending, datasetName, datasetDigest }: OrderField): LoggedModelOrder {
   const dot = fieldName.indexOf('.')
   if (dot < 0) {
     const column = columnOf(fieldName)

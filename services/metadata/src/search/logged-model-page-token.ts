@@ -4,7 +4,7 @@ import { shorten } from '@millrace/kit/shown'
 import { repr } from './python.ts'
 
 /** The query that a page token of a search for logged models belongs to, as MLflow writes it into the token. */
-export interface ModelQuery {
+export interface LoggedModelQuery {
   experiment_ids: readonly string[]
   filter_string: string | null
   order_by: readonly TokenOrder[] | null
@@ -18,7 +18,7 @@ export interface TokenOrder {
 }
 
 /** A token in MLflow's form, which MLflow reads, too. */
-export function modelPageToken(query: ModelQuery, offset: number): string {
+export function loggedModelPageToken(query: LoggedModelQuery, offset: number): string {
   return Buffer.from(JSON.stringify({ ...query, offset })).toString('base64')
 }
 
@@ -26,7 +26,7 @@ export function modelPageToken(query: ModelQuery, offset: number): string {
  * How many models come before the page of a token.
  * @throws INVALID_PARAMETER_VALUE in MLflow's words for a token of another query, and for one that can't be read.
  */
-export function modelPageOffset(token: string | undefined, query: ModelQuery): number {
+export function loggedModelPageOffset(token: string | undefined, query: LoggedModelQuery): number {
   if (!token) return 0
   const found = decoded(token)
   check('Experiment IDs', 'experiment IDs', query.experiment_ids, found.experiment_ids)

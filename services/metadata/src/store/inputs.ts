@@ -14,7 +14,7 @@ export interface DatasetEdge {
   tags: readonly (readonly [key: string, value: string])[]
 }
 
-export interface ModelOutputEdge {
+export interface LoggedModelOutputEdge {
   modelId: string
   step: bigint
 }
@@ -56,7 +56,7 @@ export class Inputs {
   }
 
   /** Adds models that a run made. @throws BAD_REQUEST when the run has one of them already. */
-  logOutputs(runId: string, models: readonly ModelOutputEdge[]): Promise<void> {
+  logOutputs(runId: string, models: readonly LoggedModelOutputEdge[]): Promise<void> {
     return this.#db.transaction(async tx => {
       await activeRun(this.#db, tx, runId)
       for (const { modelId, step } of models) {

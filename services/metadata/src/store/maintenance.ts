@@ -24,7 +24,7 @@ export interface ExperimentLocation {
   being_removed: bigint
 }
 
-export interface ModelLocation {
+export interface LoggedModelLocation {
   model_id: string
   experiment_id: bigint
   artifact_location: string
@@ -70,11 +70,11 @@ export class Maintenance {
   }
 
   /** Deleted models, oldest deletion first; with `modelIds` or `experimentIds` those in any stage. */
-  deletedModels(
+  deletedLoggedModels(
     filter: { before?: bigint; modelIds: readonly string[]; experimentIds: readonly bigint[] },
     limit: number,
     after?: TimePlace,
-  ): Promise<ModelLocation[]> {
+  ): Promise<LoggedModelLocation[]> {
     const { before, modelIds, experimentIds } = filter
     const time = sql`last_updated_timestamp_ms`
     const named = modelIds.length > 0 && this.#dialect.oneOf(sql`model_id`, modelIds)
@@ -162,13 +162,15 @@ export class Maintenance {
   }
 
   /** Like purgeRuns, for logged models. */
-  async purgeModels(modelIds: readonly string[]): Promise<number> {
-    const found = await this.#all<ModelLocation>(sql`${MODELS} WHERE ${this.#dialect.oneOf(sql`model_id`, modelIds)} ORDER BY model_id`)
+  async purgeLoggedModels(modelIds: readonly string[]): Promise<number> {
+    const found = await this.#all<LoggedModelLocation>(
+      sql`${MODELS} WHERE ${this.#dialect.oneOf(sql`model_id`, modelIds)} ORDER BY model_id`,
+    )
     const active = found.find(model => model.lifecycle_stage !== 'deleted')
     if (active) throw notDeleted('Logged model', active.model_id, 'logged models')
     let purged = 0
     for (const { model_id: id } of found) {
-      if (await this.#purge.model(id, sql`logged_models WHERE model_id = ${id} AND lifecycle_stage = 'deleted'`)) purged++
+      if (await this.#purge.loggedModel(id, sql`logged_models WHERE model_id = ${id} AND lifecycle_stage = 'deleted'`)) purged++
     }
     return purged
   }
@@ -184,8 +186,8 @@ export class Maintenance {
     for (const { run_uuid } of await this.#all<RunLocation>(sql`${RUNS} WHERE experiment_id = ${id} ORDER BY run_uuid`)) {
       await this.#purge.run(run_uuid, guard)
     }
-    for (const { model_id } of await this.#all<ModelLocation>(sql`${MODELS} WHERE experiment_id = ${id} ORDER BY model_id`)) {
-      await this.#purge.model(model_id, guard)
+    for (const { model_id } of await this.#all<LoggedModelLocation>(sql`${MODELS} WHERE experiment_id = ${id} ORDER BY model_id`)) {
+      await this.#purge.loggedModel(model_id, guard)
     }
     await this.#purge.traces(id, guard)
     for (const name of ['logged_model_metrics', 'spans', ...ROLLUPS]) await this.#purge.chunks(name, sql`experiment_id = ${id}`, guard)

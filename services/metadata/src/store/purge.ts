@@ -36,7 +36,7 @@ export class Purge {
   }
 
   /** Removes a logged model with its params, tags, metrics and edges. */
-  async model(modelId: string, guard: Fragment): Promise<boolean> {
+  async loggedModel(modelId: string, guard: Fragment): Promise<boolean> {
     const ofModel = sql`model_id = ${modelId}`
     for (const name of ['logged_model_metrics', 'logged_model_params', 'logged_model_tags']) await this.chunks(name, ofModel, guard)
     return this.#db.transaction(async tx => {

@@ -11,10 +11,10 @@ import { randomRunName } from '../runs/names.ts'
 import type { JsonInteger, TextRecord } from '../runs/records.ts'
 import type { Fragment, SearchDialect } from '../search-dialect.ts'
 import { type PageJob, parsed } from '../slices.ts'
-import { type ModelSearch, searchModelsSql } from './search.ts'
+import { type LoggedModelSearch, searchLoggedModelsSql } from './search.ts'
 
 /** A logged model, from a JSON text. */
-export type ModelRecord = [
+export type LoggedModelRecord = [
   info: [
     modelId: string,
     experimentId: number,
@@ -29,9 +29,9 @@ export type ModelRecord = [
   ],
   params: TextRecord[],
   tags: TextRecord[],
-  metrics: ModelMetricRecord[],
+  metrics: LoggedModelMetricRecord[],
 ]
-export type ModelMetricRecord = [
+export type LoggedModelMetricRecord = [
   key: string,
   /** NaN is null or a text. */
   value: number | string | null,
@@ -42,7 +42,7 @@ export type ModelMetricRecord = [
   datasetDigest: string | null,
 ]
 
-export interface NewModel {
+export interface NewLoggedModel {
   /** A generated name when empty. */
   name: string
   modelType: string
@@ -74,7 +74,7 @@ export class LoggedModels {
   }
 
   /** @throws RESOURCE_DOES_NOT_EXIST for an unknown experiment, INVALID_PARAMETER_VALUE for a deleted one. */
-  async create(experimentId: string, model: NewModel): Promise<ModelRecord> {
+  async create(experimentId: string, model: NewLoggedModel): Promise<LoggedModelRecord> {
     const modelId = `m-${randomUUID().replaceAll('-', '')}`
     const now = Date.now()
     const { kysely } = this.#db
@@ -103,21 +103,21 @@ export class LoggedModels {
   }
 
   /** An active model, or one in any stage. @throws RESOURCE_DOES_NOT_EXIST */
-  get(modelId: string, anyStage = false): Promise<ModelRecord> {
+  get(modelId: string, anyStage = false): Promise<LoggedModelRecord> {
     return this.#find(this.#db, modelId, anyStage ? sql`` : sql`AND m.lifecycle_stage <> 'deleted'`)
   }
 
   /** A page of active models in order, and whether more follow. */
-  async search(search: ModelSearch, pageSize: number): Promise<{ models: ModelRecord[]; more: boolean }> {
-    const ids = this.#reads.compile(searchModelsSql(search, pageSize + 1, this.#reads.dialect))
+  async search(search: LoggedModelSearch, pageSize: number): Promise<{ models: LoggedModelRecord[]; more: boolean }> {
+    const ids = this.#reads.compile(searchLoggedModelsSql(search, pageSize + 1, this.#reads.dialect))
     const page = await this.#reads.page({ ids, pageSize, follow: this.#page })
-    const found = new Map<string, ModelRecord>()
-    for await (const slice of parsed<ModelRecord>(page.parts[0] ?? [])) for (const model of slice) found.set(model[0][0], model)
+    const found = new Map<string, LoggedModelRecord>()
+    for await (const slice of parsed<LoggedModelRecord>(page.parts[0] ?? [])) for (const model of slice) found.set(model[0][0], model)
     return { models: page.ids.map(([id]) => found.get(id)).filter(model => model !== undefined), more: page.more }
   }
 
   /** Sets the status of a model in any stage. @throws RESOURCE_DOES_NOT_EXIST */
-  async finalize(modelId: string, status: number): Promise<ModelRecord> {
+  async finalize(modelId: string, status: number): Promise<LoggedModelRecord> {
     return this.#db.transaction(async tx => {
       await this.#change(tx, modelId, sql`status = ${status}`)
       return this.#find(tx, modelId)
@@ -163,22 +163,22 @@ export class LoggedModels {
 
   async #change(tx: Executor, modelId: string, change: Fragment): Promise<void> {
     const query = sql`UPDATE logged_models SET ${change}, last_updated_timestamp_ms = ${Date.now()} WHERE model_id = ${modelId}`
-    if ((await tx.run(query.compile(this.#db.kysely))) === 0) throw modelAbsent(modelId)
+    if ((await tx.run(query.compile(this.#db.kysely))) === 0) throw loggedModelAbsent(modelId)
   }
 
   /** What each row of a model names. */
   async #owner(tx: Executor, modelId: string): Promise<{ model_id: string; experiment_id: number }> {
     const query = this.#db.kysely.selectFrom('logged_models').select(['model_id', 'experiment_id']).where('model_id', '=', modelId)
     const owner = await tx.get(query.compile())
-    if (!owner) throw modelAbsent(modelId)
+    if (!owner) throw loggedModelAbsent(modelId)
     return owner
   }
 
-  async #find(on: Executor, modelId: string, condition = sql``): Promise<ModelRecord> {
+  async #find(on: Executor, modelId: string, condition = sql``): Promise<LoggedModelRecord> {
     const query = sql<{ json: string }>`${sql.raw(this.#select)} WHERE m.model_id = ${modelId} ${condition}`
     const row = await on.get(query.compile(this.#db.kysely))
-    if (!row) throw modelAbsent(modelId)
-    return JSON.parse(row.json) as ModelRecord
+    if (!row) throw loggedModelAbsent(modelId)
+    return JSON.parse(row.json) as LoggedModelRecord
   }
 }
 
@@ -189,9 +189,9 @@ async function inParts<T>(rows: readonly T[], write: (part: T[]) => Promise<unkn
   for (let at = 0; at < rows.length; at += ROWS_AT_ONCE) await write(rows.slice(at, at + ROWS_AT_ONCE))
 }
 
-const modelAbsent = (modelId: string) => doesNotExist(`Logged model with ID '${shorten(modelId)}' not found.`)
+const loggedModelAbsent = (modelId: string) => doesNotExist(`Logged model with ID '${shorten(modelId)}' not found.`)
 
-/** The text of a ModelRecord of the row `m`. */
+/** The text of a LoggedModelRecord of the row `m`. */
 function jsonSql(d: SearchDialect): string {
   const info = d.jsonArray(
     'm.model_id',

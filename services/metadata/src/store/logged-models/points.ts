@@ -3,10 +3,10 @@ import { shorten } from '@millrace/kit/shown'
 import type { MetricPoint } from '../runs/writes.ts'
 
 /** A point that is also a metric of a logged model. */
-export type ModelPoint = MetricPoint & { model: NonNullable<MetricPoint['model']> }
+export type LoggedModelPoint = MetricPoint & { model: NonNullable<MetricPoint['model']> }
 
 /** What a model has at a place already. */
-export interface StoredModelPoint {
+export interface StoredLoggedModelPoint {
   /** SQLite keeps null for NaN, PostgreSQL keeps it. */
   metric_value: number | null
   dataset_name: string | null
@@ -18,11 +18,11 @@ export const placeOf = (modelId: string, key: string, timestamp: bigint | string
   JSON.stringify([modelId, key, String(timestamp), String(step)])
 
 /** The points of models among `metrics`, those given twice once. @throws BAD_REQUEST for two that differ at one place. */
-export function modelPoints(metrics: readonly MetricPoint[]): ModelPoint[] {
-  const points = new Map<string, ModelPoint>()
+export function loggedModelPoints(metrics: readonly MetricPoint[]): LoggedModelPoint[] {
+  const points = new Map<string, LoggedModelPoint>()
   for (const metric of metrics) {
     if (!metric.model) continue
-    const point = metric as ModelPoint
+    const point = metric as LoggedModelPoint
     const place = placeOf(point.model.modelId, point.key, point.timestamp, point.step)
     const known = points.get(place)
     if (known) checkSame(point, storedAs(known))
@@ -32,7 +32,7 @@ export function modelPoints(metrics: readonly MetricPoint[]): ModelPoint[] {
 }
 
 /** @throws BAD_REQUEST when another point is stored in its place, as in MLflow. */
-export function checkSame(point: ModelPoint, stored: StoredModelPoint | undefined): void {
+export function checkSame(point: LoggedModelPoint, stored: StoredLoggedModelPoint | undefined): void {
   const own = storedAs(point)
   if (
     !stored ||
@@ -47,10 +47,10 @@ export function checkSame(point: ModelPoint, stored: StoredModelPoint | undefine
 }
 
 /** The value of a model's point, which has no mark for NaN as a run's has. */
-export const modelValue = ({ value, isNan }: MetricPoint) => (isNan ? Number.NaN : value + 0)
+export const loggedModelValue = ({ value, isNan }: MetricPoint) => (isNan ? Number.NaN : value + 0)
 
-const storedAs = (point: ModelPoint): StoredModelPoint => ({
-  metric_value: modelValue(point),
+const storedAs = (point: LoggedModelPoint): StoredLoggedModelPoint => ({
+  metric_value: loggedModelValue(point),
   dataset_name: point.model.datasetName,
   dataset_digest: point.model.datasetDigest,
 })

@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import { isText } from '../../search/logged-model-columns.ts'
-import type { ModelCondition } from '../../search/logged-model-filter.ts'
-import type { ModelOrder } from '../../search/logged-model-order.ts'
+import type { LoggedModelCondition } from '../../search/logged-model-filter.ts'
+import type { LoggedModelOrder } from '../../search/logged-model-order.ts'
 import { Looks } from '../looks.ts'
 import { ordered, text } from '../runs/search.ts'
 import type { Fragment, SearchDialect } from '../search-dialect.ts'
@@ -12,19 +12,19 @@ export interface PointDataset {
   digest: string | undefined
 }
 
-export interface ModelSearch {
+export interface LoggedModelSearch {
   experimentIds: readonly bigint[]
-  conditions: readonly ModelCondition[]
+  conditions: readonly LoggedModelCondition[]
   /** When there are any, metrics are looked for among the points of these only; without conditions on metrics, any such point will do. */
   datasets: readonly PointDataset[]
-  order: readonly ModelOrder[]
+  order: readonly LoggedModelOrder[]
   offset: number
 }
 
 const column = (name: string) => sql.raw(name)
 
 /** The ids of active models in order, for a page: the newest first after what `order` asks for. */
-export function searchModelsSql(search: ModelSearch, limit: number, d: SearchDialect): Fragment {
+export function searchLoggedModelsSql(search: LoggedModelSearch, limit: number, d: SearchDialect): Fragment {
   const looks = new Looks()
   const datasets = datasetsSql(search.datasets)
   const where = [
@@ -39,7 +39,7 @@ export function searchModelsSql(search: ModelSearch, limit: number, d: SearchDia
     ORDER BY ${sql.join(order)} LIMIT ${limit} OFFSET ${search.offset}`
 }
 
-function conditionSql(condition: ModelCondition, datasets: Fragment, looks: Looks, d: SearchDialect): Fragment {
+function conditionSql(condition: LoggedModelCondition, datasets: Fragment, looks: Looks, d: SearchDialect): Fragment {
   switch (condition.on) {
     case 'time':
       return ordered(column(`m.${condition.column}`), condition.operator, d.real(condition.value))
@@ -77,7 +77,7 @@ function datasetsSql(datasets: readonly PointDataset[]): Fragment {
 }
 
 /** Missing values come last in both directions. */
-function orderSql(term: ModelOrder, d: SearchDialect): Fragment {
+function orderSql(term: LoggedModelOrder, d: SearchDialect): Fragment {
   const direction = sql.raw(term.ascending ? 'ASC' : 'DESC')
   if (term.by === 'attribute') {
     const value = column(`m.${term.column}`)

@@ -9,7 +9,7 @@ export function checkRunActive(runId: string, stage: string): void {
   if (stage !== 'active') throw invalidParameter(`The run ${runId} must be in the 'active' state. Current state is ${stage}.`)
 }
 
-export const modelAbsent = (modelId: string): MlflowError =>
+export const loggedModelAbsent = (modelId: string): MlflowError =>
   badRequest(`There is no logged model with id '${shorten(modelId)}' to log a metric to`)
 
 export interface ParamConflict extends KeyValue {

@@ -9,7 +9,7 @@ const TAG = 'mlflow.log-model.history'
  * Appends a model to the list that a run keeps in a tag.
  * @param summary the model as JSON text.
  */
-export function recordModel(db: AnyDatabase, runId: string, summary: string): Promise<void> {
+export function recordLoggedModel(db: AnyDatabase, runId: string, summary: string): Promise<void> {
   return db.transaction(async tx => {
     await activeRun(db, tx, runId)
     const before = await tx.get(

@@ -4,7 +4,7 @@ import type { Reads } from '../reads.ts'
 import { type PageJob, type PageRead, parsed, SLICE_ROWS_MAX } from '../slices.ts'
 import {
   type DatasetInputRecord,
-  type ModelEdgeRecord,
+  type LoggedModelEdgeRecord,
   type PageColumns,
   type RunInfoRecord,
   type RunRecord,
@@ -17,7 +17,7 @@ import { type RunSearch, searchRunsSql } from './search.ts'
 export interface RunAggregate {
   run: RunRecord
   datasetInputs: readonly DatasetInputRecord[]
-  modelEdges: readonly ModelEdgeRecord[]
+  loggedModelEdges: readonly LoggedModelEdgeRecord[]
 }
 
 export interface RunPage {
@@ -39,17 +39,17 @@ export class RunReader {
 
   constructor(reads: Reads) {
     this.#reads = reads
-    const { whole, runs, datasetInputs, modelEdges, columns } = runStatements(reads.dialect)
+    const { whole, runs, datasetInputs, loggedModelEdges, columns } = runStatements(reads.dialect)
     this.#whole = reads.lookup({ sql: whole, name: 'millrace_whole_run' })
-    this.#follow = [runs, datasetInputs, modelEdges, ...columns].map((sql, i) => ({ sql, name: `millrace_run_page_${i}` }))
+    this.#follow = [runs, datasetInputs, loggedModelEdges, ...columns].map((sql, i) => ({ sql, name: `millrace_run_page_${i}` }))
   }
 
   /** A run in any lifecycle stage. */
   async get(runId: string): Promise<RunAggregate | undefined> {
     const text = await this.#whole(runId)
     if (text === undefined) return undefined
-    const [info, metrics, params, tags, datasetInputs, modelEdges] = JSON.parse(text) as WholeRunRecord
-    return { run: [info, metrics, params, tags], datasetInputs, modelEdges }
+    const [info, metrics, params, tags, datasetInputs, loggedModelEdges] = JSON.parse(text) as WholeRunRecord
+    return { run: [info, metrics, params, tags], datasetInputs, loggedModelEdges }
   }
 
   /** A page of at most `pageSize` runs. */
@@ -67,12 +67,12 @@ export class RunReader {
 async function* noSlices(): AsyncGenerator<RunAggregate[]> {}
 
 async function* aggregates({ ids, parts }: PageRead): AsyncGenerator<RunAggregate[]> {
-  const [runs = [], datasetInputs = [], modelEdges = [], ...columns] = parts
+  const [runs = [], datasetInputs = [], loggedModelEdges = [], ...columns] = parts
   const datasetsOf = await collect<DatasetInputRecord>(datasetInputs, record => record[0][0])
-  const edgesOf = await collect<ModelEdgeRecord>(modelEdges, record => record[0])
+  const edgesOf = await collect<LoggedModelEdgeRecord>(loggedModelEdges, record => record[0])
   const records = columns.length > 0 ? assembled(ids, runs, columns) : inOrder(ids, runs)
   for await (const slice of records) {
-    yield slice.map(run => ({ run, datasetInputs: datasetsOf.get(run[0][0]) ?? NONE, modelEdges: edgesOf.get(run[0][0]) ?? NONE }))
+    yield slice.map(run => ({ run, datasetInputs: datasetsOf.get(run[0][0]) ?? NONE, loggedModelEdges: edgesOf.get(run[0][0]) ?? NONE }))
   }
 }
 

@@ -42,10 +42,10 @@ export type DatasetInputRecord = [
   tags: TextRecord[],
 ]
 /** An edge between a run and a model. */
-export type ModelEdgeRecord = [runId: string, modelId: string, step: JsonInteger, type: 'RUN_INPUT' | 'RUN_OUTPUT']
+export type LoggedModelEdgeRecord = [runId: string, modelId: string, step: JsonInteger, type: 'RUN_INPUT' | 'RUN_OUTPUT']
 
 /** A run with its edges, from a JSON text. */
-export type WholeRunRecord = [...RunRecord, datasetInputs: DatasetInputRecord[], modelEdges: ModelEdgeRecord[]]
+export type WholeRunRecord = [...RunRecord, datasetInputs: DatasetInputRecord[], loggedModelEdges: LoggedModelEdgeRecord[]]
 
 /** The statements that read runs by id; they answer rows of a JSON text. */
 export interface RunStatements {
@@ -56,7 +56,7 @@ export interface RunStatements {
   /** Where `runs` answers without them: metrics, params and tags of the page, with the run's place in it as the first column. */
   columns: readonly string[]
   datasetInputs: string
-  modelEdges: string
+  loggedModelEdges: string
 }
 
 /**
@@ -123,6 +123,6 @@ export function runStatements(d: SearchDialect): RunStatements {
     runs: `SELECT ${columns ? d.asText(info) : d.jsonText(...run)} AS json FROM ${ids} runs r ON r.run_uuid = id`,
     columns: columns ?? [],
     datasetInputs: `SELECT ${d.jsonText(dataset, inputTags)} AS json FROM ${ids} inputs i ON ${datasets} = id ${join} ORDER BY ${order}`,
-    modelEdges: `SELECT ${d.asText(edge)} AS json FROM ${ids} inputs i ON ${edges('id')} ORDER BY ${edgeOrder}`,
+    loggedModelEdges: `SELECT ${d.asText(edge)} AS json FROM ${ids} inputs i ON ${edges('id')} ORDER BY ${edgeOrder}`,
   }
 }

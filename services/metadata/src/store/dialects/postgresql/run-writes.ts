@@ -4,8 +4,8 @@ import { retrying } from '../../db/retry.ts'
 import { type PostgresDatabase, statement } from '../../db.ts'
 import { checkActive } from '../../experiments/experiments.ts'
 import { type Entry, GroupedCalls, writtenRowsMax } from '../../grouped-calls.ts'
-import { checkSame, modelPoints, modelValue, placeOf, type StoredModelPoint } from '../../logged-models/points.ts'
-import { checkRunActive, modelAbsent, type ParamConflict, paramsChanged, runAbsent } from '../../runs/errors.ts'
+import { checkSame, loggedModelPoints, loggedModelValue, placeOf, type StoredLoggedModelPoint } from '../../logged-models/points.ts'
+import { checkRunActive, loggedModelAbsent, type ParamConflict, paramsChanged, runAbsent } from '../../runs/errors.ts'
 import { artifactFolder, type LogEntry, type NewRun, type RunChange, type RunRow, type RunWrites } from '../../runs/writes.ts'
 import { changedRow, groupQuery, type NewRunAt, type RunAnswer, type RunGroup } from './run-sql.ts'
 
@@ -24,13 +24,13 @@ const findRun = statement<{ lifecycle_stage: string; experiment_id: number }>(
 const findExperiment = statement<{ experiment_id: number; lifecycle_stage: string; artifact_location: string | null }>(
   'SELECT experiment_id, lifecycle_stage, artifact_location FROM experiments WHERE experiment_id = $1',
 )
-const findModels = statement<{ model_id: string }>('SELECT model_id FROM logged_models WHERE model_id = ANY($1::text[])')
-const findModelPoints = statement<StoredModelPoint & { model_id: string; metric_name: string; time: string; step: string }>(
+const findLoggedModels = statement<{ model_id: string }>('SELECT model_id FROM logged_models WHERE model_id = ANY($1::text[])')
+const findLoggedModelPoints = statement<StoredLoggedModelPoint & { model_id: string; metric_name: string; time: string; step: string }>(
   'SELECT model_id, metric_name, metric_timestamp_ms::text AS time, metric_step::text AS step, metric_value, dataset_name, dataset_digest ' +
     'FROM logged_model_metrics WHERE run_id = $1 AND (model_id, metric_name, metric_timestamp_ms, metric_step) IN ' +
     '(SELECT * FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[]))',
 )
-const putModelMetrics = statement(
+const putLoggedModelMetrics = statement(
   'INSERT INTO logged_model_metrics (model_id, metric_name, metric_timestamp_ms, metric_step, metric_value, dataset_name, dataset_digest, ' +
     'experiment_id, run_id) SELECT m.*, $8::int, $9 FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::float8[], $6::text[], ' +
     '$7::text[]) m ON CONFLICT DO NOTHING',
@@ -64,11 +64,11 @@ export class PostgresRunWrites implements RunWrites {
   async log(entry: LogEntry): Promise<void> {
     const models = entry.metrics.some(metric => metric.model)
     const experimentId = models ? await this.#checkRun(entry.runId) : 0
-    const refused = models ? await this.#checkModels(entry) : undefined
+    const refused = models ? await this.#checkLoggedModels(entry) : undefined
     if (refused && !entry.batch) throw refused
     await this.#laneOf(entry.runId).submit({ log: refused ? { ...entry, tags: [] } : entry })
     if (refused) throw refused
-    if (models) await this.#putModelMetrics(entry, experimentId)
+    if (models) await this.#putLoggedModelMetrics(entry, experimentId)
   }
 
   async create(run: NewRun): Promise<string> {
@@ -151,14 +151,14 @@ export class PostgresRunWrites implements RunWrites {
   }
 
   /** Why models can't have their metrics, if so. */
-  async #checkModels({ runId, metrics }: LogEntry): Promise<MlflowError | undefined> {
+  async #checkLoggedModels({ runId, metrics }: LogEntry): Promise<MlflowError | undefined> {
     try {
-      const points = modelPoints(metrics)
+      const points = loggedModelPoints(metrics)
       const ids = points.map(({ model }) => model.modelId)
-      const known = new Set((await this.#db.all(findModels(ids))).map(row => row.model_id))
-      for (const id of ids) if (!known.has(id)) throw modelAbsent(id)
+      const known = new Set((await this.#db.all(findLoggedModels(ids))).map(row => row.model_id))
+      for (const id of ids) if (!known.has(id)) throw loggedModelAbsent(id)
       const [keys, times, steps] = [points.map(p => p.key), points.map(p => p.timestamp), points.map(p => p.step)]
-      const rows = await this.#db.all(findModelPoints(runId, ids, keys, times, steps))
+      const rows = await this.#db.all(findLoggedModelPoints(runId, ids, keys, times, steps))
       const stored = new Map(rows.map(row => [placeOf(row.model_id, row.metric_name, row.time, row.step), row]))
       for (const p of points) checkSame(p, stored.get(placeOf(p.model.modelId, p.key, p.timestamp, p.step)))
       return undefined
@@ -168,15 +168,15 @@ export class PostgresRunWrites implements RunWrites {
     }
   }
 
-  async #putModelMetrics({ runId, metrics }: LogEntry, experimentId: number): Promise<void> {
+  async #putLoggedModelMetrics({ runId, metrics }: LogEntry, experimentId: number): Promise<void> {
     const rows = metrics.filter(metric => metric.model)
     await this.#db.run(
-      putModelMetrics(
+      putLoggedModelMetrics(
         rows.map(m => m.model?.modelId),
         rows.map(m => m.key),
         rows.map(m => m.timestamp),
         rows.map(m => m.step),
-        rows.map(modelValue),
+        rows.map(loggedModelValue),
         rows.map(m => m.model?.datasetName),
         rows.map(m => m.model?.datasetDigest),
         experimentId,

@@ -2,8 +2,8 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { doesNotExist } from '@millrace/kit/errors'
 import { appendToUriPath } from '../../artifact-uri.ts'
 import { checkActive } from '../../experiments/experiments.ts'
-import { checkSame, modelPoints, modelValue, type StoredModelPoint } from '../../logged-models/points.ts'
-import { checkRunActive, modelAbsent, type ParamConflict, paramsChanged, runAbsent } from '../../runs/errors.ts'
+import { checkSame, loggedModelPoints, loggedModelValue, type StoredLoggedModelPoint } from '../../logged-models/points.ts'
+import { checkRunActive, loggedModelAbsent, type ParamConflict, paramsChanged, runAbsent } from '../../runs/errors.ts'
 import {
   artifactFolder,
   type LogEntry,
@@ -26,9 +26,9 @@ export class SqliteRunStatements {
   readonly #findExperiment: StatementSync
   readonly #putMetric: StatementSync
   readonly #putLatest: StatementSync
-  readonly #findModel: StatementSync
-  readonly #findModelPoint: StatementSync
-  readonly #putModelMetric: StatementSync
+  readonly #findLoggedModel: StatementSync
+  readonly #findLoggedModelPoint: StatementSync
+  readonly #putLoggedModelMetric: StatementSync
   readonly #findParam: StatementSync
   readonly #putParam: StatementSync
   readonly #putTag: StatementSync
@@ -50,12 +50,12 @@ export class SqliteRunStatements {
         'DO UPDATE SET value = excluded.value, timestamp = excluded.timestamp, step = excluded.step, is_nan = excluded.is_nan ' +
         'WHERE (excluded.step, excluded.timestamp, excluded.value) > (step, timestamp, value)',
     )
-    this.#findModel = db.prepare('SELECT 1 FROM logged_models WHERE model_id = ?')
-    this.#findModelPoint = db.prepare(
+    this.#findLoggedModel = db.prepare('SELECT 1 FROM logged_models WHERE model_id = ?')
+    this.#findLoggedModelPoint = db.prepare(
       'SELECT metric_value, dataset_name, dataset_digest FROM logged_model_metrics WHERE model_id = ? AND metric_name = ? ' +
         'AND metric_timestamp_ms = ? AND metric_step = ? AND run_id = ?',
     )
-    this.#putModelMetric = db.prepare(
+    this.#putLoggedModelMetric = db.prepare(
       'INSERT INTO logged_model_metrics (model_id, metric_name, metric_timestamp_ms, metric_step, metric_value, experiment_id, run_id, ' +
         'dataset_name, dataset_digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
     )
@@ -85,14 +85,14 @@ export class SqliteRunStatements {
   log(entry: LogEntry): undefined {
     const { runId, metrics, params, tags, batch } = entry
     const run = this.#activeRun(runId)
-    if (!batch) this.#checkModels(runId, metrics)
+    if (!batch) this.#checkLoggedModels(runId, metrics)
     if (params.length > 0) this.#putParams(entry)
     for (const { key, value, timestamp, step, isNan } of metrics) this.#putMetric.run(key, value, timestamp, runId, step, isNan ? 1 : 0)
     for (const { key, value, timestamp, step, isNan } of latestOf(metrics)) {
       this.#putLatest.run(key, value, timestamp, step, isNan ? 1 : 0, runId)
     }
-    if (batch) this.#checkModels(runId, metrics)
-    this.#putModelMetrics(runId, run.experiment_id, metrics)
+    if (batch) this.#checkLoggedModels(runId, metrics)
+    this.#putLoggedModelMetrics(runId, run.experiment_id, metrics)
     for (const { key, value } of tags) {
       if (key === runNameTag) this.#rename.run(value, runId)
       this.#putTag.run(key, value, runId)
@@ -143,20 +143,30 @@ export class SqliteRunStatements {
     for (const { key, value } of fresh) this.#putParam.run(key, value, entry.runId)
   }
 
-  #checkModels(runId: string, metrics: readonly MetricPoint[]): void {
-    for (const point of modelPoints(metrics)) {
+  #checkLoggedModels(runId: string, metrics: readonly MetricPoint[]): void {
+    for (const point of loggedModelPoints(metrics)) {
       const { key, timestamp, step, model } = point
-      if (!this.#findModel.get(model.modelId)) throw modelAbsent(model.modelId)
-      checkSame(point, this.#findModelPoint.get(model.modelId, key, timestamp, step, runId) as StoredModelPoint | undefined)
+      if (!this.#findLoggedModel.get(model.modelId)) throw loggedModelAbsent(model.modelId)
+      checkSame(point, this.#findLoggedModelPoint.get(model.modelId, key, timestamp, step, runId) as StoredLoggedModelPoint | undefined)
     }
   }
 
-  #putModelMetrics(runId: string, experimentId: number, metrics: readonly MetricPoint[]): void {
+  #putLoggedModelMetrics(runId: string, experimentId: number, metrics: readonly MetricPoint[]): void {
     for (const point of metrics) {
       const { key, timestamp, step, model } = point
       if (!model) continue
       const { modelId, datasetName, datasetDigest } = model
-      this.#putModelMetric.run(modelId, key, timestamp, step, modelValue(point), experimentId, runId, datasetName, datasetDigest)
+      this.#putLoggedModelMetric.run(
+        modelId,
+        key,
+        timestamp,
+        step,
+        loggedModelValue(point),
+        experimentId,
+        runId,
+        datasetName,
+        datasetDigest,
+      )
     }
   }
 }
