@@ -3,6 +3,7 @@ FROM node:24-bookworm-slim AS packages
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 COPY packages/kit/package.json packages/kit/
+COPY packages/rest/package.json packages/rest/
 COPY proto/package.json proto/
 COPY services/artifacts/package.json services/artifacts/
 COPY services/gateway/package.json services/gateway/

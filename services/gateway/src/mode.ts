@@ -1,5 +1,7 @@
 import type { GatewayConfig } from './config.ts'
-import type { Area } from './routes.ts'
+
+/** A part of the server that `--artifacts-only` (tracking) or `--no-serve-artifacts` (artifacts) switches off. */
+export type Area = 'tracking' | 'artifacts'
 
 /**
  * Why an area isn't served in this mode, in MLflow's words, or undefined when it is.

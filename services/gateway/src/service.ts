@@ -1,14 +1,14 @@
 import { listen } from '@millrace/kit/listen'
+import { BodyBudget } from '@millrace/rest/body-budget'
 import type { GatewayConfig } from './config.ts'
+import { rpcListener } from './connect/listener.ts'
 import type { GatewayContext, GatewayDependencies } from './context.ts'
-import { createFront, noteFailure } from './front.ts'
-import { rawRoutes } from './raw/index.ts'
-import { RequestMeter } from './request-meter.ts'
-import { BodyBudget } from './rest/body-budget.ts'
-import { routeTable } from './rest/table.ts'
-import { publicServices } from './routes.ts'
-import { rpcListener } from './rpc-listener.ts'
-import { createSecurity } from './security.ts'
+import { createDispatch, noteFailure } from './dispatch.ts'
+import { rawRoutes } from './http/index.ts'
+import { RequestMeter } from './http/request-meter.ts'
+import { createSecurity } from './http/security.ts'
+import { routeTable } from './route-table.ts'
+import { publicServices } from './rpc/services.ts'
 
 export { checkGateway, type GatewayConfig, readGateway } from './config.ts'
 export type { GatewayDependencies } from './context.ts'
@@ -30,7 +30,7 @@ export async function startGateway(config: GatewayConfig, dependencies: GatewayD
   const security = createSecurity(config.security, config.staticPrefix)
   const router = routeTable(ctx, services, { raw: rawRoutes, headers: security.headers, budget })
   const rpc = rpcListener(config, services, { budget, failed: (path, reason) => noteFailure(ctx, 'POST', path, reason) })
-  const handler = createFront(ctx, { router, security, rpc, meter })
+  const handler = createDispatch(ctx, { router, security, rpc, meter })
   const { host, port, bodyTimeoutSeconds } = config
   const listener = await listen({ host, port, handler, limits: { bodyIdleMs: bodyTimeoutSeconds * 1_000 } })
   metrics.push(...listener.metrics)

@@ -1,8 +1,8 @@
 import { connect } from 'node:net'
 import { MetricService } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
 import { RunService } from '@millrace/proto/millrace/tracking/v1/runs_pb'
+import { JSON_BODY_BYTES_MAX } from '@millrace/rest/body'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { JSON_BODY_BYTES_MAX } from '../src/rest/body.ts'
 import type { Gateway } from '../src/service.ts'
 import { get, JSON_TYPE, post, some, startWith } from './fixture.ts'
 

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { describe, expect, test } from 'vitest'
 import { checkGateway, readGateway } from '../src/config.ts'
-import { publicUrl } from '../src/public-url.ts'
+import { publicUrl } from '../src/rpc/public-url.ts'
 
 const config = (env: Record<string, string> = {}, flags = {}) => checkGateway(readGateway(env, flags))
 const asked = (headers: Record<string, string>, encrypted = false) => ({ headers, socket: { encrypted } }) as unknown as IncomingMessage

@@ -2,9 +2,9 @@ import { createClient } from '@connectrpc/connect'
 import { type Route, route } from '@millrace/kit/rpc'
 import { ArtifactStoreService } from '@millrace/proto/millrace/artifacts/v1/store_pb'
 import { ServerInfoService } from '@millrace/proto/millrace/server/v1/server_info_pb'
+import { httpRequest } from '@millrace/rest/http-request'
 import type { GatewayContext } from '../context.ts'
-import { httpRequest } from '../public-url.ts'
-import { takesParts } from './artifacts.ts'
+import { takesParts } from './artifact-proxy.ts'
 
 const PROXIED_ROOT = 'mlflow-artifacts:/'
 const NONE = { multipart: false, receivedParts: false, presignedDownload: false }

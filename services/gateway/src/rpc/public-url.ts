@@ -1,11 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { TLSSocket } from 'node:tls'
-import { createContextKey } from '@connectrpc/connect'
 import { invalidParameter } from '@millrace/kit/errors'
-import type { GatewayConfig } from './config.ts'
-
-/** The HTTP request that a call came with. */
-export const httpRequest = createContextKey<IncomingMessage | undefined>(undefined)
+import type { GatewayConfig } from '../config.ts'
 
 type Given = Pick<GatewayConfig, 'publicUrl'>
 

@@ -4,11 +4,11 @@ import { doesNotExist, invalidParameter, temporarilyUnavailable } from '@millrac
 import type { RunArtifactService } from '@millrace/proto/millrace/artifacts/v1/run_artifacts_pb'
 import { PresignMethod } from '@millrace/proto/millrace/artifacts/v1/store_pb'
 import { RunService } from '@millrace/proto/millrace/tracking/v1/runs_pb'
+import { safePath } from '@millrace/rest/safe-path'
 import type { GatewayContext } from '../context.ts'
-import { safePath } from '../raw/artifacts-path.ts'
-import { storeClient } from './artifacts.ts'
-import { modelRoot } from './artifacts-model.ts'
-import { isProxied, listBelow, rootScheme } from './artifacts-root.ts'
+import { storeClient } from './artifact-proxy.ts'
+import { isProxied, listBelow, rootScheme } from './artifact-root.ts'
+import { modelRoot } from './logged-model-artifacts.ts'
 
 const UPLOAD_EXPIRATION_SECONDS = 900n
 const EXPIRATION_SECONDS_MAX = 604_800n

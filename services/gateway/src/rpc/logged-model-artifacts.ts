@@ -2,9 +2,9 @@ import { createClient, type ServiceImpl } from '@connectrpc/connect'
 import { temporarilyUnavailable } from '@millrace/kit/errors'
 import type { LoggedModelArtifactService } from '@millrace/proto/millrace/artifacts/v1/logged_model_artifacts_pb'
 import { LoggedModelService } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
+import { safePath } from '@millrace/rest/safe-path'
 import type { GatewayContext } from '../context.ts'
-import { safePath } from '../raw/artifacts-path.ts'
-import { listBelow } from './artifacts-root.ts'
+import { listBelow } from './artifact-root.ts'
 
 /** Artifacts of logged models: where a model keeps them comes from metadata, what is there from the artifact service. */
 export function loggedModelArtifacts(ctx: GatewayContext): ServiceImpl<typeof LoggedModelArtifactService> {

@@ -2,12 +2,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { artifactPlace } from '@millrace/kit/artifact-place'
 import { invalidParameter, MlflowError, temporarilyUnavailable, toMlflowError } from '@millrace/kit/errors'
+import type { Query } from '@millrace/rest/query'
+import { safePath } from '@millrace/rest/safe-path'
 import type { GatewayContext } from '../context.ts'
-import { writeHtml } from '../rest/respond.ts'
-import { findRun } from '../rpc/artifacts-run.ts'
-import { safePath } from './artifacts-path.ts'
-import { fileName, sendArtifact } from './artifacts-send.ts'
-import type { Query, RawParams, RawRoute } from './route.ts'
+import { findRun } from '../rpc/run-artifacts.ts'
+import { fileName, sendArtifact } from './artifact-send.ts'
+import { writeHtml } from './respond.ts'
+import type { RawParams, RawRoute } from './route.ts'
 
 const UPLOAD_BYTES_MAX = 10 * 1024 * 1024
 

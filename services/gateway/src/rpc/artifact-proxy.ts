@@ -10,11 +10,14 @@ import type { FileInfo } from '@millrace/proto/millrace/artifacts/v1/files_pb'
 import type { ArtifactProxyService } from '@millrace/proto/millrace/artifacts/v1/proxy_pb'
 import { ArtifactStoreService, PresignMethod } from '@millrace/proto/millrace/artifacts/v1/store_pb'
 import { MultipartUploadService, UploadState } from '@millrace/proto/millrace/jobs/v1/multipart_uploads_pb'
+import { httpRequest } from '@millrace/rest/http-request'
+import { safePath } from '@millrace/rest/safe-path'
 import type { GatewayConfig } from '../config.ts'
 import type { GatewayContext } from '../context.ts'
-import { httpRequest, isReachable, publicUrl } from '../public-url.ts'
-import { partUrl } from '../raw/artifacts-part.ts'
-import { safePath } from '../raw/artifacts-path.ts'
+import { isReachable, publicUrl } from './public-url.ts'
+
+/** Path that parts are sent to, with the upload's id and the number of the part, when the store takes none itself. */
+export const PART_ROUTE = '/api/2.0/mlflow-artifacts/mpu/part'
 
 /** Below the 120 s after which MLflow's clients give a request up; the job goes on in any case. */
 const COMPLETION_WAIT_MS = 100_000
@@ -58,7 +61,7 @@ export function artifactProxy(ctx: GatewayContext): ServiceImpl<typeof ArtifactP
       }
       const credentials = parts.map(({ partNumber, url, headers }) => ({
         partNumber: BigInt(partNumber),
-        url: received ? partUrl(base, uploadId, partNumber) : url,
+        url: received ? `${base}${PART_ROUTE}/${encodeURIComponent(uploadId)}/${partNumber}` : url,
         headers,
       }))
       return { uploadId, credentials }

@@ -6,10 +6,10 @@ import { createAsyncIterable } from '@connectrpc/connect/protocol'
 import { invalidParameter, resourceExhausted, temporarilyUnavailable } from '@millrace/kit/errors'
 import { type Examine, envelope, packingOf } from '@millrace/kit/rpc-server'
 import { body_bytes_max } from '@millrace/proto/millrace/options/v1/rest_pb'
-import { JSON_BODY_BYTES_MAX } from './rest/body.ts'
-import type { BodyBudget, HeldBody } from './rest/body-budget.ts'
-import { JSON_VALUES_MAX, JsonScan, SCANNED_BYTES_MIN } from './rest/json-scan.ts'
-import { countFields, NoMessage } from './rpc-scan.ts'
+import { JSON_BODY_BYTES_MAX } from '@millrace/rest/body'
+import type { BodyBudget, HeldBody } from '@millrace/rest/body-budget'
+import { JSON_VALUES_MAX, JsonScan, SCANNED_BYTES_MIN } from '@millrace/rest/json-scan'
+import { countFields, NoMessage } from './field-count.ts'
 
 const ENVELOPE_BYTES = 5
 const COMPRESSED = 1

@@ -1,8 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Query } from '@millrace/rest/query'
 import type { GatewayContext } from '../context.ts'
-
-/** Query parameters in order of first appearance, decoded; a parameter given more than once keeps every value. */
-export type Query = ReadonlyMap<string, readonly string[]>
+import type { Area } from '../mode.ts'
 
 export interface RawParams {
   /** Path variables, percent-decoded once (invalid escapes stay as they are). */
@@ -20,8 +19,8 @@ export interface RawRoute {
   readonly twin?: boolean
   /** Also served without `--static-prefix`. */
   readonly unprefixed?: boolean
-  /** A part of the server that `--artifacts-only` (tracking) or `--no-serve-artifacts` (artifacts) switches off with 503 text. */
-  readonly area?: 'tracking' | 'artifacts'
+  /** Switched off with 503 and a text. */
+  readonly area?: Area
   /** Errors thrown before the headers are sent are answered in MLflow's error body. */
   handle(req: IncomingMessage, res: ServerResponse, params: RawParams, ctx: GatewayContext): void | Promise<void>
 }

@@ -1,9 +1,9 @@
 import { type DescEnum, type DescField, type DescMessage, type DescMethod, ScalarType } from '@bufbuild/protobuf'
-import { type Binding, bindingsOf, isInternal, unaryMethods } from '../rest/bindings.ts'
-import { enumNumbers } from '../rest/codec/names.ts'
-import { writeJson } from '../rest/respond.ts'
-import { publicServices } from '../routes.ts'
+import { type Binding, bindingsOf, isInternal, unaryMethods } from '@millrace/rest/bindings'
+import { enumNumbers } from '@millrace/rest/codec/names'
+import { publicServices } from '../rpc/services.ts'
 import { MLFLOW_VERSION } from './probes.ts'
+import { writeJson } from './respond.ts'
 import type { RawRoute } from './route.ts'
 
 type Schema = Record<string, unknown>

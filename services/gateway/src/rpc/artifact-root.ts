@@ -4,7 +4,7 @@ import { artifactPlace } from '@millrace/kit/artifact-place'
 import { withoutTrailingSlashes } from '@millrace/kit/slashes'
 import type { FileInfoSchema } from '@millrace/proto/millrace/artifacts/v1/files_pb'
 import type { GatewayContext } from '../context.ts'
-import { shownSize, storeClient } from './artifacts.ts'
+import { shownSize, storeClient } from './artifact-proxy.ts'
 
 export interface Listing {
   rootUri: string

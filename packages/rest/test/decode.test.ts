@@ -9,8 +9,8 @@ import {
   UpdateRunRequestSchema,
 } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 import { describe, expect, test } from 'vitest'
-import { parseBody } from '../src/rest/body.ts'
-import { decoderOf } from '../src/rest/codec/decode.ts'
+import { parseBody } from '../src/body.ts'
+import { decoderOf } from '../src/codec/decode.ts'
 
 function read(desc: DescMessage, text: string) {
   const reading = { failed: false, camelCase: false, unknown: false }

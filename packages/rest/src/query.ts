@@ -1,6 +1,8 @@
 import { isUtf8 } from 'node:buffer'
 import { percentDecode } from '@millrace/kit/python-urls'
-import type { Query } from '../raw/route.ts'
+
+/** Query parameters in order of first appearance, decoded; a parameter given more than once keeps every value. */
+export type Query = ReadonlyMap<string, readonly string[]>
 
 const UTF8_BYTES_MAX = 4
 

@@ -1,6 +1,6 @@
 import type { ReplicaCounts } from '@millrace/kit/balance'
 import type { GatewayContext } from '../context.ts'
-import { writeHtml, writeJson, writeText } from '../rest/respond.ts'
+import { writeHtml, writeJson, writeText } from './respond.ts'
 import type { RawRoute } from './route.ts'
 
 /** The MLflow release whose clients and database Millrace serves. */

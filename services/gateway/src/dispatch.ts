@@ -2,17 +2,16 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import { hasLeft } from '@millrace/kit/client-gone'
 import { badRequest, MlflowError, toMlflowError } from '@millrace/kit/errors'
 import { percentDecode } from '@millrace/kit/python-urls'
+import { BodyTooLarge } from '@millrace/rest/body'
+import type { Match, Router } from '@millrace/rest/router'
 import type { GatewayContext } from './context.ts'
-import type { RequestMeter } from './request-meter.ts'
-import { BodyTooLarge } from './rest/body.ts'
-import { METHOD_NOT_ALLOWED, NOT_FOUND, redirectPage } from './rest/pages.ts'
+import { METHOD_NOT_ALLOWED, NOT_FOUND, redirectPage } from './http/pages.ts'
+import type { RequestMeter } from './http/request-meter.ts'
+import { errorBody, writeError, writeHtml, writeJson } from './http/respond.ts'
+import type { Security } from './http/security.ts'
+import { type Handler, setHeaders } from './route-table.ts'
 
-import { errorBody, writeError, writeHtml, writeJson } from './rest/respond.ts'
-import type { Match, Router } from './rest/router.ts'
-import { type Handler, setHeaders } from './rest/table.ts'
-import type { Security } from './security.ts'
-
-export interface Front {
+export interface DispatchOptions {
   readonly router: Router<Handler>
   readonly security: Security
   /** Serves Connect, gRPC and gRPC-Web. */
@@ -28,7 +27,7 @@ const API = /\/(ajax-)?api\//
 const SERVER_INFO = /\/(ajax-)?api\/3\.0\/mlflow\/server-info$/
 
 /** Takes every request of the public port to what serves it. */
-export function createFront(ctx: GatewayContext, { router, security, rpc, meter }: Front): RequestListener {
+export function createDispatch(ctx: GatewayContext, { router, security, rpc, meter }: DispatchOptions): RequestListener {
   const prefix = ctx.config.staticPrefix
   const unmetered = new Set(['/health', '/ready', '/version', '/metrics'].flatMap(probe => [probe, prefix + probe]))
   const isEmptied = (path: string) => ctx.config.security !== undefined && API.test(path)

@@ -1,11 +1,11 @@
-import { artifactProxyRoutes } from './artifacts.ts'
-import { modelArtifactRoute } from './artifacts-model.ts'
-import { artifactPartRoute } from './artifacts-part.ts'
-import { runArtifactRoutes } from './artifacts-run.ts'
+import { artifactPartRoute } from './artifact-part.ts'
+import { artifactProxyRoutes } from './artifact-proxy.ts'
+import { modelArtifactRoute } from './logged-model-artifacts.ts'
 import { metrics } from './metrics.ts'
 import { openapi } from './openapi.ts'
 import { probes } from './probes.ts'
 import type { RawRoute } from './route.ts'
+import { runArtifactRoutes } from './run-artifacts.ts'
 
 export const rawRoutes: readonly RawRoute[] = [
   ...probes,

@@ -11,14 +11,12 @@ import { ExperimentService } from '@millrace/proto/millrace/tracking/v1/experime
 import { LoggedModelService } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
 import { MetricService } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
 import { RunService } from '@millrace/proto/millrace/tracking/v1/runs_pb'
-import type { GatewayContext } from './context.ts'
-import { artifactProxy } from './rpc/artifacts.ts'
-import { loggedModelArtifacts } from './rpc/artifacts-model.ts'
-import { runArtifacts } from './rpc/artifacts-run.ts'
-import { serverInfo } from './rpc/server-info.ts'
-
-/** A part of the server that a mode switches off. */
-export type Area = 'tracking' | 'artifacts'
+import type { GatewayContext } from '../context.ts'
+import type { Area } from '../mode.ts'
+import { artifactProxy } from './artifact-proxy.ts'
+import { loggedModelArtifacts } from './logged-model-artifacts.ts'
+import { runArtifacts } from './run-artifacts.ts'
+import { serverInfo } from './server-info.ts'
 
 /** A service of the public port and what answers it. */
 export interface PublicService {

@@ -1,6 +1,6 @@
 import { type IncomingMessage, METHODS as METHODS_OF_HTTP, type ServerResponse } from 'node:http'
 import type { Distribution, Metric } from '@millrace/kit/metrics'
-import { MLFLOW_VERSION } from './raw/probes.ts'
+import { MLFLOW_VERSION } from './probes.ts'
 
 /** In seconds, those of MLflow's exporter (reference/cli-and-env.md). */
 const BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]

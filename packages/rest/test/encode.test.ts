@@ -4,7 +4,7 @@ import { GetLoggedModelResponseSchema } from '@millrace/proto/millrace/tracking/
 import { GetMetricHistoryBulkResponseSchema, MetricSchema } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
 import { RunSchema } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 import { expect, test } from 'vitest'
-import { type EncodeOptions, encoderOf } from '../src/rest/codec/encode.ts'
+import { type EncodeOptions, encoderOf } from '../src/codec/encode.ts'
 
 const jsonOf = <D extends DescMessage>(desc: D, message: MessageShape<D>, options?: EncodeOptions) =>
   Buffer.concat(encoderOf(desc, options)(message)).toString()

@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { badRequest } from '@millrace/kit/errors'
+import { safePath } from '@millrace/rest/safe-path'
 import type { GatewayContext } from '../context.ts'
-import { modelRoot } from '../rpc/artifacts-model.ts'
-import { safePath } from './artifacts-path.ts'
-import { sendBelow } from './artifacts-run.ts'
+import { modelRoot } from '../rpc/logged-model-artifacts.ts'
 import type { RawParams, RawRoute } from './route.ts'
+import { sendBelow } from './run-artifacts.ts'
 
 /** Artifacts by logged model, wherever the model keeps them. */
 export const modelArtifactRoute: RawRoute = {

@@ -2,9 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ByteChannel, ByteRange, ReadResult } from '@millrace/kit/bytes'
 import { clientGone, hasLeft, sendBody } from '@millrace/kit/client-gone'
 import { toMlflowError } from '@millrace/kit/errors'
-import { RANGE_NOT_SATISFIABLE as RANGE_PAGE } from '../rest/pages.ts'
-import { writeHtml, writeText } from '../rest/respond.ts'
-import { attachment, servedType } from './artifacts-headers.ts'
+import { attachment, servedType } from './artifact-headers.ts'
+import { RANGE_NOT_SATISFIABLE as RANGE_PAGE } from './pages.ts'
+import { writeHtml, writeText } from './respond.ts'
 
 /** Error class of the artifact service for a range beyond the end of the artifact. */
 const RANGE_NOT_SATISFIABLE = 'RANGE_NOT_SATISFIABLE'

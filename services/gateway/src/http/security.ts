@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isIPv4, isIPv6 } from 'node:net'
-import type { SecurityConfig } from './config.ts'
-import { writeRefusal, writeText } from './rest/respond.ts'
+import type { SecurityConfig } from '../config.ts'
+import { writeRefusal, writeText } from './respond.ts'
 
 /** MLflow's security middleware: which hosts and origins may call, and the headers of every answer. */
 export interface Security {
