@@ -25,7 +25,7 @@ const { values, positionals } = parseArgs({
 const callers = Number(values.callers)
 const folder = mkdtempSync(join(tmpdir(), 'millrace-bench-'))
 const uri = values.uri ?? `sqlite:///${folder}/mlflow.db`
-const metadata = await openMetadata(checkMetadata({ backendStoreUri: { value: uri, source: '--uri' } }))
+const metadata = await openMetadata(checkMetadata({ backendStoreUri: { value: uri, source: '--uri' } }, () => undefined))
 const transport = createDirectTransport(metadata.routes)
 const experiments = createClient(ExperimentService, transport)
 const runs = createClient(RunService, transport)

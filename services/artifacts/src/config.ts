@@ -1,14 +1,6 @@
 import { checkBoolean, checkInteger, checkList, type Env, type Flags, type Raw, read, refused } from '@millrace/kit/config'
-import { parseAzureUri } from './drivers/azure/location.ts'
-import { parseFtpUri } from './drivers/ftp/location.ts'
-import { parseGsUri } from './drivers/gcs/location.ts'
-import { parseHdfsUri } from './drivers/hdfs/location.ts'
-import { parseHttpUri } from './drivers/http/location.ts'
 import { localLocation, localPath } from './drivers/local/scheme.ts'
-import { parseB2Uri, parseR2Uri } from './drivers/s3/hosting.ts'
-import { parseS3Uri } from './drivers/s3/location.ts'
-import { checkStoreSettings, readStoreSettings, type StoreSettings } from './drivers/schemes.ts'
-import { parseSftpUri } from './drivers/sftp/location.ts'
+import { checkStoreSettings, readStoreSettings, SCHEMES, type StoreSettings } from './drivers/table.ts'
 import { HELD_BYTES } from './held-bytes.ts'
 import { checkProfiles, type StorageProfile } from './profiles.ts'
 import type { TransferLimits } from './transfers.ts'
@@ -99,39 +91,11 @@ function checkFolders(raw: Raw | undefined): string[] {
   })
 }
 
-/** By scheme: refuses a malformed root, and says how one is written. */
-const DESTINATIONS: Record<string, { check: (uri: string) => unknown; form: string }> = {
-  '': { check: localPath, form: 'a path' },
-  file: { check: localPath, form: 'file:///absolute/path or file:relative/path' },
-  s3: { check: parseS3Uri, form: 's3://bucket/path' },
-  r2: { check: parseR2Uri, form: 'r2://bucket@account.r2.cloudflarestorage.com/path' },
-  b2: { check: parseB2Uri, form: 'b2://bucket@s3.region.backblazeb2.com/path' },
-  wasbs: { check: parseAzureUri, form: 'wasbs://container@account.blob.core.windows.net/path' },
-  abfss: { check: parseAzureUri, form: 'abfss://filesystem@account.dfs.core.windows.net/path' },
-  gs: { check: parseGsUri, form: 'gs://bucket/path' },
-  ftp: { check: parseFtpUri, form: 'ftp://user:password@host:port/path' },
-  sftp: { check: parseSftpUri, form: 'sftp://user:password@host:port/path' },
-  hdfs: { check: parseHdfsUri, form: 'hdfs://host:port/path' },
-  viewfs: { check: parseHdfsUri, form: 'viewfs://name/path' },
-  webhdfs: { check: parseHdfsUri, form: 'webhdfs://host:port/path' },
-  swebhdfs: { check: parseHdfsUri, form: 'swebhdfs://host:port/path' },
-  http: { check: parseHttpUri, form: 'http://host:port/api/2.0/mlflow-artifacts/artifacts/path' },
-  https: { check: parseHttpUri, form: 'https://host/api/2.0/mlflow-artifacts/artifacts/path' },
-  'mlflow-artifacts': { check: parseHttpUri, form: 'mlflow-artifacts://host:port/path' },
-}
-
 function checkDestination(raw: Raw | undefined): string {
   const value = raw?.value ?? DEFAULT_DESTINATION
   const given = raw ?? { value, source: 'artifacts destination' }
-  const scheme = schemeOf(value)
-  const known = Object.hasOwn(DESTINATIONS, scheme) ? DESTINATIONS[scheme] : undefined
-  if (!known)
-    throw refused(
-      given,
-      Object.values(DESTINATIONS)
-        .map(({ form }) => form)
-        .join(', '),
-    )
+  const known = SCHEMES.get(schemeOf(value))
+  if (!known) throw refused(given, [...SCHEMES.values()].map(({ form }) => form).join(', '))
   try {
     known.check(value)
   } catch (error) {

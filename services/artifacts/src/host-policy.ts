@@ -1,5 +1,5 @@
-import { hostTargets } from '@millrace/kit/artifact-hosts'
 import { invalidParameter } from '@millrace/kit/errors'
+import { hostTargets } from './hosts.ts'
 import { schemeOf, shownUri } from './uri.ts'
 
 export interface HostPolicy {

@@ -1,6 +1,6 @@
 import type { Raw } from '@millrace/kit/config'
 import { readStorageProfiles } from '@millrace/kit/storage-profiles'
-import { checkStoreSettings, readStoreSettings, type StoreSettings } from './drivers/schemes.ts'
+import { checkStoreSettings, PROFILE_ENV, readStoreSettings, type StoreSettings } from './drivers/table.ts'
 import { schemeOf } from './uri.ts'
 
 /** Credentials of their own for the locations below some URIs. */
@@ -11,13 +11,6 @@ export interface StorageProfile {
   settings: StoreSettings
 }
 
-/** A machine's own role is given to every process on it, and so is who is signed in: a profile has to ask for them. */
-const NOT_BY_ITSELF = {
-  AWS_EC2_METADATA_DISABLED: 'true',
-  AZURE_TOKEN_CREDENTIALS: 'EnvironmentCredential',
-  METADATA_SERVER_DETECTION: 'none',
-}
-
 /**
  * Profiles as the file says: by name, the URI prefixes that a profile is for and its settings, which are the variables that configure a
  * store, by their usual names. A profile takes nothing from the environment, so that no credential is shared by accident.
@@ -26,7 +19,7 @@ export function checkProfiles(raw: Raw | undefined): StorageProfile[] {
   return readStorageProfiles(raw).map(({ name, prefixes, settings }) => ({
     name,
     prefixes,
-    settings: checkStoreSettings(readStoreSettings({ ...NOT_BY_ITSELF, ...settings })),
+    settings: checkStoreSettings(readStoreSettings({ ...PROFILE_ENV, ...settings })),
   }))
 }
 

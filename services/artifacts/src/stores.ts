@@ -2,7 +2,7 @@ import { readArtifactPlace } from '@millrace/kit/artifact-place'
 import { invalidParameter } from '@millrace/kit/errors'
 import { withoutTrailingSlashes } from '@millrace/kit/slashes'
 import type { ArtifactsConfig } from './config.ts'
-import { openSchemes } from './drivers/schemes.ts'
+import { openSchemes } from './drivers/table.ts'
 import { HeldBytes } from './held-bytes.ts'
 import { checkHost, isAtOneOf, namesHost } from './host-policy.ts'
 import { checkFolder } from './local-policy.ts'
@@ -43,7 +43,7 @@ export function openStores(config: ArtifactsConfig, held = new HeldBytes(config.
   const stack = new AsyncDisposableStack()
   const shared = stack.use(openSchemes(config.stores, held))
   const own = new Map(config.profiles.map(profile => [profile, stack.use(openSchemes(profile.settings, held))]))
-  const known = Object.keys(shared.byName)
+  const known = [...shared.byName.keys()]
   const policy = {
     trusted: [
       config.artifactsDestination,
@@ -58,7 +58,7 @@ export function openStores(config: ArtifactsConfig, held = new HeldBytes(config.
     const scheme = schemeOf(root)
     const profile = profileOf(root, config.profiles)
     const { byName } = (profile && own.get(profile)) ?? shared
-    const found = Object.hasOwn(byName, scheme) ? byName[scheme] : undefined
+    const found = byName.get(scheme)
     checkHost(root, policy)
     if (!found) throw unknownScheme(root, known)
     if (isLocal(root) && config.allowedFolders && !isOperators) await checkFolder(root, config.allowedFolders)

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { listenOnLoopback, tempFolder } from '../../../test/services/process.ts'
 import { makeCertificates } from '../../../test/services/tls.ts'
 import { bodyOf } from '../src/conformance/bodies.ts'
-import { checkStoreSettings, openSchemes, readStoreSettings } from '../src/drivers/schemes.ts'
+import { checkStoreSettings, openSchemes, readStoreSettings } from '../src/drivers/table.ts'
 import { HeldBytes } from '../src/held-bytes.ts'
 
 type Env = Record<string, string>
@@ -25,7 +25,7 @@ const STORES: [name: string, env: (url: string) => Env, root: (url: string) => s
 
 async function told(env: Env, root: string): Promise<unknown> {
   await using schemes = openSchemes(checkStoreSettings(readStoreSettings(env)), new HeldBytes())
-  const driver = await schemes.byName[root.slice(0, root.indexOf(':'))]?.open(root, { isTrusted: true })
+  const driver = await schemes.byName.get(root.slice(0, root.indexOf(':')))?.open(root, { isTrusted: true })
   return driver?.write('x', bodyOf('1'), { length: 1 }).then(
     () => 'taken',
     reason => reason,

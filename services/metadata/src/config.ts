@@ -2,6 +2,8 @@ import { ConfigError, checkBoolean, checkInteger, checkList, type Env, type Flag
 import { readStorageProfiles } from '@millrace/kit/storage-profiles'
 import { parseStoreUri } from './store/db/uri.ts'
 
+export type HostTargets = (scheme: string, authority: string) => readonly string[] | undefined
+
 export interface MetadataConfig {
   /** SQLAlchemy's form: `sqlite:///FILE`, `postgresql://USER@HOST/DATABASE`. */
   readonly backendStoreUri: string
@@ -11,6 +13,8 @@ export interface MetadataConfig {
   readonly artifactsDestination?: string
   /** Prefixes of storage profiles, whose hosts are trusted as well. */
   readonly profilePrefixes: readonly string[]
+  /** The places that a location of this scheme and authority would make the server connect to; undefined when it names no host. */
+  readonly hostTargets: HostTargets
   /** Unicode characters. */
   readonly artifactLocationLengthMax: number
   /** Schemes that may name any host in an experiment's artifact location. */
@@ -56,13 +60,15 @@ const POOL_SIZE_DEFAULT = 12
 const POOL_SIZE_MIN = 4
 const POOL_SIZE_MAX = 1000
 
-export function checkMetadata(raw: RawMetadata): MetadataConfig {
+/** @param hostTargets of the stores that artifacts may be in. */
+export function checkMetadata(raw: RawMetadata, hostTargets: HostTargets): MetadataConfig {
   const serveArtifacts = checkBoolean(raw.serveArtifacts, true)
   return {
     backendStoreUri: checkStoreUri(raw.backendStoreUri),
     defaultArtifactRoot: raw.defaultArtifactRoot?.value ?? (serveArtifacts ? PROXIED_ROOT : LOCAL_ROOT),
     artifactsDestination: raw.artifactsDestination?.value,
     profilePrefixes: readStorageProfiles(raw.profiles).flatMap(({ prefixes }) => prefixes),
+    hostTargets,
     artifactLocationLengthMax: checkInteger(raw.artifactLocationLengthMax, LOCATION_LENGTH_DEFAULT, 1, Number.MAX_SAFE_INTEGER),
     allowedHostSchemes: new Set(checkList(raw.allowedHostSchemes).map(scheme => scheme.toLowerCase())),
     truncateLongValues: checkBoolean(raw.truncateLongValues, true),

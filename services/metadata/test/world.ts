@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Client, createClient, type Transport } from '@connectrpc/connect'
+import { hostTargets } from '@millrace/artifacts/hosts'
 import { MlflowError } from '@millrace/kit/errors'
 import { createDirectTransport } from '@millrace/kit/rpc'
 import { ExperimentService } from '@millrace/proto/millrace/tracking/v1/experiments_pb'
@@ -41,7 +42,7 @@ export interface World extends AsyncDisposable {
 
 /** The service on a database, through its clients. */
 export async function openWorld(url: string, config: Partial<MetadataConfig> = {}): Promise<World> {
-  const metadata = await openMetadata({ ...checkMetadata({ backendStoreUri: { value: url, source: 'test' } }), ...config })
+  const metadata = await openMetadata({ ...checkMetadata({ backendStoreUri: { value: url, source: 'test' } }, hostTargets), ...config })
   const transport = createDirectTransport(metadata.routes)
   const experiments = createClient(ExperimentService, transport)
   const runs = createClient(RunService, transport)

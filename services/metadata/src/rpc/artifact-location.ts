@@ -1,4 +1,3 @@
-import { hostTargets } from '@millrace/kit/artifact-hosts'
 import { invalidParameter } from '@millrace/kit/errors'
 import { SCHEMES_WITH_PARAMETERS } from '@millrace/kit/python-urls'
 import { shorten } from '@millrace/kit/shown'
@@ -8,7 +7,7 @@ import { longerThan } from './checks.ts'
 
 type LocationConfig = Pick<
   MetadataConfig,
-  'artifactLocationLengthMax' | 'allowedHostSchemes' | 'defaultArtifactRoot' | 'artifactsDestination' | 'profilePrefixes'
+  'artifactLocationLengthMax' | 'allowedHostSchemes' | 'defaultArtifactRoot' | 'artifactsDestination' | 'profilePrefixes' | 'hostTargets'
 >
 
 /** The location as it is stored. @throws INVALID_PARAMETER_VALUE for one that the server must not or cannot use. */
@@ -36,6 +35,10 @@ function checkLength(location: string, max: number): void {
 }
 
 function checkHost(location: string, config: LocationConfig): void {
+  const targetsOf = (uri: string) => {
+    const { scheme, netloc } = splitUri(uri)
+    return config.hostTargets(scheme, netloc)
+  }
   const targets = targetsOf(location)
   const { scheme } = splitUri(location)
   if (!targets || config.allowedHostSchemes.has(scheme)) return
@@ -47,9 +50,4 @@ function checkHost(location: string, config: LocationConfig): void {
       'configured artifact storage, so the server would connect to the host named in the URI. ' +
       'Set the MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES environment variable on the server to allow it.',
   )
-}
-
-function targetsOf(uri: string): string[] | undefined {
-  const { scheme, netloc } = splitUri(uri)
-  return hostTargets(scheme, netloc)
 }

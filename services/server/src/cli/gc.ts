@@ -137,7 +137,7 @@ async function openHere(env: Env, flags: Flags, server: string | undefined, stac
     import('@millrace/gc-worker/service'),
   ])
   const log = createLogger({ level: 'error' })
-  const metadataConfig = metadata.checkMetadata(metadata.readMetadata(env, flags))
+  const metadataConfig = metadata.checkMetadata(metadata.readMetadata(env, flags), artifacts.hostTargets)
   // The operator's own act, wherever artifacts are.
   const everywhere = { trackingUri: server, followHosts: true, allowedFolders: undefined }
   const artifactsConfig = { ...artifacts.checkArtifacts(artifacts.readArtifacts(env, flags)), ...everywhere }

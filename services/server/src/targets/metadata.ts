@@ -1,3 +1,4 @@
+import { hostTargets } from '@millrace/artifacts/hosts'
 import { checkMetadata, openMetadata, readMetadata } from '@millrace/metadata/service'
 import { checkAddress, readAddress } from '../config.ts'
 import { closeWith } from '../lifetime.ts'
@@ -9,6 +10,6 @@ const DEFAULT_PORT = 5101
 export async function openMetadataTarget({ env, flags, log }: Setup): Promise<Opened> {
   const address = checkAddress(readAddress(env, flags), DEFAULT_PORT)
   await using stack = new AsyncDisposableStack()
-  const metadata = stack.use(await openMetadata(checkMetadata(readMetadata(env, flags))))
+  const metadata = stack.use(await openMetadata(checkMetadata(readMetadata(env, flags), hostTargets)))
   return closeWith(stack, await serve({ address, routes: metadata.routes, ready: () => metadata.ready(), log }))
 }

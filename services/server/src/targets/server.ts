@@ -12,7 +12,7 @@ export async function openServer({ env, flags, log }: Setup): Promise<Opened> {
   ])
   const gatewayConfig = gateway.checkGateway(gateway.readGateway(env, flags))
   const artifactsConfig = artifacts.checkArtifacts(artifacts.readArtifacts(env, flags))
-  const metadataConfig = metadata.checkMetadata(metadata.readMetadata(env, flags))
+  const metadataConfig = metadata.checkMetadata(metadata.readMetadata(env, flags), artifacts.hostTargets)
   const jobsConfig = jobs.checkGcWorker(jobs.readGcWorker(env, { ...flags, redisUrl: undefined }))
   await using stack = new AsyncDisposableStack()
   const theArtifacts = stack.use(await artifacts.openArtifacts(artifactsConfig))

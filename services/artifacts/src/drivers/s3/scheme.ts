@@ -1,27 +1,31 @@
 import type { S3Client } from '@aws-sdk/client-s3'
 import type { Driver, Scheme } from '../../driver.ts'
 import { HeldBytes } from '../../held-bytes.ts'
+import { schemeOf } from '../../uri.ts'
 import type { S3Config } from './config.ts'
 import { B2, type HostedLocation, type Hosting, parseHostedUri, R2 } from './hosting.ts'
 import { parseS3Uri } from './location.ts'
 
-/** One client for all buckets. */
+/** One client for all buckets of `s3:`, one for each host of `r2:` and `b2:`. */
 export function openS3Scheme(config: S3Config, held = new HeldBytes()): Scheme {
-  const server = openServer(config, held)
+  const stack = new AsyncDisposableStack()
+  const server = stack.use(openServer(config, held))
+  const r2 = stack.use(openHostedScheme(R2, config, held, config.r2EndpointUrl))
+  const b2 = stack.use(openHostedScheme(B2, config, held, config.b2EndpointUrl))
   return {
     open(root) {
+      const scheme = schemeOf(root)
+      if (scheme === R2.scheme) return r2.open(root)
+      if (scheme === B2.scheme) return b2.open(root)
       const { bucket, prefix } = parseS3Uri(root)
       return server.driver(bucket, prefix)
     },
-    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
 }
 
 /** Hosts whose connections are kept. */
 const HOSTS_MAX = 32
-
-export const openR2Scheme = (config: S3Config, held = new HeldBytes()): Scheme => openHostedScheme(R2, config, held, config.r2EndpointUrl)
-export const openB2Scheme = (config: S3Config, held = new HeldBytes()): Scheme => openHostedScheme(B2, config, held, config.b2EndpointUrl)
 
 /** S3's protocol at the host that the URI names, or at `endpointUrl` instead; `MLFLOW_S3_ENDPOINT_URL` is not for these. */
 function openHostedScheme(hosting: Hosting, config: S3Config, held: HeldBytes, endpointUrl: string | undefined): Scheme {
