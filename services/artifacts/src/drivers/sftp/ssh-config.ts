@@ -1,5 +1,7 @@
 import { glob, readFile } from 'node:fs/promises'
 import { dirname, isAbsolute, join } from 'node:path'
+import { invalidParameter } from '@millrace/kit/errors'
+import SSHConfig, { type Line } from 'ssh-config'
 import { matchesPatterns } from './patterns.ts'
 
 /** Who is asked for, as `Match` compares. */
@@ -21,7 +23,9 @@ const REPEATED = new Set(['identityfile'])
 
 /**
  * What the configuration of the OpenSSH client at `path` says about a host: `Host`, `Match` by name and user, `Include`. Nothing is
- * ever run for it: a `Match` with `exec`, `canonical` or `final` doesn't hold. Empty when there is no file.
+ * ever run for it: a `Match` with `exec`, `canonical` or `final` doesn't hold. Empty when there is no file. The package parses only: its
+ * `compute` knows neither `Include` nor `!`, and runs `nslookup` for `CanonicalizeHostname`.
+ * @throws INVALID_PARAMETER_VALUE for a file that isn't of that form.
  */
 export async function readHostSettings(path: string, wanted: Wanted): Promise<HostSettings> {
   const found = new Map<string, string[][]>()
@@ -30,30 +34,35 @@ export async function readHostSettings(path: string, wanted: Wanted): Promise<Ho
 }
 
 async function readInto(found: Map<string, string[][]>, path: string, wanted: Wanted, depth: number): Promise<void> {
-  let holds = true
-  for (const line of (await textOf(path)).split('\n')) {
-    const [keyword, ...values] = wordsOf(line)
-    switch (keyword) {
-      case undefined:
-        break
-      case 'host':
-        holds = matchesPatterns(wanted.host, values)
-        break
-      case 'match':
-        holds = holdsMatch(values, found, wanted)
-        break
-      case 'include':
-        if (holds && depth < INCLUDE_DEPTH_MAX) {
-          for (const file of await includedFiles(values, path, wanted)) await readInto(found, file, wanted, depth + 1)
-        }
-        break
-      default: {
+  const apply = async (lines: readonly Line[]): Promise<void> => {
+    for (const line of lines) {
+      if (line.type !== SSHConfig.DIRECTIVE) continue
+      const keyword = line.param.toLowerCase()
+      const values = (typeof line.value === 'string' ? [line.value] : line.value.map(({ val }) => val)).filter(value => value !== '')
+      if ('config' in line) {
+        if (keyword === 'host' ? matchesPatterns(wanted.host, values) : holdsMatch(values, found, wanted)) await apply(line.config)
+      } else if (keyword === 'include') {
+        if (depth === INCLUDE_DEPTH_MAX) continue
+        for (const file of await includedFiles(values, path, wanted)) await readInto(found, file, wanted, depth + 1)
+      } else if (values.length > 0) {
         const earlier = found.get(keyword)
-        if (!holds || values.length === 0) break
         if (!earlier) found.set(keyword, [values])
         else if (REPEATED.has(keyword)) earlier.push(values)
       }
     }
+  }
+  await apply(parsed(await textOf(path)))
+}
+
+function parsed(text: string): readonly Line[] {
+  try {
+    const lines = SSHConfig.parse(text)
+    // The package reads a keyword without a value together with the next line.
+    const isJoined = (line: Line): boolean => 'param' in line && (/\s/.test(line.param) || ('config' in line && line.config.some(isJoined)))
+    if (lines.some(isJoined)) throw new Error('a keyword has no value')
+    return lines
+  } catch (error) {
+    throw invalidParameter('The ssh configuration is malformed', { cause: error })
   }
 }
 
@@ -64,18 +73,6 @@ async function textOf(path: string): Promise<string> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return ''
     throw error
   }
-}
-
-/** Keyword in lower case and its values: separated by blanks or one `=`, quoted where they hold blanks. */
-function wordsOf(line: string): string[] {
-  const [, keyword, rest = ''] = /^\s*([a-z0-9]+)(?:\s*=\s*|\s+)(.*?)\s*$/i.exec(line) ?? []
-  if (keyword === undefined) return []
-  const values: string[] = []
-  for (const [, quoted, plain] of rest.matchAll(/"([^"]*)"|([^\s"]+)/g)) {
-    if (plain?.startsWith('#')) break
-    values.push(quoted ?? plain ?? '')
-  }
-  return [keyword.toLowerCase(), ...values]
 }
 
 function holdsMatch(criteria: string[], found: HostSettings, wanted: Wanted): boolean {
