@@ -1,5 +1,6 @@
 import { checkBoolean, checkInteger, checkList, type Env, type Flags, type Raw, read, refused } from '@millrace/kit/config'
 import { localLocation, localPath } from './drivers/local/scheme.ts'
+import { proxyVariables } from './drivers/proxies.ts'
 import { checkStoreSettings, readStoreSettings, SCHEMES, type StoreSettings } from './drivers/table.ts'
 import { HELD_BYTES } from './held-bytes.ts'
 import { checkProfiles, type StorageProfile } from './profiles.ts'
@@ -56,6 +57,7 @@ export function readArtifacts(env: Env, flags: Flags) {
     bytesInFlight: read(env, flags, undefined, 'MILLRACE_ARTIFACT_BYTES_IN_FLIGHT_MAX'),
     heldBytes: read(env, flags, undefined, 'MILLRACE_ARTIFACT_HELD_BYTES_MAX'),
     profiles: read(env, flags, undefined, 'MILLRACE_STORAGE_PROFILES'),
+    proxyEnv: proxyVariables(env),
     stores: readStoreSettings(env),
   }
 }
@@ -63,7 +65,7 @@ export function readArtifacts(env: Env, flags: Flags) {
 export function checkArtifacts(raw: ArtifactsRaw): ArtifactsConfig {
   const artifactsDestination = checkBoolean(raw.serveArtifacts, true) ? checkDestination(raw.artifactsDestination) : undefined
   const defaultArtifactRoot = raw.defaultArtifactRoot?.value
-  const profiles = checkProfiles(raw.profiles)
+  const profiles = checkProfiles(raw.profiles, raw.proxyEnv)
   const named = [artifactsDestination, defaultArtifactRoot, ...profiles.flatMap(({ prefixes }) => prefixes.map(one => `${one}/`))]
   const local = [...named.flatMap(one => one ?? []).filter(isLocal), ...MLFLOW_FOLDERS].map(localPath)
   const allowedFolders = [...local, ...checkFolders(raw.allowedFolders)]

@@ -1,4 +1,4 @@
-import type { Raw } from '@millrace/kit/config'
+import type { Env, Raw } from '@millrace/kit/config'
 import { readStorageProfiles } from '@millrace/kit/storage-profiles'
 import { checkStoreSettings, PROFILE_ENV, readStoreSettings, type StoreSettings } from './drivers/table.ts'
 import { schemeOf } from './uri.ts'
@@ -13,13 +13,14 @@ export interface StorageProfile {
 
 /**
  * Profiles as the file says: by name, the URI prefixes that a profile is for and its settings, which are the variables that configure a
- * store, by their usual names. A profile takes nothing from the environment, so that no credential is shared by accident.
+ * store, by their usual names. A profile takes nothing from the environment, so that no credential is shared by accident;
+ * only the proxies are the process's, unless it names its own.
  */
-export function checkProfiles(raw: Raw | undefined): StorageProfile[] {
+export function checkProfiles(raw: Raw | undefined, proxyEnv: Env = {}): StorageProfile[] {
   return readStorageProfiles(raw).map(({ name, prefixes, settings }) => ({
     name,
     prefixes,
-    settings: checkStoreSettings(readStoreSettings({ ...PROFILE_ENV, ...settings })),
+    settings: checkStoreSettings(readStoreSettings({ ...PROFILE_ENV, ...proxyEnv, ...settings })),
   }))
 }
 

@@ -1,18 +1,13 @@
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import { finished, type Readable } from 'node:stream'
 import { cancelled, internalError, MlflowError } from '@millrace/kit/errors'
+import { silentStore } from './transport-errors.ts'
 
 /** A body that passes through, and can't be sent again once something of it was taken. */
 export interface StreamedBody {
   stream: Readable
-  length: number
-}
-
-export interface Patience {
-  /** Longest silence of the store. Waiting for the body is none. */
-  timeoutMs: number
-  /** The error of a call that is given up. */
-  silence: () => Error
+  /** Absent: not known before its end. */
+  length?: number
 }
 
 const CONNECT_TIMEOUT_MS = 10_000
@@ -27,14 +22,11 @@ export const isTaken = ({ stream }: StreamedBody): boolean => stream.readableDid
  * before anything was taken. It fails when the body isn't as long as announced, so that the store never takes less for the whole. When
  * the store ends the call, the body is left open for whoever it came from.
  * @param call on a connection of its own: a kept one may turn out to be closed when bytes of the body are gone already.
+ * @param timeoutMs longest silence of the store. Waiting for the body is none.
  * @returns the answer of whatever status as soon as its headers are there; its consumer reads or destroys it.
- * @throws CANCELLED when the body fails; else Node's error, or that of silence.
+ * @throws CANCELLED when the body fails; else what `transportError` knows.
  */
-export function sendStreamed(
-  call: ClientRequest,
-  { stream, length }: Omit<StreamedBody, 'length'> & { length?: number },
-  patience: Patience,
-): Promise<IncomingMessage> {
+export function sendStreamed(call: ClientRequest, { stream, length }: StreamedBody, timeoutMs: number): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     let sent = 0
     let last: Buffer | undefined
@@ -81,10 +73,10 @@ export function sendStreamed(
       call.off('drain', onDrain)
       if (isBegun) stream.off('data', take).pause()
     }
-    limitSilence(call, patience, () => isBegun && !isAnswered && !call.writableEnded && !call.writableNeedDrain)
+    limitSilence(call, timeoutMs, () => isBegun && !isAnswered && !call.writableEnded && !call.writableNeedDrain)
     // First of all, so that the body is let go of before anybody hears of the outcome.
     for (const event of ['response', 'error', 'close']) call.once(event, letGo)
-    call.once('error', reject)
+    call.on('error', reject)
     call.once('response', answer => {
       isAnswered = true
       if (call.writableEnded) return resolve(answer)
@@ -100,11 +92,13 @@ export function sendStreamed(
   })
 }
 
-function limitSilence(call: ClientRequest, { timeoutMs, silence }: Patience, isWaitingForBody: () => boolean): void {
-  const giveUp = () => call.destroy(silence())
+function limitSilence(call: ClientRequest, timeoutMs: number, isWaitingForBody: () => boolean): void {
+  const giveUp = () => call.destroy(silentStore())
   call.once('socket', socket => {
-    const connecting = setTimeout(giveUp, Math.min(CONNECT_TIMEOUT_MS, timeoutMs))
-    for (const event of ['connect', 'close']) socket.once(event, () => clearTimeout(connecting))
+    if (socket.connecting) {
+      const connecting = setTimeout(giveUp, Math.min(CONNECT_TIMEOUT_MS, timeoutMs))
+      for (const event of ['connect', 'close']) socket.once(event, () => clearTimeout(connecting))
+    }
     socket.setTimeout(timeoutMs)
     socket.on('timeout', () => {
       if (isWaitingForBody()) socket.setTimeout(timeoutMs)

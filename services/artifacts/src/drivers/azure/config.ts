@@ -1,4 +1,5 @@
 import { type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { checkProxies, type Proxies, type RawProxies, readProxies } from '../proxies.ts'
 import { checkTimeoutSeconds, readCertificates } from '../settings.ts'
 import { type AzureIdentityConfig, checkIdentityConfig, type RawIdentityConfig, readIdentityConfig } from './identity-config.ts'
 
@@ -26,6 +27,8 @@ export interface AzureConfig {
   caBundle?: string
   /** Longest silence of the store within a call, in milliseconds. */
   timeoutMs: number
+  /** Through which the store is reached. */
+  proxies?: Proxies
 }
 
 export interface RawAzureConfig {
@@ -36,6 +39,7 @@ export interface RawAzureConfig {
   caBundle?: Raw
   timeoutSeconds?: Raw
   identity: RawIdentityConfig
+  proxies?: RawProxies
 }
 
 /** MLflow's for Azure. */
@@ -54,6 +58,7 @@ export function readAzureConfig(env: Env): RawAzureConfig {
     caBundle: variable('REQUESTS_CA_BUNDLE'),
     timeoutSeconds: variable('MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT'),
     identity: readIdentityConfig(env),
+    proxies: readProxies(env),
   }
 }
 
@@ -67,6 +72,7 @@ export function checkAzureConfig(raw: RawAzureConfig): AzureConfig {
     publicEndpoint: publicEndpoint && checkEndpoint(publicEndpoint, publicEndpoint.value),
     caBundle: caBundle && readCertificates(caBundle),
     timeoutMs: checkTimeoutSeconds(raw.timeoutSeconds, TIMEOUT_SECONDS) * 1000,
+    proxies: checkProxies(raw.proxies),
   }
 }
 

@@ -50,7 +50,7 @@ export class Connection implements Disposable {
       signal,
     }
     const call = secure ? requestHttps({ ...options, ca: this.#ca }) : requestHttp(options)
-    if (streamed) return sendStreamed(call, streamed, { timeoutMs: this.timeoutMs, silence })
+    if (streamed) return sendStreamed(call, streamed, this.timeoutMs)
     return new Promise((resolve, reject) => {
       limitTime(call, this.timeoutMs)
       call.once('error', reject)

@@ -117,7 +117,7 @@ export class GcsClient implements Disposable {
         headers: { ...headers, 'Content-Length': body.length, Expect: '100-continue' },
       }
       const call = url.protocol === 'https:' ? requestHttps(url, { ...options, ca }) : requestHttp(url, options)
-      return sendStreamed(call, body, { timeoutMs: timeout, silence: timedOut })
+      return sendStreamed(call, body, timeout)
     }
     const length = body.reduce((sum, { length }) => sum + length, 0)
     const options = {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { checkOneOf, type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { checkProxies, type Proxies, type RawProxies, readProxies } from '../proxies.ts'
 import { checkTimeoutSeconds, readCertificates } from '../settings.ts'
 
 export interface GcsConfig {
@@ -24,6 +25,8 @@ export interface GcsConfig {
   uploadChunkBytes?: number
   /** Absent: an object is read with one request. */
   downloadChunkBytes?: number
+  /** Through which the store is reached. */
+  proxies?: Proxies
 }
 
 export interface RawGcsConfig {
@@ -38,6 +41,7 @@ export interface RawGcsConfig {
   timeoutSeconds?: Raw
   uploadChunkBytes?: Raw
   downloadChunkBytes?: Raw
+  proxies?: RawProxies
 }
 
 const ENDPOINT = 'https://storage.googleapis.com'
@@ -70,6 +74,7 @@ export function readGcsConfig(env: Env): RawGcsConfig {
     timeoutSeconds: variable('MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT'),
     uploadChunkBytes: variable('MLFLOW_GCS_UPLOAD_CHUNK_SIZE'),
     downloadChunkBytes: variable('MLFLOW_GCS_DOWNLOAD_CHUNK_SIZE'),
+    proxies: readProxies(env),
   }
 }
 
@@ -88,6 +93,7 @@ export function checkGcsConfig(raw: RawGcsConfig): GcsConfig {
     timeoutMs: checkTimeoutSeconds(raw.timeoutSeconds, TIMEOUT_SECONDS) * 1000,
     uploadChunkBytes: checkChunk(raw.uploadChunkBytes),
     downloadChunkBytes: checkChunk(raw.downloadChunkBytes),
+    proxies: checkProxies(raw.proxies),
   }
 }
 

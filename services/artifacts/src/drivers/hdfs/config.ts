@@ -1,5 +1,6 @@
 import { userInfo } from 'node:os'
 import { checkList, checkUrls, type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { checkProxies, type Proxies, type RawProxies, readProxies } from '../proxies.ts'
 import { checkTimeoutSeconds, readCertificates } from '../settings.ts'
 import { type HadoopProperties, readHadoopFolder, substituted } from './hadoop-conf.ts'
 
@@ -15,6 +16,8 @@ export interface HdfsConfig {
   caBundle: string | undefined
   /** Longest silence of the store within a call, in milliseconds. */
   timeoutMs: number
+  /** Through which the store is reached. */
+  proxies?: Proxies
 }
 
 export interface KerberosConfig {
@@ -36,6 +39,7 @@ export interface RawHdfsConfig {
   kerberosModule?: Raw
   caBundle?: Raw
   timeoutSeconds?: Raw
+  proxies?: RawProxies
 }
 
 const TIMEOUT_SECONDS = 60
@@ -52,6 +56,7 @@ export function readHdfsConfig(env: Env): RawHdfsConfig {
     kerberosModule: variable('MILLRACE_KERBEROS_MODULE'),
     caBundle: variable('MILLRACE_WEBHDFS_CA_BUNDLE'),
     timeoutSeconds: variable('MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT'),
+    proxies: readProxies(env),
   }
 }
 
@@ -72,6 +77,7 @@ export function checkHdfsConfig(raw: RawHdfsConfig): HdfsConfig {
         : undefined,
     caBundle: raw.caBundle && readCertificates(raw.caBundle),
     timeoutMs: checkTimeoutSeconds(raw.timeoutSeconds, TIMEOUT_SECONDS) * 1000,
+    proxies: checkProxies(raw.proxies),
   }
 }
 

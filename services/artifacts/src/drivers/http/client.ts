@@ -76,7 +76,7 @@ export class HttpClient implements Disposable {
     if (call.signal) addAbortSignal(call.signal, body)
     const sent = this.#request(location, call, { length, once: true })
     try {
-      const answer = await sendStreamed(sent, { stream: body, length }, { timeoutMs: this.timeoutMs, silence: noAnswer })
+      const answer = await sendStreamed(sent, { stream: body, length }, this.timeoutMs)
       ;(await successOf(answer)).resume()
     } finally {
       sent.destroy()

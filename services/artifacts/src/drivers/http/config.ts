@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
 import { checkBoolean, type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { checkProxies, type Proxies, type RawProxies, readProxies } from '../proxies.ts'
 import { checkTimeoutSeconds } from '../settings.ts'
 
 /** How another tracking server is spoken to, by the variables that MLflow's clients have. */
@@ -16,6 +17,8 @@ export interface HttpConfig {
   tracking?: { protocol: 'http:' | 'https:'; prefix: string }
   /** Longest silence of the other server within a call, in milliseconds. */
   timeoutMs: number
+  /** Through which the store is reached. */
+  proxies?: Proxies
 }
 
 export interface RawHttpConfig {
@@ -27,6 +30,7 @@ export interface RawHttpConfig {
   clientCertPath?: Raw
   trackingUri?: Raw
   timeoutSeconds?: Raw
+  proxies?: RawProxies
 }
 
 const TIMEOUT_SECONDS = 120
@@ -42,6 +46,7 @@ export function readHttpConfig(env: Env): RawHttpConfig {
     clientCertPath: variable('MLFLOW_TRACKING_CLIENT_CERT_PATH'),
     trackingUri: variable('MLFLOW_TRACKING_URI'),
     timeoutSeconds: variable('MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT', 'MLFLOW_HTTP_REQUEST_TIMEOUT'),
+    proxies: readProxies(env),
   }
 }
 
@@ -57,6 +62,7 @@ export function checkHttpConfig(raw: RawHttpConfig): HttpConfig {
       readPem(raw.clientCertPath, 'a readable file with a certificate and its key in PEM', pem => ({ cert: pem, key: pem })),
     tracking: trackingOf(raw.trackingUri),
     timeoutMs: checkTimeoutSeconds(raw.timeoutSeconds, TIMEOUT_SECONDS) * 1000,
+    proxies: checkProxies(raw.proxies),
   }
 }
 

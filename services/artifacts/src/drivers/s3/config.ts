@@ -1,4 +1,5 @@
 import { checkBoolean, checkOneOf, type Env, type Raw, read, refused } from '@millrace/kit/config'
+import { checkProxies, type Proxies, type RawProxies, readProxies } from '../proxies.ts'
 import { checkTimeoutSeconds, readCertificates } from '../settings.ts'
 import { extraArgNames } from './extra-args.ts'
 import { type AwsIdentity, checkAwsIdentity, checkEndpoint, type RawAwsIdentity, readAwsIdentity } from './identity-config.ts'
@@ -29,6 +30,8 @@ export interface S3Config {
   userAgent?: string
   /** Longest silence of the store within a call, in milliseconds. */
   timeoutMs: number
+  /** Through which the store is reached. */
+  proxies?: Proxies
 }
 
 export interface RawS3Config {
@@ -50,6 +53,7 @@ export interface RawS3Config {
   expectedBucketOwner?: Raw
   uploadExtraArgs?: Raw
   timeoutSeconds?: Raw
+  proxies?: RawProxies
 }
 
 const TIMEOUT_SECONDS = 60
@@ -75,6 +79,7 @@ export function readS3Config(env: Env): RawS3Config {
     expectedBucketOwner: variable('MLFLOW_S3_EXPECTED_BUCKET_OWNER'),
     uploadExtraArgs: variable('MLFLOW_S3_UPLOAD_EXTRA_ARGS'),
     timeoutSeconds: variable('MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT'),
+    proxies: readProxies(env),
   }
 }
 
@@ -103,6 +108,7 @@ export function checkS3Config(raw: RawS3Config): S3Config {
     expectedBucketOwner: raw.expectedBucketOwner?.value,
     uploadExtraArgs: checkExtraArgs(raw.uploadExtraArgs),
     timeoutMs: checkTimeoutSeconds(raw.timeoutSeconds, TIMEOUT_SECONDS) * 1000,
+    proxies: checkProxies(raw.proxies),
   }
 }
 

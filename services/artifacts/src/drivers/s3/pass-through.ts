@@ -5,7 +5,6 @@ import { isTaken, type StreamedBody, sendStreamed } from '../streamed-body.ts'
 import type { S3Config } from './config.ts'
 import { BodyTaken } from './errors.ts'
 import type { S3Location } from './location.ts'
-import { silence } from './silence.ts'
 
 /** What the SDK says of bytes. */
 const DEFAULT_TYPE = 'application/octet-stream'
@@ -54,7 +53,7 @@ export async function passThrough(
   command.middlewareStack.add(
     () => async args => {
       const call = begin(args.request as SdkRequest, location.config, signal)
-      const answer = await sendStreamed(call, body, { timeoutMs: location.config.timeoutMs, silence })
+      const answer = await sendStreamed(call, body, location.config.timeoutMs)
       const headers = Object.fromEntries(Object.entries(answer.headers).map(([name, value]) => [name, String(value)]))
       return {
         response: { statusCode: answer.statusCode, reason: answer.statusMessage, headers, body: answer },

@@ -23,7 +23,6 @@ export function giveUpOnSilence(client: S3Client): void {
 }
 
 function isOwnTimeout(error: unknown): boolean {
-  if (!(error instanceof Error) || error.name !== 'TimeoutError') return false
-  const { code } = error as NodeJS.ErrnoException
-  return code === undefined || code === 'ETIMEDOUT'
+  const { name, code } = (error ?? {}) as NodeJS.ErrnoException
+  return code === 'ETIMEDOUT' || (name === 'TimeoutError' && code === undefined)
 }
