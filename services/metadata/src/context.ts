@@ -1,29 +1,54 @@
 import type { MetadataConfig } from './config.ts'
-import { type AnyDatabase, openDatabase } from './store/db.ts'
+import { Datasets } from './store/datasets.ts'
+import { openDatabase } from './store/db.ts'
 import { Experiments } from './store/experiments/experiments.ts'
-import { openReads, type Reads } from './store/reads.ts'
+import { Inputs } from './store/inputs.ts'
+import { LoggedModels } from './store/logged-models/logged-models.ts'
+import { Maintenance } from './store/maintenance.ts'
+import { MetricHistory } from './store/metrics/history.ts'
+import { openReads } from './store/reads.ts'
 import { openRunWrites } from './store/runs/open-writes.ts'
+import { RunReader } from './store/runs/reader.ts'
 import { Runs } from './store/runs/runs.ts'
 import type { RunWrites } from './store/runs/writes.ts'
 
-/** What every handler is given. */
+/** What every handler is given: the stores. */
 export interface MetadataContext extends AsyncDisposable {
   readonly config: MetadataConfig
-  readonly db: AnyDatabase
-  readonly reads: Reads
   readonly experiments: Experiments
   readonly runs: Runs
-  readonly writes: RunWrites
+  readonly runReader: RunReader
+  readonly runWrites: RunWrites
+  readonly inputs: Inputs
+  readonly metricHistory: MetricHistory
+  readonly datasets: Datasets
+  readonly loggedModels: LoggedModels
+  readonly maintenance: Maintenance
+  /** @throws MlflowError TEMPORARILY_UNAVAILABLE when the database is out of reach, or had no room for a write a moment ago. */
+  ready(): Promise<void>
 }
 
 export async function openContext(config: MetadataConfig): Promise<MetadataContext> {
   await using stack = new AsyncDisposableStack()
   const db = stack.use(await openDatabase({ uri: config.backendStoreUri, poolSize: config.poolSize }))
   const reads = stack.use(openReads(db))
-  const experiments = new Experiments(db, config)
+  const experiments = new Experiments(db, reads, config)
   await experiments.checkWorkspaces()
   await experiments.ensureDefault()
-  const writes = stack.use(openRunWrites(db))
+  const runWrites = stack.use(openRunWrites(db))
   const owned = stack.move()
-  return { config, db, reads, experiments, runs: new Runs(db), writes, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  return {
+    config,
+    experiments,
+    runs: new Runs(db),
+    runReader: new RunReader(reads),
+    runWrites,
+    inputs: new Inputs(db),
+    metricHistory: new MetricHistory(reads),
+    datasets: new Datasets(reads),
+    loggedModels: new LoggedModels(db, reads, experiments),
+    maintenance: new Maintenance(db),
+    ready: () => db.ready(),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
 }

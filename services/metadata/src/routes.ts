@@ -14,11 +14,11 @@ import { maintenance } from './rpc/maintenance.ts'
 import { metricHistory } from './rpc/metric-history.ts'
 import { metricWrites } from './rpc/metrics.ts'
 import { runReads } from './rpc/run-reads.ts'
-import { runWrites } from './rpc/runs.ts'
+import { runs } from './rpc/runs.ts'
 
 export const routes = (ctx: MetadataContext): Route[] => [
   route(ExperimentService, { ...experiments(ctx), ...experimentSearch(ctx) }),
-  route(RunService, { ...runWrites(ctx), ...runReads(ctx) }),
+  route(RunService, { ...runs(ctx), ...runReads(ctx) }),
   route(MetricService, { ...metricWrites(ctx), ...metricHistory(ctx) }),
   route(DatasetService, datasets(ctx)),
   route(LoggedModelService, loggedModels(ctx)),

@@ -19,7 +19,7 @@ export async function openMetadata(config: MetadataConfig): Promise<Metadata> {
   const context = await openContext(config)
   return {
     routes: routes(context),
-    ready: () => within(context.db.ready(), readyTimeoutMs),
+    ready: () => within(context.ready(), readyTimeoutMs),
     [Symbol.asyncDispose]: () => context[Symbol.asyncDispose](),
   }
 }

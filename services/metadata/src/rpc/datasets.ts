@@ -1,13 +1,12 @@
 import type { ServiceImpl } from '@connectrpc/connect'
 import { invalidParameter } from '@millrace/kit/errors'
 import type { DatasetService, SearchDatasetsRequest } from '@millrace/proto/millrace/tracking/v1/datasets_pb'
+import type { MetadataContext } from '../context.ts'
 import { comparableExperimentId } from '../search/values.ts'
-import { searchDatasets } from '../store/datasets.ts'
-import type { ReadContext } from '../store/reads.ts'
 
 const EXPERIMENTS_MAX = 20
 
-export function datasets({ reads }: ReadContext): ServiceImpl<typeof DatasetService> {
+export function datasets({ datasets: store }: Pick<MetadataContext, 'datasets'>): ServiceImpl<typeof DatasetService> {
   return {
     async searchDatasets({ experimentIds }: SearchDatasetsRequest) {
       if (experimentIds.length === 0) throw invalidParameter('SearchDatasets request must specify at least one experiment_id.')
@@ -16,7 +15,7 @@ export function datasets({ reads }: ReadContext): ServiceImpl<typeof DatasetServ
           `SearchDatasets request cannot specify more than ${EXPERIMENTS_MAX} experiment_ids. Received ${experimentIds.length} experiment_ids.`,
         )
       }
-      const found = await searchDatasets(reads, experimentIds.map(comparableExperimentId))
+      const found = await store.search(experimentIds.map(comparableExperimentId))
       return {
         datasetSummaries: found.map(([id, name, digest, context]) => ({
           experimentId: String(id),

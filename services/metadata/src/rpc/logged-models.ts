@@ -3,18 +3,12 @@ import { invalidParameter } from '@millrace/kit/errors'
 import type { LoggedModelService } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
 import type { MetadataContext } from '../context.ts'
 import { repr } from '../search/python.ts'
-import { LoggedModels } from '../store/logged-models/logged-models.ts'
 import { loggedModelMessage } from './logged-model-messages.ts'
 import { loggedModelSearch } from './logged-model-search.ts'
 
 const NAME_REFUSED = /[/:.%"']/
 
-export function loggedModels({
-  db,
-  reads,
-  experiments,
-}: Pick<MetadataContext, 'db' | 'reads' | 'experiments'>): ServiceImpl<typeof LoggedModelService> {
-  const store = new LoggedModels(db, reads, experiments)
+export function loggedModels({ loggedModels: store }: Pick<MetadataContext, 'loggedModels'>): ServiceImpl<typeof LoggedModelService> {
   return {
     async createLoggedModel({ experimentId = '', name = '', modelType = '', sourceRunId = '', params, tags }) {
       checkName(name)

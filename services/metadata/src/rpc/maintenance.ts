@@ -1,15 +1,14 @@
 import type { ServiceImpl } from '@connectrpc/connect'
 import { invalidParameter } from '@millrace/kit/errors'
 import type { MaintenanceService } from '@millrace/proto/millrace/tracking/v1/maintenance_pb'
+import type { MetadataContext } from '../context.ts'
 import { comparableExperimentId } from '../search/values.ts'
-import { type ExperimentLocation, type LoggedModelLocation, Maintenance, type RunLocation, type TimePlace } from '../store/maintenance.ts'
-import type { ReadContext } from '../store/reads.ts'
+import type { ExperimentLocation, LoggedModelLocation, RunLocation, TimePlace } from '../store/maintenance.ts'
 
 const PAGE_ROWS_DEFAULT = 1000
 const PAGE_ROWS_MAX = 10_000
 
-export function maintenance({ db }: ReadContext): ServiceImpl<typeof MaintenanceService> {
-  const store = new Maintenance(db)
+export function maintenance({ maintenance: store }: Pick<MetadataContext, 'maintenance'>): ServiceImpl<typeof MaintenanceService> {
   return {
     async listDeletedRuns({ deletedBefore, experimentIds, pageSize, pageToken }) {
       const limit = pageRows(pageSize)

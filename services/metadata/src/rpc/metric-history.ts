@@ -9,9 +9,9 @@ import type {
   MetricWithRunId,
   StreamMetricHistoryRequest,
 } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
+import type { MetadataContext } from '../context.ts'
 import { createPageToken, parsePageToken } from '../search/page-token.ts'
-import { MetricHistory, type PointColumns, type Points } from '../store/metrics/history.ts'
-import type { ReadContext } from '../store/reads.ts'
+import type { PointColumns, Points } from '../store/metrics/history.ts'
 
 type Methods = 'getMetricHistory' | 'streamMetricHistory' | 'getMetricHistoryBulk' | 'getMetricHistoryBulkInterval'
 
@@ -19,8 +19,9 @@ const BULK_RUNS_MAX = 100
 const BULK_POINTS_MAX = 25_000
 const INTERVAL_POINTS_MAX = 2500
 
-export function metricHistory({ reads }: ReadContext): Pick<ServiceImpl<typeof MetricService>, Methods> {
-  const history = new MetricHistory(reads)
+export function metricHistory({
+  metricHistory: history,
+}: Pick<MetadataContext, 'metricHistory'>): Pick<ServiceImpl<typeof MetricService>, Methods> {
   return {
     async getMetricHistory(request: GetMetricHistoryRequest) {
       const { metricKey: key = '', maxResults } = request

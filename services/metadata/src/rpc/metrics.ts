@@ -5,12 +5,12 @@ import { checkMetric, checkMetricDataset } from './entries.ts'
 
 const none: readonly never[] = []
 
-export function metricWrites({ writes }: Pick<MetadataContext, 'writes'>): Pick<ServiceImpl<typeof MetricService>, 'logMetric'> {
+export function metricWrites({ runWrites }: Pick<MetadataContext, 'runWrites'>): Pick<ServiceImpl<typeof MetricService>, 'logMetric'> {
   return {
     async logMetric(request) {
       checkMetricDataset(request)
       const metrics = [checkMetric(request, '')]
-      await writes.log({ runId: request.runId || request.runUuid || '', metrics, params: none, tags: none, batch: false })
+      await runWrites.log({ runId: request.runId || request.runUuid || '', metrics, params: none, tags: none, batch: false })
       return { $typeName: 'millrace.tracking.v1.LogMetricResponse' as const }
     },
   }

@@ -1,7 +1,5 @@
 import { hash } from 'node:crypto'
 import type { ServiceImpl } from '@connectrpc/connect'
-import { doesNotExist } from '@millrace/kit/errors'
-import { shorten } from '@millrace/kit/shown'
 import type {
   GetRunRequest,
   LogInputsRequest,
@@ -12,15 +10,13 @@ import type {
   SearchRunsRequest,
   SearchRunsResponse,
 } from '@millrace/proto/millrace/tracking/v1/runs_pb'
+import type { MetadataContext } from '../context.ts'
 import { checkExperiments } from '../search/limits.ts'
 import { parseRunOrder } from '../search/order-by.ts'
 import { createPageToken, parsePageToken } from '../search/page-token.ts'
 import { parseRunFilter } from '../search/run-filter.ts'
 import { comparableExperimentId } from '../search/values.ts'
-import { Inputs } from '../store/inputs.ts'
-import type { ReadContext } from '../store/reads.ts'
-import { recordLoggedModel } from '../store/runs/logged-model-history.ts'
-import { RunReader } from '../store/runs/reader.ts'
+import { runAbsent } from '../store/runs/checks.ts'
 import type { RunCursor } from '../store/runs/search.ts'
 import { checkDatasetInput, checkRunId } from './input-checks.ts'
 import { loggedModelSummary } from './logged-model-json.ts'
@@ -33,15 +29,17 @@ type Methods = 'getRun' | 'searchRuns' | 'logInputs' | 'logOutputs' | 'logModel'
 
 const MAX_RESULTS_DEFAULT = 1000
 
-export function runReads({ db, reads }: ReadContext): Pick<ServiceImpl<typeof RunService>, Methods> {
-  const reader = new RunReader(reads)
-  const inputs = new Inputs(db)
+export function runReads({
+  runs,
+  runReader,
+  inputs,
+}: Pick<MetadataContext, 'runs' | 'runReader' | 'inputs'>): Pick<ServiceImpl<typeof RunService>, Methods> {
   const searches = new SharedReads<SearchRunsResponse>()
   return {
     async getRun(request: GetRunRequest) {
       const runId = request.runId || request.runUuid || ''
-      const found = await reader.get(runId)
-      if (!found) throw doesNotExist(`Run with id=${shorten(runId)} not found`)
+      const found = await runReader.get(runId)
+      if (!found) throw runAbsent(runId)
       return { $typeName: 'millrace.tracking.v1.GetRunResponse' as const, run: runMessage(found, true) }
     },
 
@@ -57,7 +55,7 @@ export function runReads({ db, reads }: ReadContext): Pick<ServiceImpl<typeof Ru
       const cursor = query ? cursorOf(after, query) : undefined
       const search = { experimentIds: ids, stages: stagesOf(request.runViewType), conditions, order, offset, after: cursor }
       return searches.read(keyOf(request), async () => {
-        const page = await reader.search(search, pageSize)
+        const page = await runReader.search(search, pageSize)
         const runs: Run[] = []
         for await (const slice of page.slices()) for (const run of slice) runs.push(runMessage(run, false))
         const nextPageToken = page.more
@@ -86,7 +84,7 @@ export function runReads({ db, reads }: ReadContext): Pick<ServiceImpl<typeof Ru
     },
 
     async logModel(request: LogModelRequest) {
-      await recordLoggedModel(db, request.runId ?? '', loggedModelSummary(request.modelJson ?? ''))
+      await runs.recordLoggedModel(request.runId ?? '', loggedModelSummary(request.modelJson ?? ''))
       return { $typeName: 'millrace.tracking.v1.LogModelResponse' as const }
     },
   }

@@ -15,11 +15,11 @@ type Methods = 'createRun' | 'updateRun' | 'deleteRun' | 'restoreRun' | 'logPara
 const INT32_MAX = 2_147_483_647n
 const none: readonly never[] = []
 
-export function runWrites({
-  writes,
-  runs,
+export function runs({
+  runWrites,
+  runs: store,
   config,
-}: Pick<MetadataContext, 'writes' | 'runs' | 'config'>): Pick<ServiceImpl<typeof RunService>, Methods> {
+}: Pick<MetadataContext, 'runWrites' | 'runs' | 'config'>): Pick<ServiceImpl<typeof RunService>, Methods> {
   const truncate = config.truncateLongValues
   return {
     async createRun(request) {
@@ -28,7 +28,7 @@ export function runWrites({
       const tags = request.tags.map(({ key = '', value = '' }) => ({ key, value }))
       const name = nameOf(request.runName ?? '', tags)
       const runId = randomUUID().replaceAll('-', '')
-      const artifactUri = await writes.create({ runId, experimentId: experiment, userId, name, startTime, tags })
+      const artifactUri = await runWrites.create({ runId, experimentId: experiment, userId, name, startTime, tags })
       return {
         $typeName: 'millrace.tracking.v1.CreateRunResponse' as const,
         run: {
@@ -55,40 +55,40 @@ export function runWrites({
     async updateRun(request) {
       const runId = request.runId || request.runUuid || ''
       const status = request.status === undefined ? undefined : statusName(request.status)
-      const row = await writes.update({ runId, status, endTime: request.endTime, name: request.runName })
+      const row = await runWrites.update({ runId, status, endTime: request.endTime, name: request.runName })
       return { $typeName: 'millrace.tracking.v1.UpdateRunResponse' as const, runInfo: infoMessage(row) }
     },
 
     async deleteRun(request) {
-      await runs.delete(request.runId ?? '')
+      await store.delete(request.runId ?? '')
       return { $typeName: 'millrace.tracking.v1.DeleteRunResponse' as const }
     },
 
     async restoreRun(request) {
-      await runs.restore(request.runId ?? '')
+      await store.restore(request.runId ?? '')
       return { $typeName: 'millrace.tracking.v1.RestoreRunResponse' as const }
     },
 
     async logParam(request) {
       const params = [checkParam(request, 'key', truncate)]
-      await writes.log({ runId: request.runId || request.runUuid || '', metrics: none, params, tags: none, batch: false })
+      await runWrites.log({ runId: request.runId || request.runUuid || '', metrics: none, params, tags: none, batch: false })
       return { $typeName: 'millrace.tracking.v1.LogParamResponse' as const }
     },
 
     async setTag(request) {
       const tag = checkTag(request, '', truncate)
       const tags = tag.key === runNameTag && tag.value === '' ? none : [tag]
-      await writes.log({ runId: request.runId || request.runUuid || '', metrics: none, params: none, tags, batch: false })
+      await runWrites.log({ runId: request.runId || request.runUuid || '', metrics: none, params: none, tags, batch: false })
       return { $typeName: 'millrace.tracking.v1.SetTagResponse' as const }
     },
 
     async deleteTag(request) {
-      await runs.deleteTag(request.runId ?? '', request.key ?? '')
+      await store.deleteTag(request.runId ?? '', request.key ?? '')
       return { $typeName: 'millrace.tracking.v1.DeleteTagResponse' as const }
     },
 
     async logBatch(request) {
-      await writes.log(checkBatch(request, truncate))
+      await runWrites.log(checkBatch(request, truncate))
       return { $typeName: 'millrace.tracking.v1.LogBatchResponse' as const }
     },
   }

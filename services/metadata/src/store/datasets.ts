@@ -7,18 +7,27 @@ export type DatasetSummaryRecord = [experimentId: number, name: string, digest: 
 /** Summaries answered at most; MLflow has no paging here. */
 const SUMMARIES_MAX = 1000
 
-/** The distinct data sets that went into runs of these experiments, by experiment, name, digest and context; no context comes first. */
-export async function searchDatasets(reads: Reads, experimentIds: readonly bigint[]): Promise<DatasetSummaryRecord[]> {
-  const d = reads.dialect
-  const record = sql.raw(d.asText(d.jsonArray('experiment_id', 'name', 'digest', 'context')))
-  const slices = await reads.rows(
-    reads.compile(sql`SELECT ${record} AS json FROM (
-      SELECT DISTINCT d.experiment_id, d.name, d.digest, t.value AS context FROM datasets d
-      JOIN inputs i ON i.source_type = 'DATASET' AND i.source_id = d.dataset_uuid
-      LEFT JOIN input_tags t ON t.input_uuid = i.input_uuid AND t.name = 'mlflow.data.context'
-      WHERE ${d.oneOfIds(sql`d.experiment_id`, experimentIds)}) s
-      ORDER BY experiment_id, ${d.textOrder(sql`name`)}, ${d.textOrder(sql`digest`)}, ${d.textOrder(sql`context`)} NULLS FIRST
-      LIMIT ${SUMMARIES_MAX}`),
-  )
-  return slices.flatMap(text => JSON.parse(text) as DatasetSummaryRecord[])
+/** The data sets of experiments. */
+export class Datasets {
+  readonly #reads: Reads
+
+  constructor(reads: Reads) {
+    this.#reads = reads
+  }
+
+  /** The distinct data sets that went into runs of these experiments, by experiment, name, digest and context; no context comes first. */
+  async search(experimentIds: readonly bigint[]): Promise<DatasetSummaryRecord[]> {
+    const d = this.#reads.dialect
+    const record = sql.raw(d.asText(d.jsonArray('experiment_id', 'name', 'digest', 'context')))
+    const slices = await this.#reads.rows(
+      this.#reads.compile(sql`SELECT ${record} AS json FROM (
+        SELECT DISTINCT d.experiment_id, d.name, d.digest, t.value AS context FROM datasets d
+        JOIN inputs i ON i.source_type = 'DATASET' AND i.source_id = d.dataset_uuid
+        LEFT JOIN input_tags t ON t.input_uuid = i.input_uuid AND t.name = 'mlflow.data.context'
+        WHERE ${d.oneOfIds(sql`d.experiment_id`, experimentIds)}) s
+        ORDER BY experiment_id, ${d.textOrder(sql`name`)}, ${d.textOrder(sql`digest`)}, ${d.textOrder(sql`context`)} NULLS FIRST
+        LIMIT ${SUMMARIES_MAX}`),
+    )
+    return slices.flatMap(text => JSON.parse(text) as DatasetSummaryRecord[])
+  }
 }

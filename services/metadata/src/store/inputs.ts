@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { sql } from 'kysely'
 import type { AnyDatabase, Executor } from './db.ts'
-import { activeRun } from './runs/active-run.ts'
+import { activeRun } from './runs/checks.ts'
 import type { Fragment } from './search-dialect.ts'
 
 export interface DatasetEdge {

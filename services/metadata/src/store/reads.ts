@@ -56,9 +56,3 @@ async function readPage(db: AnyDatabase, { ids, pageSize, follow }: PageJob, row
   if (page.length > 0) for (const [i, statement] of follow.entries()) parts[i] = await rows({ ...statement, parameters })
   return { ids: page.map(row => [row.id, row.sort_key] as const), more: found.length > pageSize, parts }
 }
-
-/** What the handlers of reads need of the service's context. */
-export interface ReadContext {
-  readonly db: AnyDatabase
-  readonly reads: Reads
-}

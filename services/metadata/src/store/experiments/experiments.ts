@@ -6,7 +6,10 @@ import { appendToUriPath, resolveIfLocal } from '../artifact-uri.ts'
 import { deleteAssessmentsOf } from '../assessments.ts'
 import { isUniqueViolation } from '../db/errors.ts'
 import { type AnyDatabase, type Executor, statement } from '../db.ts'
+import type { Reads } from '../reads.ts'
 import { beingRemoved, EXPERIMENT_MARK_KEY, RUN_IS_BEING_REMOVED, RUN_WITHOUT_MARK } from '../removal-marks.ts'
+import { parsed } from '../slices.ts'
+import { type ExperimentRecord, type ExperimentSearch, searchExperimentsSql } from './search.ts'
 
 export interface ExperimentRow {
   experiment_id: number
@@ -38,12 +41,14 @@ const INT32_MAX = 2_147_483_647n
 /** Experiments with their tags. Ids are decimal texts; "" is the default experiment where one is read or renamed, as in MLflow's store. */
 export class Experiments {
   readonly #db: AnyDatabase
+  readonly #reads: Reads
   readonly #root: string
   #lastChange = 0
   readonly #tagsOf: (id: number) => ReturnType<ReturnType<typeof statement<{ key: string; value: string | null }>>>
 
-  constructor(db: AnyDatabase, { defaultArtifactRoot }: ExperimentOptions) {
+  constructor(db: AnyDatabase, reads: Reads, { defaultArtifactRoot }: ExperimentOptions) {
     this.#db = db
+    this.#reads = reads
     this.#root = resolveIfLocal(defaultArtifactRoot)
     this.#tagsOf = statement(db.kysely.selectFrom('experiment_tags').select(['key', 'value']).where('experiment_id', '=', 0).compile().sql)
   }
@@ -116,6 +121,16 @@ export class Experiments {
     const query = this.#db.kysely.selectFrom('experiments').selectAll().where('name', '=', name).where('workspace', '=', workspace)
     const row = (await this.#db.get(query.compile())) as ExperimentRow | undefined
     return row && this.#withTags(row)
+  }
+
+  /** A page of experiments in order, and whether more follow. */
+  async search(search: ExperimentSearch, pageSize: number): Promise<{ experiments: ExperimentRecord[]; more: boolean }> {
+    const experiments: ExperimentRecord[] = []
+    const slices = await this.#reads.rows(this.#reads.compile(searchExperimentsSql(search, pageSize + 1, this.#reads.dialect)))
+    for await (const slice of parsed<ExperimentRecord>(slices)) experiments.push(...slice)
+    const more = experiments.length > pageSize
+    if (more) experiments.length = pageSize
+    return { experiments, more }
   }
 
   /** @throws INVALID_STATE when it is deleted, BAD_REQUEST when the name is taken. */

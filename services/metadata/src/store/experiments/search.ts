@@ -8,7 +8,6 @@ export interface ExperimentSearch {
   stages: readonly LifecycleStage[]
   conditions: readonly ExperimentCondition[]
   order: readonly ExperimentOrder[]
-  limit: number
   offset: number
 }
 
@@ -28,7 +27,7 @@ export type ExperimentRecord = [
 const column = (name: string) => sql.raw(name)
 
 /** A page of experiments, in order: rows of one ExperimentRecord. */
-export function searchExperimentsSql(search: ExperimentSearch, d: SearchDialect): Fragment {
+export function searchExperimentsSql(search: ExperimentSearch, limit: number, d: SearchDialect): Fragment {
   const looks = new Looks()
   const where = [
     sql`e.lifecycle_stage IN (${sql.join(search.stages.map(stage => sql.lit(stage)))})`,
@@ -51,7 +50,7 @@ export function searchExperimentsSql(search: ExperimentSearch, d: SearchDialect)
   // Their key begins with the tag's: a look for each experiment, where it is done before the page is cut out, would read all tags for each.
   return sql`WITH page AS (
       SELECT e.*, ROW_NUMBER() OVER () AS place FROM (
-        SELECT e.* FROM experiments e WHERE ${sql.join(where, sql` AND `)} ORDER BY ${sql.join(order)} LIMIT ${search.limit} OFFSET ${search.offset}
+        SELECT e.* FROM experiments e WHERE ${sql.join(where, sql` AND `)} ORDER BY ${sql.join(order)} LIMIT ${limit} OFFSET ${search.offset}
       ) e
     ), tagged AS (
       SELECT t.experiment_id, ${sql.raw(tags)} AS tags FROM experiment_tags t

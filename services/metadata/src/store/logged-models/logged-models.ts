@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import { doesNotExist } from '@millrace/kit/errors'
-import { shorten } from '@millrace/kit/shown'
 import { sql } from 'kysely'
 import { repr } from '../../search/python.ts'
 import { appendToUriPath } from '../artifact-uri.ts'
@@ -11,6 +10,7 @@ import { randomRunName } from '../runs/names.ts'
 import type { JsonInteger, TextRecord } from '../runs/records.ts'
 import type { Fragment, SearchDialect } from '../search-dialect.ts'
 import { type PageJob, parsed } from '../slices.ts'
+import { loggedModelAbsent } from './errors.ts'
 import { type LoggedModelSearch, searchLoggedModelsSql } from './search.ts'
 
 /** A logged model, from a JSON text. */
@@ -188,8 +188,6 @@ const ROWS_AT_ONCE = 5000
 async function inParts<T>(rows: readonly T[], write: (part: T[]) => Promise<unknown>): Promise<void> {
   for (let at = 0; at < rows.length; at += ROWS_AT_ONCE) await write(rows.slice(at, at + ROWS_AT_ONCE))
 }
-
-const loggedModelAbsent = (modelId: string) => doesNotExist(`Logged model with ID '${shorten(modelId)}' not found.`)
 
 /** The text of a LoggedModelRecord of the row `m`. */
 function jsonSql(d: SearchDialect): string {

@@ -1,10 +1,12 @@
-import { doesNotExist } from '@millrace/kit/errors'
+import { badRequest, doesNotExist } from '@millrace/kit/errors'
 import { shorten } from '@millrace/kit/shown'
 import { sql } from 'kysely'
 import { deleteAssessmentsOf } from '../assessments.ts'
 import type { AnyDatabase, Executor } from '../db.ts'
 import { beingRemoved, RUN_IS_BEING_REMOVED, RUN_WITHOUT_MARK } from '../removal-marks.ts'
-import { checkRunActive, runAbsent } from './errors.ts'
+import { activeRun, checkRunActive, runAbsent } from './checks.ts'
+
+const LOGGED_MODELS_TAG = 'mlflow.log-model.history'
 
 /** What is done to a run now and then; for the rest see RunWrites. */
 export class Runs {
@@ -42,6 +44,24 @@ export class Runs {
     })
   }
 
+  /**
+   * Appends a model to the list that a run keeps in a tag.
+   * @param summary the model as JSON text.
+   */
+  recordLoggedModel(runId: string, summary: string): Promise<void> {
+    const { kysely } = this.#db
+    return this.#db.transaction(async tx => {
+      await activeRun(this.#db, tx, runId)
+      const tag = kysely.selectFrom('tags').select('value').where('run_uuid', '=', runId).where('key', '=', LOGGED_MODELS_TAG)
+      const before = await tx.get(tag.compile())
+      const value = before ? append(before.value ?? '', summary) : `[${summary}]`
+      await tx.run(
+        sql`INSERT INTO tags (key, value, run_uuid) VALUES (${LOGGED_MODELS_TAG}, ${value}, ${runId})
+          ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value`.compile(kysely),
+      )
+    })
+  }
+
   /** @returns false, with nothing changed, for a run whose removal has begun. */
   async #set(tx: Executor, runId: string, values: { lifecycle_stage: string; deleted_time: number | null }): Promise<boolean> {
     const { kysely } = this.#db
@@ -55,4 +75,10 @@ export class Runs {
     if (!found) throw runAbsent(runId)
     return false
   }
+}
+
+function append(list: string, entry: string): string {
+  const inner = /^\s*\[([\s\S]*)\]\s*$/.exec(list)?.[1]
+  if (inner === undefined) throw badRequest(`The tag ${LOGGED_MODELS_TAG} holds no list`)
+  return inner.trim() ? `[${inner}, ${entry}]` : `[${entry}]`
 }

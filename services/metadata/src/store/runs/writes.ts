@@ -71,7 +71,7 @@ export const runNameTag = 'mlflow.runName'
 export const artifactFolder = 'artifacts'
 
 /** MLflow's order of points: by step, then timestamp, then stored value; the greatest is the run's latest of the metric. */
-export function isLater(a: MetricPoint, b: MetricPoint): boolean {
+function isLater(a: MetricPoint, b: MetricPoint): boolean {
   if (a.step !== b.step) return a.step > b.step
   if (a.timestamp !== b.timestamp) return a.timestamp > b.timestamp
   return a.value > b.value
@@ -81,9 +81,14 @@ export function isLater(a: MetricPoint, b: MetricPoint): boolean {
 export function latestOf(points: readonly MetricPoint[]): Iterable<MetricPoint> {
   if (points.length === 1) return points
   const latest = new Map<string, MetricPoint>()
+  addLatest(latest, points)
+  return latest.values()
+}
+
+/** Puts those of `points` into `latest`, by key, that are later than what is there. */
+export function addLatest(latest: Map<string, MetricPoint>, points: readonly MetricPoint[]): void {
   for (const point of points) {
     const known = latest.get(point.key)
     if (!known || isLater(point, known)) latest.set(point.key, point)
   }
-  return latest.values()
 }

@@ -1,4 +1,4 @@
-import { isLater, type KeyValue, type LogEntry, type MetricPoint, runNameTag } from '../../runs/writes.ts'
+import { addLatest, type KeyValue, type LogEntry, type MetricPoint, runNameTag } from '../../runs/writes.ts'
 import type { Parameters } from './parameters.ts'
 
 export type Column = unknown[]
@@ -81,7 +81,7 @@ export function logValues(entries: readonly LogEntry[], kinds: LogKinds): Column
   const tagsByRun = new Map<string, Map<string, KeyValue>>()
   for (const entry of entries) {
     const { runId } = entry
-    if (entry.metrics.length > 0) collectLatest(byRun(latestByRun, runId), entry.metrics)
+    if (entry.metrics.length > 0) addLatest(byRun(latestByRun, runId), entry.metrics)
     for (const metric of entry.metrics) pushMetric(metrics, runId, metric)
     for (const param of entry.params) pushPair(params, runId, param)
     for (const tag of entry.tags) byRun(tagsByRun, runId).set(tag.key, tag)
@@ -99,13 +99,6 @@ function byRun<T>(map: Map<string, Map<string, T>>, runId: string): Map<string, 
     map.set(runId, found)
   }
   return found
-}
-
-function collectLatest(latest: Map<string, MetricPoint>, metrics: readonly MetricPoint[]): void {
-  for (const metric of metrics) {
-    const known = latest.get(metric.key)
-    if (!known || isLater(metric, known)) latest.set(metric.key, metric)
-  }
 }
 
 function pushMetric(columns: Column[], runId: string, { key, value, timestamp, step, isNan }: MetricPoint): void {

@@ -4,8 +4,9 @@ import { retrying } from '../../db/retry.ts'
 import { type PostgresDatabase, statement } from '../../db.ts'
 import { checkActive } from '../../experiments/experiments.ts'
 import { type Entry, GroupedCalls, writtenRowsMax } from '../../grouped-calls.ts'
+import { metricOfAbsentLoggedModel } from '../../logged-models/errors.ts'
 import { checkSame, loggedModelPoints, loggedModelValue, placeOf, type StoredLoggedModelPoint } from '../../logged-models/points.ts'
-import { checkRunActive, loggedModelAbsent, type ParamConflict, paramsChanged, runAbsent } from '../../runs/errors.ts'
+import { checkRunActive, type ParamConflict, paramsChanged, runAbsent } from '../../runs/checks.ts'
 import { artifactFolder, type LogEntry, type NewRun, type RunChange, type RunRow, type RunWrites } from '../../runs/writes.ts'
 import { changedRow, groupQuery, type NewRunAt, type RunAnswer, type RunGroup } from './run-sql.ts'
 
@@ -156,7 +157,7 @@ export class PostgresRunWrites implements RunWrites {
       const points = loggedModelPoints(metrics)
       const ids = points.map(({ model }) => model.modelId)
       const known = new Set((await this.#db.all(findLoggedModels(ids))).map(row => row.model_id))
-      for (const id of ids) if (!known.has(id)) throw loggedModelAbsent(id)
+      for (const id of ids) if (!known.has(id)) throw metricOfAbsentLoggedModel(id)
       const [keys, times, steps] = [points.map(p => p.key), points.map(p => p.timestamp), points.map(p => p.step)]
       const rows = await this.#db.all(findLoggedModelPoints(runId, ids, keys, times, steps))
       const stored = new Map(rows.map(row => [placeOf(row.model_id, row.metric_name, row.time, row.step), row]))

@@ -2,8 +2,9 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { doesNotExist } from '@millrace/kit/errors'
 import { appendToUriPath } from '../../artifact-uri.ts'
 import { checkActive } from '../../experiments/experiments.ts'
+import { metricOfAbsentLoggedModel } from '../../logged-models/errors.ts'
 import { checkSame, loggedModelPoints, loggedModelValue, type StoredLoggedModelPoint } from '../../logged-models/points.ts'
-import { checkRunActive, loggedModelAbsent, type ParamConflict, paramsChanged, runAbsent } from '../../runs/errors.ts'
+import { checkRunActive, type ParamConflict, paramsChanged, runAbsent } from '../../runs/checks.ts'
 import {
   artifactFolder,
   type LogEntry,
@@ -146,7 +147,7 @@ export class SqliteRunStatements {
   #checkLoggedModels(runId: string, metrics: readonly MetricPoint[]): void {
     for (const point of loggedModelPoints(metrics)) {
       const { key, timestamp, step, model } = point
-      if (!this.#findLoggedModel.get(model.modelId)) throw loggedModelAbsent(model.modelId)
+      if (!this.#findLoggedModel.get(model.modelId)) throw metricOfAbsentLoggedModel(model.modelId)
       checkSame(point, this.#findLoggedModelPoint.get(model.modelId, key, timestamp, step, runId) as StoredLoggedModelPoint | undefined)
     }
   }

@@ -1,6 +1,8 @@
-import { badRequest, doesNotExist, invalidParameter, type MlflowError } from '@millrace/kit/errors'
+import { doesNotExist, invalidParameter, type MlflowError } from '@millrace/kit/errors'
 import { shorten } from '@millrace/kit/shown'
+import { sql } from 'kysely'
 import { repr } from '../../search/python.ts'
+import type { AnyDatabase, Executor } from '../db.ts'
 import type { KeyValue, LogEntry } from './writes.ts'
 
 export const runAbsent = (runId: string): MlflowError => doesNotExist(`Run with id=${shorten(runId)} not found`)
@@ -9,8 +11,20 @@ export function checkRunActive(runId: string, stage: string): void {
   if (stage !== 'active') throw invalidParameter(`The run ${runId} must be in the 'active' state. Current state is ${stage}.`)
 }
 
-export const loggedModelAbsent = (modelId: string): MlflowError =>
-  badRequest(`There is no logged model with id '${shorten(modelId)}' to log a metric to`)
+/**
+ * The experiment of a run that may be written to.
+ * @throws RESOURCE_DOES_NOT_EXIST for an unknown run, INVALID_PARAMETER_VALUE for a deleted one.
+ */
+export async function activeRun(db: AnyDatabase, tx: Executor, runId: string): Promise<bigint> {
+  const query = sql<{
+    experiment_id: number
+    lifecycle_stage: string
+  }>`SELECT experiment_id, lifecycle_stage FROM runs WHERE run_uuid = ${runId}`
+  const run = await tx.get(query.compile(db.kysely))
+  if (!run) throw runAbsent(runId)
+  checkRunActive(runId, run.lifecycle_stage)
+  return BigInt(run.experiment_id)
+}
 
 export interface ParamConflict extends KeyValue {
   oldValue: string
