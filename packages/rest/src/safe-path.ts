@@ -2,7 +2,7 @@ import { invalidParameter } from '@millrace/kit/errors'
 import { percentDecode, SCHEMES_WITH_AUTHORITY, SCHEMES_WITH_PARAMETERS } from '@millrace/kit/python-urls'
 
 const DECODE_ROUNDS_MAX = 10
-/** Of an artifact's path, as every store takes it. */
+/** Every store takes a path of this length. */
 const PATH_BYTES_MAX = 4096
 /** Escaped twice, a byte takes five characters. */
 const ESCAPED_CHARACTERS_MAX = 5 * PATH_BYTES_MAX
@@ -12,7 +12,6 @@ const ESCAPED_CHARACTERS_MAX = 5 * PATH_BYTES_MAX
  * A NUL is refused, where MLflow would spell it out too; `#`, which MLflow refuses, is a character like others (see
  * docs/decisions/number-signs-in-names.md).
  * @throws INVALID_PARAMETER_VALUE `Invalid path` for `..`, an absolute path (POSIX or Windows), NUL, endless escapes or too much.
- * Source: MLflow's answers on GET /api/2.0/mlflow-artifacts/artifacts.
  */
 export function safePath(path: string): string {
   if (path.length > ESCAPED_CHARACTERS_MAX) throw invalidParameter('Invalid path')

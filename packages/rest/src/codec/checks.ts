@@ -1,7 +1,7 @@
 import { type DescMessage, getOption } from '@bufbuild/protobuf'
 import { invalidParameter } from '@millrace/kit/errors'
 import { type PyJson, pythonType, shownPython } from '@millrace/kit/python-json'
-import { check, check_order } from '@millrace/proto/millrace/options/v1/rest_pb'
+import { check, check_order, old_name } from '@millrace/proto/millrace/options/v1/rest_pb'
 import { pythonFloatOf, pythonIntOf } from './scalars.ts'
 
 /** JSON as it was read fast (numbers only) or exactly (bigint and number). */
@@ -10,7 +10,13 @@ export type Json = Readonly<Record<string, unknown>>
 /** A failed check: a message of its own, or undefined for the general "Invalid value". */
 type Failure = { message: string | undefined }
 type Check = { readonly isType: boolean; run(value: unknown): Failure | undefined }
-type FieldChecks = { readonly name: string; readonly required: boolean; readonly checks: readonly Check[] }
+type FieldChecks = {
+  readonly name: string
+  /** Where old clients send the value. */
+  readonly oldName: string
+  readonly required: boolean
+  readonly checks: readonly Check[]
+}
 
 /** The checks of a request message's fields, in MLflow's order. */
 export type Checks = readonly FieldChecks[]
@@ -27,7 +33,12 @@ export function checksOf(desc: DescMessage): Checks {
       const texts = getOption(field, check)
       if (texts.length === 0) return []
       const rpc = desc.name.replace(/Request$/, '')
-      return { name: field.name, required: texts.includes('required'), checks: texts.map(text => parse(text, field.name, rpc)) }
+      return {
+        name: field.name,
+        oldName: getOption(field, old_name),
+        required: texts.includes('required'),
+        checks: texts.map(text => parse(text, field.name, rpc)),
+      }
     })
 }
 
@@ -39,19 +50,19 @@ export function checksOf(desc: DescMessage): Checks {
 export function validate(checks: Checks, json: Json, readFailed: boolean, exact: () => Json): void {
   for (let i = 0; i < checks.length; i++) {
     const field = checks[i] as FieldChecks
-    const value = given(json, field.name)
+    const value = given(json, field)
     if (value === undefined && !field.required) continue
     for (const one of field.checks) {
       if (one.isType && !readFailed) continue
       const failure = one.run(value)
-      if (failure) throw invalidParameter((failure.message ?? misfit(field.name, given(exact(), field.name))) + SEE_DOCS)
+      if (failure) throw invalidParameter((failure.message ?? misfit(field.name, given(exact(), field))) + SEE_DOCS)
     }
   }
 }
 
-function given(json: Json, name: string): unknown {
+function given(json: Json, { name, oldName }: FieldChecks): unknown {
   const value = json[name]
-  return name === 'run_id' && (value === undefined || value === null) && json.run_uuid !== undefined ? json.run_uuid : value
+  return oldName !== '' && (value === undefined || value === null) && json[oldName] !== undefined ? json[oldName] : value
 }
 
 function misfit(name: string, value: unknown = null): string {
@@ -134,17 +145,14 @@ function parse(text: string, name: string, rpc: string): Check {
         const message = `${rpc} request must specify at most ${argument} ${name}. Received ${value.length} ${name}.`
         return value.length > Number(argument) ? { message } : undefined
       })
-    case 'metrics_fields_present':
-      return fieldsPresent(name, ['key', 'value', 'timestamp'])
-    case 'params_fields_present':
-    case 'tags_fields_present':
-      return fieldsPresent(name, ['key'])
+    case 'items_have':
+      return itemsHave(name, argument.split(','))
     default:
       throw new Error(`unknown check '${text}' on ${rpc}.${name}`)
   }
 }
 
-function fieldsPresent(list: string, names: readonly string[]): Check {
+function itemsHave(list: string, names: readonly string[]): Check {
   return rule(value => {
     if (!Array.isArray(value)) return GENERAL
     for (let i = 0; i < value.length; i++) {

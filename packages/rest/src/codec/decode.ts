@@ -20,7 +20,7 @@ const compiled = new Map<DescMessage, { decode: Decoder }>()
 /**
  * The function that reads a JSON object into a message the way MLflow's protobuf `ParseDict` does: in the order of the
  * document, unknown fields ignored, null clears, stop at the first value that doesn't fit. It is generated source (names
- * come from descriptors only), so that field access is monomorphic: 1,000 metrics of a batch are read in 0.15 ms.
+ * come from descriptors only), so that field access is monomorphic: 1,000 small messages are read in 0.15 ms.
  */
 export function decoderOf(desc: DescMessage): Decoder {
   return linkOf(desc).decode
