@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import type { ServerHttp2Stream } from 'node:http2'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 
@@ -7,13 +8,21 @@ export function clientGone(res: ServerResponse): AbortSignal {
   if (hasLeft(res)) return AbortSignal.abort()
   const gone = new AbortController()
   res.once('close', () => {
-    if (!res.writableFinished) gone.abort()
+    if (!isSent(res)) gone.abort()
   })
   return gone.signal
 }
 
+/** Present for HTTP/2, whose responses count as finished and never as closed when their stream was reset. */
+const streamOf = (res: ServerResponse) => (res as unknown as { stream?: ServerHttp2Stream }).stream
+
+function isSent(res: ServerResponse): boolean {
+  const stream = streamOf(res)
+  return stream ? res.writableEnded && stream.rstCode === 0 : res.writableFinished
+}
+
 /** Whether nobody is there to be answered. */
-export const hasLeft = (res: ServerResponse): boolean => res.closed || res.destroyed
+export const hasLeft = (res: ServerResponse): boolean => streamOf(res)?.closed ?? (res.closed || res.destroyed)
 
 /** Sends the body of a response. Whatever happens, the body is destroyed then and gives back what it holds. */
 export async function sendBody(body: Readable, res: ServerResponse): Promise<void> {
