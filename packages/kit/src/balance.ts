@@ -2,9 +2,11 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { DescMessage, DescMethod, DescMethodStreaming, DescMethodUnary, MessageInitShape } from '@bufbuild/protobuf'
 import { MethodOptions_IdempotencyLevel as Idempotency } from '@bufbuild/protobuf/wkt'
 import { Code, ConnectError, type ContextValues, type StreamResponse, type Transport, type UnaryResponse } from '@connectrpc/connect'
+import { callKey, identityHeaders } from './call-context.ts'
 import type { Logger } from './logger.ts'
 import { Replica } from './replica.ts'
 import { isWorthWaiting, SilentReplica, wasNotSent, wentAway } from './replica-failures.ts'
+import { failingWith } from './rpc.ts'
 
 const RETRY_PAUSE_MS = 100
 const READY_TIMEOUT_MS = 2_500
@@ -93,7 +95,8 @@ export function createUpstream(name: string, urls: readonly string[], log?: Logg
         input: MessageInitShape<I>,
         values?: ContextValues,
       ): Promise<UnaryResponse<I, O>> {
-        return attempt(method, signal, transport => transport.unary(method, signal, timeoutMs, header, input, values))
+        const sent = sentWith(signal, timeoutMs, header, values)
+        return attempt(method, sent.signal, transport => transport.unary(method, sent.signal, sent.timeoutMs(), sent.header, input, values))
       },
       async stream<I extends DescMessage, O extends DescMessage>(
         method: DescMethodStreaming<I, O>,
@@ -105,11 +108,12 @@ export function createUpstream(name: string, urls: readonly string[], log?: Logg
       ): Promise<StreamResponse<I, O>> {
         if (method.methodKind !== 'server_streaming') throw new ConnectError('Only answers can be streams', Code.Unimplemented)
         const messages = await Array.fromAsync(input)
-        const answer = await attempt(method, signal, transport =>
-          transport.stream(method, signal, timeoutMs, header, each(messages), values),
+        const sent = sentWith(signal, timeoutMs, header, values)
+        const answer = await attempt(method, sent.signal, transport =>
+          transport.stream(method, sent.signal, sent.timeoutMs(), sent.header, each(messages), values),
         )
         const told = (reason: unknown) =>
-          !signal?.aborted && wentAway(reason) ? unavailable(`The ${name} service went away`, reason) : reason
+          !sent.signal?.aborted && wentAway(reason) ? unavailable(`The ${name} service went away`, reason) : reason
         return { ...answer, message: failingWith(answer.message, told) }
       },
     },
@@ -136,18 +140,22 @@ export function createUpstream(name: string, urls: readonly string[], log?: Logg
   }
 }
 
+/** What a call takes along of the context in its values: its end, what is left of its time, its id, who it is from. */
+function sentWith(signal: AbortSignal | undefined, timeoutMs: number | undefined, header: HeadersLike, values: ContextValues | undefined) {
+  const call = values?.get(callKey)
+  if (!call) return { signal, timeoutMs: () => timeoutMs, header }
+  const { deadline } = call
+  const headers = new Headers(header)
+  for (const [name, value] of Object.entries(identityHeaders(call))) headers.set(name, value)
+  const left = () =>
+    deadline === undefined ? timeoutMs : Math.max(0, Math.min(deadline - Date.now(), timeoutMs ?? Number.POSITIVE_INFINITY))
+  return { signal: signal ?? call.signal, timeoutMs: left, header: headers }
+}
+
 const isRead = (method: DescMethod) => method.idempotency === Idempotency.NO_SIDE_EFFECTS
 
 const unavailable = (message: string, cause: unknown) => new ConnectError(message, Code.Unavailable, undefined, undefined, cause)
 
 async function* each<T>(values: readonly T[]): AsyncIterable<T> {
   yield* values
-}
-
-async function* failingWith<T>(values: AsyncIterable<T>, told: (reason: unknown) => unknown): AsyncIterable<T> {
-  try {
-    yield* values
-  } catch (reason) {
-    throw told(reason)
-  }
 }

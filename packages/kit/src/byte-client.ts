@@ -4,13 +4,16 @@ import { buffer } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
 import { failureOf, hadNoRoom, wentAway } from './byte-failures.ts'
 import { answer, type Cut, connect, failing } from './byte-request.ts'
-import { type ByteChannel, type ByteRange, type ReadResult, rangeHeader, type UploadPart } from './bytes.ts'
+import { type ByteChannel, type ByteOptions, type ByteRange, type ReadResult, rangeHeader, type UploadPart } from './bytes.ts'
+import { identityHeaders } from './call-context.ts'
 import { cancelled, internalError } from './errors.ts'
 import { isWorthWaiting, wasNotSent } from './replica-failures.ts'
 import { isToldApart, ResumingBody } from './resuming-body.ts'
 
 const ATTEMPTS_MAX = 4
 const RETRY_PAUSE_MS = 100
+/** Connections to one process, about as many as the transfers that it takes; further ones wait for a place. */
+const CONNECTIONS_MAX = 512
 /** Longest silence of the other side; a store may take minutes to finish a big object. */
 const SILENCE_MS_MAX = 600_000
 /** Largest upload that is kept until its answer comes, to be sent to another process when the first one goes away. */
@@ -31,7 +34,7 @@ export interface ByteClient extends ByteChannel, Disposable {}
  * @param wait has a wait for the process at a base URL cut when that process falls silent, and returns what ends the wait.
  */
 export function createByteClient(pickUrl: () => string, avoid: (url: string) => void = () => {}, wait: Wait = () => () => {}): ByteClient {
-  const agent = new Agent({ keepAlive: true })
+  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS_MAX })
   const open = async (query: URLSearchParams, full: ReadonlySet<string>, options: RequestOptions): Promise<Opened> => {
     const begun = performance.now()
     for (let attempt = 1; ; attempt++) {
@@ -46,9 +49,9 @@ export function createByteClient(pickUrl: () => string, avoid: (url: string) => 
       }
     }
   }
-  const get = async (uri: string, range?: ByteRange, signal?: AbortSignal): Promise<IncomingMessage> => {
+  const get = async (uri: string, { signal, call }: ByteOptions, range?: ByteRange): Promise<IncomingMessage> => {
     const full = new Set<string>()
-    const headers = range ? { Range: rangeHeader(range) } : {}
+    const headers = { ...(range && { Range: rangeHeader(range) }), ...(call && identityHeaders(call)) }
     for (let attempt = 1; ; attempt++) {
       const { sent, base } = await open(new URLSearchParams({ uri }), full, { signal, headers })
       try {
@@ -62,8 +65,8 @@ export function createByteClient(pickUrl: () => string, avoid: (url: string) => 
     }
   }
   return {
-    async read(uri, { range, signal } = {}) {
-      const response = await get(uri, range, signal)
+    async read(uri, { range, signal, call } = {}) {
+      const response = await get(uri, { signal, call }, range)
       const about = headOf(response)
       const end = about.start + about.length
       const isTold = isToldApart(about)
@@ -74,7 +77,7 @@ export function createByteClient(pickUrl: () => string, avoid: (url: string) => 
         isPassing: failure => isTold && failureOf(failure).errorCode === 'TEMPORARILY_UNAVAILABLE',
         told: failureOf,
         open: async position => {
-          const next = await get(uri, { start: position, end: end - 1 }, signal)
+          const next = await get(uri, { signal, call }, { start: position, end: end - 1 })
           if (headOf(next).etag === about.etag) return next
           next.destroy()
           throw internalError('The artifact changed while it was read')
@@ -82,10 +85,11 @@ export function createByteClient(pickUrl: () => string, avoid: (url: string) => 
       })
       return { ...about, body }
     },
-    async write(uri, body, { length, contentType, part, signal } = {}) {
+    async write(uri, body, { length, contentType, part, signal, call } = {}) {
       const kept = length !== undefined && length <= REPLAY_BYTES_MAX ? await buffered(body) : undefined
       const headers = {
         ...(length === undefined ? {} : { 'Content-Length': length }),
+        ...(call && identityHeaders(call)),
         ...(contentType ? { 'Content-Type': contentType } : {}),
         // The other side says whether it has room before it gets the body, which could not be sent again.
         ...(kept ? {} : { Expect: '100-continue' }),

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import type { CallIdentity } from './call-context.ts'
 
 /** Inclusive byte positions, as in an HTTP Range header; without `end` to the last byte; a negative `start` counts from the end. */
 export interface ByteRange {
@@ -25,13 +26,18 @@ export interface UploadPart {
   partNumber: number
 }
 
-export interface WriteOptions {
+/** On whose behalf bytes move. */
+export interface ByteOptions {
+  readonly call?: CallIdentity
+  signal?: AbortSignal
+}
+
+export interface WriteOptions extends ByteOptions {
   contentType?: string
   /** The body is this part of an upload to the store at the URI, instead of the object. */
   part?: UploadPart
   /** Bytes that `body` will deliver, when known. */
   length?: number
-  signal?: AbortSignal
 }
 
 export interface WriteResult {
@@ -45,7 +51,7 @@ export interface WriteResult {
  */
 export interface ByteChannel {
   /** @throws a range beyond the end: MlflowError INVALID_PARAMETER_VALUE with errorClass RANGE_NOT_SATISFIABLE. */
-  read(uri: string, options?: { range?: ByteRange; signal?: AbortSignal }): Promise<ReadResult>
+  read(uri: string, options?: ByteOptions & { range?: ByteRange }): Promise<ReadResult>
   /** Nothing is visible at the URI until every byte is written; a body that fails or is aborted leaves nothing. */
   write(uri: string, body: Readable, options?: WriteOptions): Promise<WriteResult>
 }

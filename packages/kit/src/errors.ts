@@ -69,6 +69,12 @@ export function toMlflowError(reason: unknown): MlflowError {
   return new MlflowError(codeOf(reason.code), publicMessage(reason), { cause: reason })
 }
 
+/** Whether something failed that no client could help, and no repetition of the same request either. */
+export function isServerFault(reason: unknown): boolean {
+  const { errorCode, httpStatus, retryAfterSeconds } = toMlflowError(reason)
+  return errorCode === 'INTERNAL_ERROR' || (httpStatus > 501 && retryAfterSeconds === undefined)
+}
+
 function codeOf(code: Code): ErrorCode {
   switch (code) {
     case Code.Unavailable:

@@ -6,29 +6,84 @@ import {
   createContextKey,
   createContextValues,
   type Interceptor,
+  type StreamRequest,
+  type UnaryRequest,
 } from '@connectrpc/connect'
 import type { UniversalHandler, UniversalServerRequest, UniversalServerResponse } from '@connectrpc/connect/protocol'
 import { createAsyncIterable } from '@connectrpc/connect/protocol'
+import { parseTimeout as parseConnectTimeout } from '@connectrpc/connect/protocol-connect'
+import { parseTimeout as parseGrpcTimeout } from '@connectrpc/connect/protocol-grpc'
+import {
+  ANONYMOUS,
+  callKey,
+  checkRequestId,
+  endOf,
+  PRINCIPAL_HEADER,
+  REQUEST_ID_HEADER,
+  SignalledCall,
+  untilEnded,
+} from './call-context.ts'
 import { invalidParameter, type MlflowError, resourceExhausted } from './errors.ts'
+import { failingWith } from './rpc.ts'
 
 /** How far a call over the network has come. */
-interface Call {
+interface Arrival {
   reached: boolean
   /** What it is answered with in any case. */
   readonly refusal?: MlflowError
 }
 
-const callKey = createContextKey<Call | undefined>(undefined)
+const arrivalKey = createContextKey<Arrival | undefined>(undefined)
 
 /** Notes that a message could be read, and answers calls that are refused. It has to be the first interceptor. */
 export const reachedHandler: Interceptor = next => request => {
-  const call = request.contextValues.get(callKey)
-  if (call?.refusal) throw call.refusal
-  if (!call) return next(request)
-  call.reached = true
+  const arrival = request.contextValues.get(arrivalKey)
+  if (arrival?.refusal) throw arrival.refusal
+  if (!arrival) return next(request)
+  arrival.reached = true
   // The messages of a stream are read later, by whoever takes them.
   return next(request.stream ? { ...request, message: refusingMessages(request.message, request.signal) } : request)
 }
+
+/** Puts the context of a call where its handler finds it. */
+export const receiveCall: Interceptor = next => request => {
+  const { header, signal, contextValues } = request
+  const requestId = checkRequestId(header.get(REQUEST_ID_HEADER))
+  const principal = { name: header.get(PRINCIPAL_HEADER) ?? ANONYMOUS.name }
+  contextValues.set(callKey, new SignalledCall(signal, { requestId, principal, deadline: deadlineOf(header) }))
+  return next(request)
+}
+
+/** Has a call answered when its deadline has passed, whatever its handler still does. The messages of a stream end with its handler. */
+export const endAtDeadline: Interceptor = next => request => {
+  const call = request.contextValues.get(callKey)
+  return call?.deadline === undefined || request.stream ? next(request) : untilEnded(call, next(request))
+}
+
+/** Of a header that the library has read before. */
+function deadlineOf(header: Headers): number | undefined {
+  const connect = header.get('connect-timeout-ms')
+  const grpc = header.get('grpc-timeout')
+  const { timeoutMs } = grpc === null ? parseConnectTimeout(connect, UNLIMITED) : parseGrpcTimeout(grpc, UNLIMITED)
+  return timeoutMs === undefined ? undefined : Date.now() + Math.floor(timeoutMs)
+}
+
+const UNLIMITED = Number.MAX_SAFE_INTEGER
+
+/**
+ * Passes what handlers throw, at once or within a stream, through `toError`. Calls that have ended fail for that, whatever they were
+ * interrupted in.
+ */
+export const translateFailures =
+  (toError: (reason: unknown, request: UnaryRequest | StreamRequest) => unknown): Interceptor =>
+  next =>
+  async request => {
+    const translated = (reason: unknown) => (request.signal.aborted ? endOf(request) : toError(reason, request))
+    const response = await next(request).catch(reason => {
+      throw translated(reason)
+    })
+    return response.stream ? { ...response, message: failingWith(response.message, translated) } : response
+  }
 
 async function* refusingMessages<T>(messages: AsyncIterable<T>, signal: AbortSignal): AsyncIterable<T> {
   try {
@@ -53,8 +108,8 @@ export function refusePlainly(router: ConnectRouter, examine: Examine = async re
 function plainly(handler: UniversalHandler, examine: Examine): UniversalHandler {
   const refuse = (request: UniversalServerRequest, answer: MlflowError) => handler(emptyRequest(request, answer))
   const answer = async (request: UniversalServerRequest): Promise<UniversalServerResponse> => {
-    const call: Call = { reached: false }
-    const contextValues = (request.contextValues ?? createContextValues()).set(callKey, call)
+    const arrival: Arrival = { reached: false }
+    const contextValues = (request.contextValues ?? createContextValues()).set(arrivalKey, arrival)
     let examined: UniversalServerRequest
     try {
       examined = await examine({ ...request, contextValues }, handler)
@@ -63,7 +118,7 @@ function plainly(handler: UniversalHandler, examine: Examine): UniversalHandler 
       return refuse(request, reason as MlflowError)
     }
     const response = await handler(examined)
-    if (call.reached || response.body === undefined) return response
+    if (arrival.reached || response.body === undefined) return response
     return refuse(request, await refusalOf(response))
   }
   const { service, method, requestPath, supportedContentType, protocolNames, allowedMethods } = handler
@@ -111,6 +166,6 @@ function emptyRequest(request: UniversalServerRequest, refusal: MlflowError): Un
   if (type !== null) header.set('content-type', type)
   const url = new URL(request.url)
   if (url.search !== '') url.search = '?connect=v1&encoding=proto&message='
-  const contextValues: ContextValues = createContextValues().set(callKey, { reached: false, refusal })
+  const contextValues: ContextValues = createContextValues().set(arrivalKey, { reached: false, refusal })
   return { ...request, url: url.toString(), header, contextValues, body: createAsyncIterable([isEnveloped ? envelope(message) : message]) }
 }

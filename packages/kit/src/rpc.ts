@@ -21,6 +21,7 @@ import {
   type Transport,
   type UnaryResponse,
 } from '@connectrpc/connect'
+import { callKey } from './call-context.ts'
 
 /** One service with its handlers: what a service's routes.ts lists. */
 export interface Route {
@@ -125,6 +126,15 @@ async function* mapMessages<T extends DescMessage>(schema: T, values: AsyncItera
   for await (const value of values) yield asMessage(schema, value)
 }
 
+/** The same messages; what ends them early goes through `toError`. */
+export async function* failingWith<T>(messages: AsyncIterable<T>, toError: (reason: unknown) => unknown): AsyncIterable<T> {
+  try {
+    yield* messages
+  } catch (reason) {
+    throw toError(reason)
+  }
+}
+
 async function first<T>(values: AsyncIterable<T>): Promise<T> {
   for await (const value of values) return value
   throw new ConnectError('the request stream is empty', Code.InvalidArgument)
@@ -132,13 +142,13 @@ async function first<T>(values: AsyncIterable<T>): Promise<T> {
 
 const NEVER = new AbortController().signal
 
-/** The context of a direct call; headers and values are made only when somebody looks. */
+/** The context of a direct call; signal, headers and values are made only when somebody looks. */
 class DirectContext implements HandlerContext {
   readonly service: DescService
   readonly method: DescMethod
-  readonly signal: AbortSignal
   readonly protocolName = 'direct'
   readonly requestMethod = 'POST'
+  readonly #signal: AbortSignal | undefined
   readonly #timeoutMs: number | undefined
   readonly #header: HeadersLike | undefined
   #values: ContextValues | undefined
@@ -149,7 +159,7 @@ class DirectContext implements HandlerContext {
   constructor(method: DescMethod, signal?: AbortSignal, timeoutMs?: number, header?: HeadersLike, values?: ContextValues) {
     this.service = method.parent
     this.method = method
-    this.signal = signal ?? NEVER
+    this.#signal = signal
     this.#timeoutMs = timeoutMs
     this.#header = header
     this.#values = values
@@ -157,8 +167,12 @@ class DirectContext implements HandlerContext {
   get url() {
     return `direct:/${this.service.typeName}/${this.method.name}`
   }
+  get signal() {
+    return this.#signal ?? this.#values?.get(callKey)?.signal ?? NEVER
+  }
   timeoutMs() {
-    return this.#timeoutMs
+    const deadline = this.#values?.get(callKey)?.deadline
+    return deadline === undefined ? this.#timeoutMs : deadline - Date.now()
   }
   get values() {
     this.#values ??= createContextValues()
