@@ -12,6 +12,8 @@ export interface GatewayConfig {
   receiveParts: boolean
   /** How long the body of a request or response may wait for a client that stands still. */
   bodyTimeoutSeconds: number
+  /** Requests in progress at once, probes aside; more are refused for the moment. */
+  requestsMax: number
   /** False refuses the mlflow-artifacts endpoints, like `mlflow server --no-serve-artifacts`. */
   serveArtifacts: boolean
   /** True refuses everything but artifacts, like `mlflow server --artifacts-only`. */
@@ -34,6 +36,10 @@ const DEFAULT_PORT = 5000
 const BODY_TIMEOUT_SECONDS = 120
 const BODY_TIMEOUT_SECONDS_MAX = 86_400
 
+/** Each takes about 25 KB of this process. */
+const REQUESTS_MAX = 2_048
+const REQUESTS_MAX_MAX = 1_000_000
+
 export type GatewayRaw = ReturnType<typeof readGateway>
 
 export function readGateway(env: Env, flags: Flags) {
@@ -44,6 +50,7 @@ export function readGateway(env: Env, flags: Flags) {
     publicUrl: read(env, {}, undefined, 'MILLRACE_PUBLIC_URL'),
     receiveParts: read(env, {}, undefined, 'MILLRACE_RECEIVE_PARTS'),
     bodyTimeout: read(env, {}, undefined, 'MILLRACE_BODY_TIMEOUT_SECONDS'),
+    requestsMax: read(env, {}, undefined, 'MILLRACE_REQUESTS_MAX'),
     serveArtifacts: read(env, flags, 'serveArtifacts', 'MLFLOW_SERVE_ARTIFACTS'),
     artifactsOnly: read(env, flags, 'artifactsOnly', 'MLFLOW_ARTIFACTS_ONLY'),
     allowedHosts: read(env, flags, 'allowedHosts', 'MLFLOW_SERVER_ALLOWED_HOSTS'),
@@ -63,6 +70,7 @@ export function checkGateway(raw: GatewayRaw): GatewayConfig {
     publicUrl: checkUrl(raw.publicUrl),
     receiveParts: checkBoolean(raw.receiveParts, true),
     bodyTimeoutSeconds: checkInteger(raw.bodyTimeout, BODY_TIMEOUT_SECONDS, 1, BODY_TIMEOUT_SECONDS_MAX),
+    requestsMax: checkInteger(raw.requestsMax, REQUESTS_MAX, 1, REQUESTS_MAX_MAX),
     serveArtifacts: checkBoolean(raw.serveArtifacts, true),
     artifactsOnly: checkBoolean(raw.artifactsOnly, false),
     security: checkBoolean(raw.disableSecurity, false)

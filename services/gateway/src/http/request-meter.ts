@@ -24,11 +24,19 @@ interface Series {
 /** Counts the requests of the public port and how long they take, body and all, under the names and labels of MLflow's exporter. */
 export class RequestMeter {
   readonly #series = new Map<string, Map<number, Series>>()
+  #inProgress = 0
+
+  /** Requests that are not over. */
+  get inProgress(): number {
+    return this.#inProgress
+  }
 
   /** Counts a request when it is over. */
   watch({ method = 'GET' }: IncomingMessage, response: ServerResponse): void {
     const begun = performance.now()
+    this.#inProgress++
     response.once('close', () => {
+      this.#inProgress--
       const status = response.headersSent ? response.statusCode : CLIENT_WENT_AWAY
       this.#count(this.#seriesOf(METHODS.has(method) ? method : OTHER_METHOD, status), (performance.now() - begun) / 1000)
     })
