@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { type DescMethodUnary, getOption } from '@bufbuild/protobuf'
-import { createContextValues, type Transport } from '@connectrpc/connect'
+import type { ContextValues, Transport } from '@connectrpc/connect'
 import { invalidParameter } from '@millrace/kit/errors'
 import * as options from '@millrace/proto/millrace/options/v1/rest_pb'
 import { type Answer, once } from './answer.ts'
@@ -59,8 +59,18 @@ export function createEndpoint(rpc: DescMethodUnary, transport: Transport, budge
   }
 }
 
-/** Reads the request, calls the RPC and returns the answer's JSON. @throws anything; the caller turns it into an error body. */
-export async function callEndpoint(endpoint: Endpoint, req: IncomingMessage, path: PathParams, query: string): Promise<Answer> {
+/**
+ * Reads the request, calls the RPC and returns the answer's JSON.
+ * @param values of the RPC.
+ * @throws anything; the caller turns it into an error body.
+ */
+export async function callEndpoint(
+  endpoint: Endpoint,
+  req: IncomingMessage,
+  path: PathParams,
+  query: string,
+  values: ContextValues,
+): Promise<Answer> {
   const { rpc, transport, streaming, relativePaths } = endpoint
   for (let i = 0; i < relativePaths.length; i++) safePath(path[relativePaths[i] as string] ?? '')
   const isInQuery = endpoint.queryOnly || (req.method === 'GET' && query !== '' && /[^&]/.test(query))
@@ -77,8 +87,8 @@ export async function callEndpoint(endpoint: Endpoint, req: IncomingMessage, pat
     const property = endpoint.properties.get(name)
     if (property !== undefined) message[property] = path[name]
   }
-  if (streaming?.isAsked(message)) return streaming.answer(transport, message)
-  const values = endpoint.seesRequest ? createContextValues().set(httpRequest, req) : undefined
+  if (endpoint.seesRequest) values.set(httpRequest, req)
+  if (streaming?.isAsked(message)) return streaming.answer(transport, message, values)
   const answer = await transport.unary(rpc, undefined, undefined, undefined, message, values)
   return endpoint.encode(answer.message)
 }

@@ -1,5 +1,5 @@
 import { type DescField, type DescMethod, type DescMethodServerStreaming, type DescMethodUnary, getOption } from '@bufbuild/protobuf'
-import type { Transport } from '@connectrpc/connect'
+import type { ContextValues, Transport } from '@connectrpc/connect'
 import { old_name, streamed_by } from '@millrace/proto/millrace/options/v1/rest_pb'
 import { type Encoder, encoderOf } from './codec/encode.ts'
 
@@ -11,7 +11,7 @@ export interface Streaming {
   /** Whether a request is, or the unary RPC itself is called. */
   isAsked(message: Message): boolean
   /** The whole JSON if it is short, else in parts as they come. */
-  answer(transport: Transport, message: Message): Promise<Buffer[] | StreamedAnswer>
+  answer(transport: Transport, message: Message, values: ContextValues): Promise<Buffer[] | StreamedAnswer>
 }
 
 type Message = Readonly<Record<string, unknown>>
@@ -37,8 +37,8 @@ export function streamingOf(rpc: DescMethodUnary): Streaming | undefined {
   const list = joinerOf(method)
   return {
     isAsked: message => message[limit.localName] === undefined,
-    async answer(transport, message) {
-      const answer = await transport.stream(method, undefined, undefined, undefined, only(request(message)))
+    async answer(transport, message, values) {
+      const answer = await transport.stream(method, undefined, undefined, undefined, only(request(message)), values)
       return list(answer.message[Symbol.asyncIterator]())
     },
   }

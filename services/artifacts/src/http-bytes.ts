@@ -1,16 +1,22 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { ByteChannel, ByteRange, UploadPart, WriteOptions } from '@millrace/kit/bytes'
-import { clientGone, sendBody } from '@millrace/kit/client-gone'
-import { badRequest, toMlflowError } from '@millrace/kit/errors'
+import { sendBody } from '@millrace/kit/client-gone'
+import { badRequest, isServerFault, toMlflowError } from '@millrace/kit/errors'
+import { HttpCall } from '@millrace/kit/http-call'
+import type { Logger } from '@millrace/kit/logger'
 
 /**
  * The data path between processes, without authentication: for a private network only.
  * `GET /bytes?uri=…` with an optional Range of one part, `PUT /bytes?uri=…`, with `&upload_id=…&part_number=…` for a part of an upload,
  * which is answered with its ETag; an error is `{"error_code", "message", "error_class"}`, with Retry-After when nothing was done.
  */
-export function byteHandler(bytes: ByteChannel): RequestListener {
+export function byteHandler(bytes: ByteChannel, log?: Logger): RequestListener {
   return (req, res) => {
-    serve(bytes, req, res).catch((reason: unknown) => {
+    const call = new HttpCall(req, res)
+    log?.debug('bytes are asked for', { requestId: call.requestId, method: req.method })
+    serve(bytes, req, res, call).catch((reason: unknown) => {
+      if (!call.hasEnded && isServerFault(reason))
+        log?.error('a transfer failed', { requestId: call.requestId, method: req.method, reason })
       if (res.headersSent) return res.destroy()
       const { errorCode, httpStatus, rawMessage, errorClass, retryAfterSeconds } = toMlflowError(reason)
       const later = retryAfterSeconds === undefined ? {} : { 'Retry-After': retryAfterSeconds }
@@ -20,11 +26,10 @@ export function byteHandler(bytes: ByteChannel): RequestListener {
   }
 }
 
-async function serve(bytes: ByteChannel, req: IncomingMessage, res: ServerResponse): Promise<void> {
+async function serve(bytes: ByteChannel, req: IncomingMessage, res: ServerResponse, { signal }: HttpCall): Promise<void> {
   const query = new URLSearchParams(req.url?.split('?')[1])
   const uri = query.get('uri')
   if (!uri) throw badRequest('Request must specify uri.')
-  const signal = clientGone(res)
   switch (req.method) {
     case 'GET':
       return send(bytes, uri, req.headers.range, res, signal)

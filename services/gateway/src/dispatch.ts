@@ -1,6 +1,8 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import { type CallContext, PRINCIPAL_HEADER, REQUEST_ID_HEADER } from '@millrace/kit/call-context'
 import { hasLeft } from '@millrace/kit/client-gone'
-import { badRequest, MlflowError, toMlflowError } from '@millrace/kit/errors'
+import { badRequest, isServerFault, MlflowError, temporarilyUnavailable, toMlflowError } from '@millrace/kit/errors'
+import { HttpCall } from '@millrace/kit/http-call'
 import { percentDecode } from '@millrace/kit/python-urls'
 import { BodyTooLarge } from '@millrace/rest/body'
 import type { Match, Router } from '@millrace/rest/router'
@@ -22,6 +24,8 @@ export interface DispatchOptions {
 /** As nginx's lingering_time. */
 const LINGER_MS_MAX = 30_000
 
+/** Shown for every RPC and error, and to clients that sent it. */
+const SHOWN_ID = 'X-Request-Id'
 const RPC_PREFIX = '/millrace.'
 const API = /\/(ajax-)?api\//
 const SERVER_INFO = /\/(ajax-)?api\/3\.0\/mlflow\/server-info$/
@@ -31,33 +35,48 @@ export function createDispatch(ctx: GatewayContext, { router, security, rpc, met
   const prefix = ctx.config.staticPrefix
   const unmetered = new Set(['/health', '/ready', '/version', '/metrics'].flatMap(probe => [probe, prefix + probe]))
   const isEmptied = (path: string) => ctx.config.security !== undefined && API.test(path)
-  const serveRpc = (req: IncomingMessage, res: ServerResponse) => {
+  const serveRpc = (req: IncomingMessage, res: ServerResponse, call: HttpCall) => {
+    // The context of an RPC is made of its headers.
+    req.headers[REQUEST_ID_HEADER] = call.requestId
+    delete req.headers[PRINCIPAL_HEADER]
+    res.setHeader(SHOWN_ID, call.requestId)
     res.once('finish', () => lingerOn(req))
     try {
       rpc(req, res)
     } catch (reason) {
       // The adapter makes a URL of the request's target and host.
-      fail(req, res, badRequest('The request target or host is malformed.', { cause: reason }))
+      fail(req, res, call, badRequest('The request target or host is malformed.', { cause: reason }))
     }
   }
-  const fail = (req: IncomingMessage, res: ServerResponse, reason: unknown) => {
-    if (hasLeft(res)) return ctx.log?.debug('a client left before it was answered', { method: req.method, path: pathOf(req.url), reason })
-    if (!res.headersSent) setHeaders(res, security.headers)
+  const fail = (req: IncomingMessage, res: ServerResponse, call: HttpCall, reason: unknown) => {
+    const { method } = req
+    const path = pathOf(req.url)
+    if (hasLeft(res)) {
+      return ctx.log?.debug('a client left before it was answered', { requestId: call.requestId, method, path, reason })
+    }
+    if (!res.headersSent) {
+      setHeaders(res, security.headers)
+      res.setHeader(SHOWN_ID, call.requestId)
+    }
     if (reason instanceof BodyTooLarge) return refuseBody(req, res, reason)
     const error = toMlflowError(reason)
-    noteFailure(ctx, req.method, pathOf(req.url), reason)
+    noteFailure(ctx, { call, method, path }, reason)
     writeError(res, error)
     lingerOn(req)
   }
-  const serve = (req: IncomingMessage, res: ServerResponse) => {
+  const serve = (req: IncomingMessage, res: ServerResponse, call: HttpCall) => {
     const target = req.url ?? '/'
     const path = pathOf(target)
-    if (!unmetered.has(path)) meter.watch(req, res)
+    if (call.sentId !== undefined) res.setHeader(SHOWN_ID, call.sentId)
+    if (!unmetered.has(path)) {
+      meter.watch(req, res)
+      if (meter.inProgress > ctx.config.requestsMax) throw tooManyRequests()
+    }
     if (!security.admit(req, res, path)) return
-    if (path.startsWith(RPC_PREFIX)) return serveRpc(req, res)
+    if (path.startsWith(RPC_PREFIX)) return serveRpc(req, res, call)
     if (prefix !== '' && path.startsWith(prefix + RPC_PREFIX)) {
       req.url = target.slice(prefix.length)
-      return serveRpc(req, res)
+      return serveRpc(req, res, call)
     }
     const workspace = req.headers['x-mlflow-workspace']
     if (workspace !== undefined && String(workspace).trim() !== '' && !SERVER_INFO.test(path)) throw workspacesDisabled()
@@ -68,23 +87,28 @@ export function createDispatch(ctx: GatewayContext, { router, security, rpc, met
         ? wrongMethod(req, res, match.allow, isEmptied(path))
         : unknownPath(req, res, path, { find: other => (other === path ? undefined : router.find(req.method ?? 'GET', other)), isEmptied })
     }
-    const work = match.target(req, res, match.params, queryOf(target))
-    if (work) work.catch(reason => fail(req, res, reason))
+    const work = match.target(req, res, match.params, queryOf(target), call)
+    if (work) work.catch(reason => fail(req, res, call, reason))
   }
   return (req, res) => {
+    const call = new HttpCall(req, res)
     try {
-      serve(req, res)
+      serve(req, res, call)
     } catch (reason) {
-      fail(req, res, reason)
+      fail(req, res, call, reason)
     }
   }
 }
 
+interface Failed {
+  readonly call: CallContext | undefined
+  readonly method: string | undefined
+  readonly path: string
+}
+
 /** Logs what no client could help. */
-export function noteFailure({ log }: GatewayContext, method: string | undefined, path: string, reason: unknown): void {
-  const { errorCode, httpStatus, retryAfterSeconds } = toMlflowError(reason)
-  if (errorCode !== 'INTERNAL_ERROR' && (httpStatus <= 501 || retryAfterSeconds !== undefined)) return
-  log?.error('a request failed', { method, path, reason })
+export function noteFailure({ log }: GatewayContext, { call, method, path }: Failed, reason: unknown): void {
+  if (isServerFault(reason)) log?.error('a request failed', { requestId: call?.requestId, method, path, reason })
 }
 
 interface Paths {
@@ -142,6 +166,8 @@ function refuseBody(req: IncomingMessage, res: ServerResponse, reason: BodyTooLa
   writeJson(res, errorBody(reason.answer), 413)
   lingerOn(req)
 }
+
+const tooManyRequests = () => temporarilyUnavailable('The server is busy with other requests', { retryAfterSeconds: 1 })
 
 const workspacesDisabled = () =>
   new MlflowError('FEATURE_DISABLED', 'Workspace APIs are not available: workspaces are not enabled on this server')

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { DescMethodUnary } from '@bufbuild/protobuf'
+import type { HttpCall } from '@millrace/kit/http-call'
 import { writeAnswer } from '@millrace/rest/answer'
 import { ajaxTwin, bindingsOf, isInternal, unaryMethods } from '@millrace/rest/bindings'
 import type { BodyBudget } from '@millrace/rest/body-budget'
@@ -13,7 +14,7 @@ import { disabled } from './mode.ts'
 import type { PublicService } from './rpc/services.ts'
 
 /** Serves one request. Whatever it throws becomes an error body. @param query the text after `?`. */
-export type Handler = (req: IncomingMessage, res: ServerResponse, path: PathParams, query: string) => void | Promise<void>
+export type Handler = (req: IncomingMessage, res: ServerResponse, path: PathParams, query: string, call: HttpCall) => void | Promise<void>
 
 export interface TableOptions {
   readonly raw: readonly RawRoute[]
@@ -34,7 +35,8 @@ export function routeTable(
     for (const rpc of unaryMethods(service)) {
       if (isInternal(rpc)) continue
       const endpoint = createEndpoint(rpc as DescMethodUnary, transport, budget)
-      const serve: Handler = async (req, res, path, query) => writeAnswer(res, await callEndpoint(endpoint, req, path, query), headers)
+      const serve: Handler = async (req, res, path, query, call) =>
+        writeAnswer(res, await callEndpoint(endpoint, req, path, query, call.values), headers)
       for (const { method, pattern } of bindingsOf(rpc)) {
         const reason = disabled(ctx.config, area, prefix + pattern)
         router.add(method, prefix + pattern, reason === undefined ? serve : refuse(reason, headers))
@@ -56,9 +58,9 @@ function patternsOf(route: RawRoute, prefix: string): Set<string> {
 }
 
 function rawHandler(route: RawRoute, ctx: GatewayContext, headers: readonly string[]): Handler {
-  return (req, res, path, query) => {
+  return (req, res, path, query, call) => {
     setHeaders(res, headers)
-    return route.handle(req, res, { path, query: parseQuery(query) }, ctx)
+    return route.handle(req, res, { path, query: parseQuery(query), call }, ctx)
   }
 }
 

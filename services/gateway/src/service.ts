@@ -29,7 +29,10 @@ export async function startGateway(config: GatewayConfig, dependencies: GatewayD
   const services = publicServices(ctx)
   const security = createSecurity(config.security, config.staticPrefix)
   const router = routeTable(ctx, services, { raw: rawRoutes, headers: security.headers, budget })
-  const rpc = rpcListener(config, services, { budget, failed: (path, reason) => noteFailure(ctx, 'POST', path, reason) })
+  const rpc = rpcListener(config, services, {
+    budget,
+    failed: (path, reason, call) => noteFailure(ctx, { call, method: 'POST', path }, reason),
+  })
   const handler = createDispatch(ctx, { router, security, rpc, meter })
   const { host, port, bodyTimeoutSeconds } = config
   const listener = await listen({ host, port, handler, limits: { bodyIdleMs: bodyTimeoutSeconds * 1_000 } })

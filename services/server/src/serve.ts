@@ -1,10 +1,13 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import type { Interceptor } from '@connectrpc/connect'
 import { connectNodeAdapter } from '@connectrpc/connect-node'
+import { callKey } from '@millrace/kit/call-context'
+import { isServerFault } from '@millrace/kit/errors'
 import { type Listener, type ListenLimits, listen } from '@millrace/kit/listen'
 import type { Logger } from '@millrace/kit/logger'
 import { type Metric, type MetricsHandler, metricsHandler } from '@millrace/kit/metrics'
 import { type Route, register } from '@millrace/kit/rpc'
-import { reachedHandler, refusePlainly } from '@millrace/kit/rpc-server'
+import { reachedHandler, receiveCall, refusePlainly, translateFailures } from '@millrace/kit/rpc-server'
 import type { AddressConfig } from './config.ts'
 import type { Opened } from './targets.ts'
 
@@ -32,7 +35,7 @@ export async function serve({ address, routes, ready, raw = {}, metrics = [], lo
       register(router, routes)
       refusePlainly(router)
     },
-    interceptors: [reachedHandler],
+    interceptors: [reachedHandler, receiveCall, loggedCalls(log)],
     acceptCompression: [],
     readMaxBytes: MESSAGE_BYTES_MAX,
     writeMaxBytes: MESSAGE_BYTES_MAX,
@@ -59,6 +62,21 @@ export async function serve({ address, routes, ready, raw = {}, metrics = [], lo
   }
   listener = await listen({ ...address, handler, limits: LIMITS })
   return listener
+}
+
+/** Every call at the level debug, and those that failed for a reason of this service's own. */
+function loggedCalls(log: Logger): Interceptor {
+  const failures = translateFailures((reason, { contextValues, method }) => {
+    if (isServerFault(reason)) log.error('a call failed', { requestId: contextValues.get(callKey)?.requestId, method: method.name, reason })
+    return reason
+  })
+  return next => {
+    const logged = failures(next)
+    return request => {
+      log.debug('a call', { requestId: request.contextValues.get(callKey)?.requestId, method: request.method.name })
+      return logged(request)
+    }
+  }
 }
 
 function answer(response: ServerResponse<IncomingMessage>, status: number, text: string): void {

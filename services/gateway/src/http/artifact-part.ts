@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { clientGone } from '@millrace/kit/client-gone'
 import { invalidParameter, temporarilyUnavailable } from '@millrace/kit/errors'
 import type { GatewayContext } from '../context.ts'
 import { PART_ROUTE } from '../rpc/artifact-proxy.ts'
@@ -13,7 +12,7 @@ export const artifactPartRoute: RawRoute = {
   handle: receivePart,
 }
 
-async function receivePart(req: IncomingMessage, res: ServerResponse, { path }: RawParams, { bytes }: GatewayContext): Promise<void> {
+async function receivePart(req: IncomingMessage, res: ServerResponse, { path, call }: RawParams, { bytes }: GatewayContext): Promise<void> {
   if (!bytes) throw temporarilyUnavailable('The artifacts service is not there')
   const { upload_id: uploadId = '', part_number: number = '' } = path
   if (!/^\d{1,5}$/.test(number)) throw invalidParameter(`part_number must be a number (got '${number}').`)
@@ -21,7 +20,8 @@ async function receivePart(req: IncomingMessage, res: ServerResponse, { path }: 
   const { etag = '' } = await bytes.write('mlflow-artifacts:/', req, {
     part: { uploadId, partNumber: Number(number) },
     length: length === undefined ? undefined : Number(length),
-    signal: clientGone(res),
+    signal: call.signal,
+    call,
   })
   res.writeHead(200, { 'Content-Length': 0, ETag: etag })
   res.end()

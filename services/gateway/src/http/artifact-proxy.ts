@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { clientGone } from '@millrace/kit/client-gone'
 import { toMlflowError } from '@millrace/kit/errors'
 import { shorten } from '@millrace/kit/shown'
 import { safePath } from '@millrace/rest/safe-path'
@@ -23,11 +22,16 @@ export const artifactProxyRoutes: readonly RawRoute[] = [`${ROUTE}{artifact_path
   { method: 'PUT', pattern, twin: true, unprefixed: true, handle: upload },
 ])
 
-async function download(req: IncomingMessage, res: ServerResponse, { path }: RawParams, { bytes, config }: GatewayContext): Promise<void> {
+async function download(
+  req: IncomingMessage,
+  res: ServerResponse,
+  { path, call }: RawParams,
+  { bytes, config }: GatewayContext,
+): Promise<void> {
   if (!bytes || !config.serveArtifacts) return writeDetail(res, 503, DISABLED)
   const artifact = safePath(path.artifact_path ?? '')
   try {
-    await sendArtifact(req, res, bytes, proxiedUri(artifact), fileName(artifact))
+    await sendArtifact(req, res, bytes, { uri: proxiedUri(artifact), name: fileName(artifact), call })
   } catch (reason) {
     const error = toMlflowError(reason)
     if (res.headersSent || error.errorClass !== IS_A_DIRECTORY) throw reason
@@ -35,14 +39,20 @@ async function download(req: IncomingMessage, res: ServerResponse, { path }: Raw
   }
 }
 
-async function upload(req: IncomingMessage, res: ServerResponse, { path }: RawParams, { bytes, config }: GatewayContext): Promise<void> {
+async function upload(
+  req: IncomingMessage,
+  res: ServerResponse,
+  { path, call }: RawParams,
+  { bytes, config }: GatewayContext,
+): Promise<void> {
   if (!bytes || !config.serveArtifacts) return writeDetail(res, 503, DISABLED)
   const artifact = safePath(path.artifact_path ?? '')
   if (artifact === '' || artifact.endsWith('/')) return writeDetail(res, 400, NO_NAME)
   const length = req.headers['content-length']
   await bytes.write(proxiedUri(artifact), req, {
     length: length === undefined ? undefined : Number(length),
-    signal: clientGone(res),
+    signal: call.signal,
+    call,
   })
   res.writeHead(200, { 'Content-Length': 0 })
   res.end()

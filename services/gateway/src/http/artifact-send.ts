@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ByteChannel, ByteRange, ReadResult } from '@millrace/kit/bytes'
-import { clientGone, hasLeft, sendBody } from '@millrace/kit/client-gone'
+import { hasLeft, sendBody } from '@millrace/kit/client-gone'
 import { toMlflowError } from '@millrace/kit/errors'
+import type { HttpCall } from '@millrace/kit/http-call'
 import { attachment, servedType } from './artifact-headers.ts'
 import { RANGE_NOT_SATISFIABLE as RANGE_PAGE } from './pages.ts'
 import { writeHtml, writeText } from './respond.ts'
@@ -9,24 +10,31 @@ import { writeHtml, writeText } from './respond.ts'
 /** Error class of the artifact service for a range beyond the end of the artifact. */
 const RANGE_NOT_SATISFIABLE = 'RANGE_NOT_SATISFIABLE'
 
+export interface Download {
+  readonly uri: string
+  /** Of the file, as the client gets it. */
+  readonly name: string
+  readonly call: HttpCall
+  /**
+   * Answers as the part of MLflow does that serves HEAD and GET /get-artifact: whatever is not one range within the artifact is 416, a page.
+   */
+  readonly inPages?: boolean
+}
+
 /**
  * Streams an artifact as a download: whole, one range of it (206), or only "not modified" (304). Several ranges in one request
  * get the whole, as RFC 9110 section 14.2 allows. The store's transfer ends when the client goes away.
- * @param inPages as the part of MLflow answers that serves HEAD and GET /get-artifact: whatever is not one range within the artifact
- * is 416, a page.
  */
 export async function sendArtifact(
   req: IncomingMessage,
   res: ServerResponse,
   bytes: ByteChannel,
-  uri: string,
-  name: string,
-  inPages = req.method === 'HEAD',
+  { uri, name, call, inPages = req.method === 'HEAD' }: Download,
 ): Promise<void> {
   const asked = parseRange(req.headers.range)
   if (typeof asked === 'string' && !inPages) return writeText(res, 400, asked)
   const range = typeof asked === 'string' ? undefined : asked
-  const opened = await open(bytes, uri, range, req.headers['if-range']?.toString(), clientGone(res))
+  const opened = await open(bytes, uri, range, req.headers['if-range']?.toString(), call)
   if (opened.unsatisfied !== undefined) return refuseRange(res, opened.unsatisfied, inPages)
   const { found, isPart } = opened
   if (hasLeft(res)) return void found.body.destroy()
@@ -75,18 +83,19 @@ async function open(
   uri: string,
   range: ByteRange | undefined,
   version: string | undefined,
-  signal: AbortSignal,
+  call: HttpCall,
 ): Promise<Opened> {
+  const options = { signal: call.signal, call }
   try {
-    const found = await bytes.read(uri, { range, signal })
+    const found = await bytes.read(uri, { ...options, range })
     if (!range) return { found, isPart: false }
     if (isOf(version, found)) return { found, isPart: true }
     found.body.destroy()
-    return { found: await bytes.read(uri, { signal }), isPart: false }
+    return { found: await bytes.read(uri, options), isPart: false }
   } catch (reason) {
     const error = toMlflowError(reason)
     if (error.errorClass !== RANGE_NOT_SATISFIABLE) throw error
-    const found = await bytes.read(uri, { signal })
+    const found = await bytes.read(uri, options)
     if (!isOf(version, found)) return { found, isPart: false }
     found.body.destroy()
     return { unsatisfied: found.size }

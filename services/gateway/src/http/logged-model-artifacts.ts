@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { callOptions } from '@millrace/kit/call-context'
 import { badRequest } from '@millrace/kit/errors'
 import { safePath } from '@millrace/rest/safe-path'
 import type { GatewayContext } from '../context.ts'
@@ -14,9 +15,15 @@ export const modelArtifactRoute: RawRoute = {
   handle: getArtifact,
 }
 
-async function getArtifact(req: IncomingMessage, res: ServerResponse, { path, query }: RawParams, ctx: GatewayContext): Promise<void> {
+async function getArtifact(
+  req: IncomingMessage,
+  res: ServerResponse,
+  { path, query, call }: RawParams,
+  ctx: GatewayContext,
+): Promise<void> {
   const given = query.get('artifact_file_path')?.[0]
   if (!given) throw badRequest('Request must include the "artifact_file_path" query parameter.')
   const checked = safePath(given)
-  await sendBelow(req, res, ctx, await modelRoot(ctx, path.model_id ?? ''), checked)
+  const root = await modelRoot(ctx, path.model_id ?? '', callOptions(call))
+  await sendBelow(req, res, ctx, { root, path: checked, call })
 }

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { HttpCall } from '@millrace/kit/http-call'
 import type { Query } from '@millrace/rest/query'
 import type { GatewayContext } from '../context.ts'
 import type { Area } from '../mode.ts'
@@ -7,6 +8,7 @@ export interface RawParams {
   /** Path variables, percent-decoded once (invalid escapes stay as they are). */
   readonly path: Readonly<Record<string, string>>
   readonly query: Query
+  readonly call: HttpCall
 }
 
 /** An endpoint whose body is not a message: bytes, plain text, probes. It reads the request and writes the response itself. */

@@ -1,7 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { artifactPlace } from '@millrace/kit/artifact-place'
+import { callOptions } from '@millrace/kit/call-context'
 import { invalidParameter, MlflowError, temporarilyUnavailable, toMlflowError } from '@millrace/kit/errors'
+import type { HttpCall } from '@millrace/kit/http-call'
 import type { Query } from '@millrace/rest/query'
 import { safePath } from '@millrace/rest/safe-path'
 import type { GatewayContext } from '../context.ts'
@@ -24,14 +26,14 @@ export const runArtifactRoutes: readonly RawRoute[] = [
 
 const first = (query: Query, name: string) => query.get(name)?.[0] || undefined
 
-async function getArtifact(req: IncomingMessage, res: ServerResponse, { query }: RawParams, ctx: GatewayContext): Promise<void> {
+async function getArtifact(req: IncomingMessage, res: ServerResponse, { query, call }: RawParams, ctx: GatewayContext): Promise<void> {
   const given = query.get('path')?.[0]
   if (given === undefined) return writeHtml(res, 400, BAD_REQUEST)
   const path = safePath(given)
-  const { artifactUri } = await findRun(ctx, first(query, 'run_id') ?? first(query, 'run_uuid'))
+  const { artifactUri } = await findRun(ctx, first(query, 'run_id') ?? first(query, 'run_uuid'), callOptions(call))
   // MLflow's messages name what is proxied by its joined path, which ends in a slash when `path` is empty.
   const joins = path === '' && artifactUri.startsWith('mlflow-artifacts:')
-  await sendBelow(req, res, ctx, joins ? `${artifactUri}/` : artifactUri, path)
+  await sendBelow(req, res, ctx, { root: joins ? `${artifactUri}/` : artifactUri, path, call })
 }
 
 /** Streams the artifact at `path` below the artifact root of a run or model, as a download. */
@@ -39,29 +41,30 @@ export async function sendBelow(
   req: IncomingMessage,
   res: ServerResponse,
   { bytes }: GatewayContext,
-  root: string,
-  path: string,
+  { root, path, call }: { root: string; path: string; call: HttpCall },
 ): Promise<void> {
   if (!bytes) throw temporarilyUnavailable('The artifacts service is not there')
   try {
-    await sendArtifact(req, res, bytes, artifactPlace(root, path), fileName(path), true)
+    await sendArtifact(req, res, bytes, { uri: artifactPlace(root, path), name: fileName(path), call, inPages: true })
   } catch (reason) {
     const { errorCode, rawMessage } = toMlflowError(reason)
     throw res.headersSent ? reason : new MlflowError(errorCode, rawMessage, { cause: reason })
   }
 }
 
-async function uploadArtifact(req: IncomingMessage, res: ServerResponse, { query }: RawParams, ctx: GatewayContext): Promise<void> {
+async function uploadArtifact(req: IncomingMessage, res: ServerResponse, { query, call }: RawParams, ctx: GatewayContext): Promise<void> {
   const runId = first(query, 'run_uuid')
   if (!runId) throw invalidParameter('Request must specify run_uuid.')
   const given = first(query, 'path')
   if (!given) throw invalidParameter('Request must specify path.')
   const path = safePath(given)
   const content = await readUpload(req)
-  const { artifactUri } = await findRun(ctx, runId)
+  const { artifactUri } = await findRun(ctx, runId, callOptions(call))
   if (!ctx.bytes) throw temporarilyUnavailable('The artifacts service is not there')
   if (path.endsWith('/')) throw invalidParameter('Invalid path')
-  await ctx.bytes.write(artifactPlace(artifactUri, path), Readable.from([content], { objectMode: false }), { length: content.length })
+  // Without the signal: what has arrived is kept when the client has gone.
+  const body = Readable.from([content], { objectMode: false })
+  await ctx.bytes.write(artifactPlace(artifactUri, path), body, { length: content.length, call })
   res.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': 0 })
   res.end()
 }

@@ -1,8 +1,9 @@
 import type { IncomingMessage } from 'node:http'
 import { posix } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Client, createClient, type ServiceImpl } from '@connectrpc/connect'
+import { type CallOptions, type Client, createClient, type ServiceImpl } from '@connectrpc/connect'
 import { artifactPlace } from '@millrace/kit/artifact-place'
+import { type CallContext, callOf, callOptions, ownCallOptions } from '@millrace/kit/call-context'
 import { checkText } from '@millrace/kit/checked-text'
 import { deadlineExceeded, internalError, invalidParameter, notImplemented, temporarilyUnavailable } from '@millrace/kit/errors'
 import { checkSentParts, checkUploadId, UPLOAD_PARTS_MAX, UPLOAD_PATH_BYTES_MAX } from '@millrace/kit/upload-limits'
@@ -21,6 +22,10 @@ export const PART_ROUTE = '/api/2.0/mlflow-artifacts/mpu/part'
 
 /** Below the 120 s after which MLflow's clients give a request up; the job goes on in any case. */
 const COMPLETION_WAIT_MS = 100_000
+/** Of the call that waits, beside what it waits for. */
+const COMPLETION_TIMEOUT_MS = COMPLETION_WAIT_MS + 20_000
+/** A folder can hold very many files. */
+const REMOVAL_TIMEOUT_MS = 15 * 60_000
 const START_TIMEOUT_MS = 60_000
 const ABORT_TIMEOUT_MS = 30_000
 const ABORT_PAUSES_MS = [1_000, 5_000, 30_000, 120_000]
@@ -29,34 +34,39 @@ const PARTS_MAX = BigInt(UPLOAD_PARTS_MAX)
 /** The artifacts destination as clients of the proxy see it; bytes take the raw routes. */
 export function artifactProxy(ctx: GatewayContext): ServiceImpl<typeof ArtifactProxyService> {
   return {
-    async listArtifacts({ path }, { signal }) {
-      const { files } = await proxy(ctx).list({ uri: proxiedUri(path === undefined ? '' : safePath(path)) }, { signal })
+    async listArtifacts({ path }, context) {
+      const { files } = await proxy(ctx).list({ uri: proxiedUri(path === undefined ? '' : safePath(path)) }, callOptions(context))
       return { files: files.map(shownSize) }
     },
 
-    async deleteArtifact({ artifactPath = '' }, { signal }) {
+    async deleteArtifact({ artifactPath = '' }, context) {
       const path = safePath(artifactPath)
       // MLflow fails to remove a folder by this name.
       if (/(^|\/)\.$/.test(path)) throw invalidParameter('Invalid path')
-      await proxy(ctx).delete({ uri: proxiedUri(path) }, { signal })
+      // Goes on when the caller has gone: nothing is removed by half.
+      await proxy(ctx).delete({ uri: proxiedUri(path) }, ownCallOptions(REMOVAL_TIMEOUT_MS, callOf(context)))
       return {}
     },
 
-    async createMultipartUpload({ artifactPath = '', path = '', numParts = 0n }, { signal, values }) {
+    async createMultipartUpload({ artifactPath = '', path = '', numParts = 0n }, context) {
+      const { signal, values } = context
       const uri = uploadUri(artifactPath, path)
-      const store = await multipartStore(ctx, signal, values.get(httpRequest))
+      const store = await multipartStore(ctx, callOptions(context), values.get(httpRequest))
       if (numParts < 0n || numParts > PARTS_MAX) {
         throw invalidParameter(`num_parts must be between 0 and ${PARTS_MAX} (got ${numParts}).`)
       }
       const count = Number(numParts)
       const base = publicUrl(ctx.config, values.get(httpRequest))
       // Without the caller's signal: what has begun is recorded, or aborted, when the caller has gone.
-      const { uploadId, parts, received } = await store.startMultipart({ uri, numParts: count }, within(START_TIMEOUT_MS))
+      const { uploadId, parts, received } = await store.startMultipart(
+        { uri, numParts: count },
+        ownCallOptions(START_TIMEOUT_MS, callOf(context)),
+      )
       try {
         signal.throwIfAborted()
-        await jobs(ctx)?.recordUpload({ uri, uploadId, numParts: count }, { signal })
+        await jobs(ctx)?.recordUpload({ uri, uploadId, numParts: count }, callOptions(context))
       } catch (error) {
-        await abandon(store, { uri, uploadId })
+        await abandon(store, { uri, uploadId }, callOf(context))
         throw error
       }
       const credentials = parts.map(({ partNumber, url, headers }) => ({
@@ -67,37 +77,41 @@ export function artifactProxy(ctx: GatewayContext): ServiceImpl<typeof ArtifactP
       return { uploadId, credentials }
     },
 
-    async completeMultipartUpload({ artifactPath = '', path = '', uploadId = '', parts: given }, { signal }) {
+    async completeMultipartUpload({ artifactPath = '', path = '', uploadId = '', parts: given }, context) {
+      const options = callOptions(context)
       const uri = uploadUri(artifactPath, path)
-      const store = await multipartStore(ctx, signal)
+      const store = await multipartStore(ctx, options)
       const parts = given.map(({ partNumber = 0n, etag = '', url = '' }) => ({ partNumber: checkPartNumber(partNumber), etag, url }))
       checkUploadId(uploadId)
       checkSentParts(parts)
       const client = jobs(ctx)
       if (!client) {
-        await store.completeMultipart({ uri, uploadId, parts }, { signal })
+        await store.completeMultipart({ uri, uploadId, parts }, options)
         return {}
       }
       // Without the caller's signal: what was asked for is finished when the caller has gone.
-      const { state } = await client.completeUpload({ uri, uploadId, parts, waitMs: COMPLETION_WAIT_MS })
+      const own = ownCallOptions(COMPLETION_TIMEOUT_MS, callOf(context))
+      const { state } = await client.completeUpload({ uri, uploadId, parts, waitMs: COMPLETION_WAIT_MS }, own)
       if (state === UploadState.COMPLETED) return {}
       if (state === UploadState.COMPLETING) throw deadlineExceeded('The upload is still being completed; asking again is safe')
       throw internalError('The upload could not be completed')
     },
 
-    async abortMultipartUpload({ artifactPath = '', path = '', uploadId = '' }, { signal }) {
+    async abortMultipartUpload({ artifactPath = '', path = '', uploadId = '' }, context) {
+      const options = callOptions(context)
       const uri = uploadUri(artifactPath, path)
       checkUploadId(uploadId)
-      const store = await multipartStore(ctx, signal)
-      await (jobs(ctx)?.abortUpload({ uri, uploadId }, { signal }) ?? store.abortMultipart({ uri, uploadId }, { signal }))
+      const store = await multipartStore(ctx, options)
+      await (jobs(ctx)?.abortUpload({ uri, uploadId }, options) ?? store.abortMultipart({ uri, uploadId }, options))
       return {}
     },
 
-    async getPresignedDownloadUrl({ artifactPath = '' }, { signal }) {
+    async getPresignedDownloadUrl({ artifactPath = '' }, context) {
+      const options = callOptions(context)
       const uri = proxiedUri(safePath(artifactPath))
-      const { presignedDownload } = await proxy(ctx).capabilities({ uri: '' }, { signal })
+      const { presignedDownload } = await proxy(ctx).capabilities({ uri: '' }, options)
       if (!presignedDownload) throw notImplemented('Multipart download is not supported for the current artifact repository')
-      const { url, headers, size } = await proxy(ctx).presign({ uri, method: PresignMethod.GET }, { signal })
+      const { url, headers, size } = await proxy(ctx).presign({ uri, method: PresignMethod.GET }, options)
       return { url, headers, fileSize: size }
     },
   }
@@ -131,11 +145,11 @@ const jobs = ({ jobs: transport }: GatewayContext) => transport && createClient(
 
 async function multipartStore(
   ctx: GatewayContext,
-  signal: AbortSignal,
+  options: CallOptions,
   request?: IncomingMessage,
 ): Promise<Client<typeof ArtifactStoreService>> {
   const store = proxy(ctx)
-  const able = await store.capabilities({ uri: '' }, { signal })
+  const able = await store.capabilities({ uri: '' }, options)
   if (!takesParts(ctx.config, able, request)) throw notImplemented('Multipart upload is not supported for the current artifact repository')
   return store
 }
@@ -152,14 +166,16 @@ function uploadUri(folder: string, path: string): string {
   return proxiedUri(whole)
 }
 
-const within = (timeoutMs: number) => ({ timeoutMs, signal: AbortSignal.timeout(timeoutMs) })
-
 /**
  * Aborts an upload that nobody will ever ask for: its parts' folder would stay for ever. The first try is waited for; the others, while
  * the store is away for a moment, go on by themselves.
  */
-async function abandon(store: Client<typeof ArtifactStoreService>, upload: { uri: string; uploadId: string }): Promise<void> {
-  const abort = () => store.abortMultipart(upload, within(ABORT_TIMEOUT_MS))
+async function abandon(
+  store: Client<typeof ArtifactStoreService>,
+  upload: { uri: string; uploadId: string },
+  call: CallContext,
+): Promise<void> {
+  const abort = () => store.abortMultipart(upload, ownCallOptions(ABORT_TIMEOUT_MS, call))
   const again = async () => {
     for (const pause of ABORT_PAUSES_MS) {
       await sleep(pause, undefined, { ref: false })

@@ -1,5 +1,6 @@
 import { posix } from 'node:path'
 import type { MessageInitShape } from '@bufbuild/protobuf'
+import type { CallOptions } from '@connectrpc/connect'
 import { artifactPlace } from '@millrace/kit/artifact-place'
 import { withoutTrailingSlashes } from '@millrace/kit/slashes'
 import type { FileInfoSchema } from '@millrace/proto/millrace/artifacts/v1/files_pb'
@@ -12,8 +13,8 @@ export interface Listing {
 }
 
 /** Direct children of a folder below the artifact root of a run or model. */
-export async function listBelow(ctx: GatewayContext, root: string, path: string, signal: AbortSignal): Promise<Listing> {
-  const { files } = await storeClient(ctx).list({ uri: artifactPlace(root, path) }, { signal })
+export async function listBelow(ctx: GatewayContext, root: string, path: string, options: CallOptions): Promise<Listing> {
+  const { files } = await storeClient(ctx).list({ uri: artifactPlace(root, path) }, options)
   const above = shownFolder(root, path)
   return { rootUri: root, files: files.map(file => ({ ...shownSize(file), path: `${above}${file.path}` })) }
 }

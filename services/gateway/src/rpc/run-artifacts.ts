@@ -1,5 +1,6 @@
-import { createClient, type ServiceImpl } from '@connectrpc/connect'
+import { type CallOptions, createClient, type ServiceImpl } from '@connectrpc/connect'
 import { artifactPlace } from '@millrace/kit/artifact-place'
+import { callOptions } from '@millrace/kit/call-context'
 import { doesNotExist, invalidParameter, temporarilyUnavailable } from '@millrace/kit/errors'
 import type { RunArtifactService } from '@millrace/proto/millrace/artifacts/v1/run_artifacts_pb'
 import { PresignMethod } from '@millrace/proto/millrace/artifacts/v1/store_pb'
@@ -16,36 +17,39 @@ const EXPIRATION_SECONDS_MAX = 604_800n
 /** Artifacts of runs: where a run keeps them comes from metadata, what is there from the artifact service. */
 export function runArtifacts(ctx: GatewayContext): ServiceImpl<typeof RunArtifactService> {
   return {
-    async listRunArtifacts({ runId, runUuid, path: given }, { signal }) {
+    async listRunArtifacts({ runId, runUuid, path: given }, context) {
+      const options = callOptions(context)
       const path = given === undefined ? '' : safePath(given)
-      const { artifactUri } = await findRun(ctx, runId || runUuid)
-      return listBelow(ctx, artifactUri, path, signal)
+      const { artifactUri } = await findRun(ctx, runId || runUuid, options)
+      return listBelow(ctx, artifactUri, path, options)
     },
 
-    async createPresignedUploadUrl({ runId, modelId, path: given, expiration = UPLOAD_EXPIRATION_SECONDS }, { signal }) {
+    async createPresignedUploadUrl({ runId, modelId, path: given, expiration = UPLOAD_EXPIRATION_SECONDS }, context) {
       if (!runId === !modelId) throw invalidParameter('Exactly one of run_id and model_id must be provided.')
+      const options = callOptions(context)
       const path = safePath(given ?? '')
-      const root = runId ? (await findRun(ctx, runId)).artifactUri : await modelRoot(ctx, modelId ?? '')
+      const root = runId ? (await findRun(ctx, runId, options)).artifactUri : await modelRoot(ctx, modelId ?? '', options)
       refuseProxied(root, 'upload', '')
-      const { presignedUpload } = await storeClient(ctx).capabilities({ uri: artifactPlace(root) }, { signal })
+      const { presignedUpload } = await storeClient(ctx).capabilities({ uri: artifactPlace(root) }, options)
       if (presignedUpload) checkExpiration(expiration)
       const uri = artifactPlace(root, path)
       const { url, headers } = await storeClient(ctx).presign(
         { uri, method: PresignMethod.PUT, expirationSeconds: Number(expiration) },
-        { signal },
+        options,
       )
       return { presignedUrl: url, headers }
     },
 
-    async createPresignedDownloadUrl({ runId, path: given, expiration }, { signal }) {
+    async createPresignedDownloadUrl({ runId, path: given, expiration }, context) {
+      const options = callOptions(context)
       const path = safePath(given ?? '')
       if (expiration !== undefined) checkExpiration(expiration)
-      const { artifactUri: root } = await findRun(ctx, runId ?? '')
+      const { artifactUri: root } = await findRun(ctx, runId ?? '', options)
       refuseProxied(root, 'download', 'runs with ')
       const uri = artifactPlace(root, path)
       const { url, headers, size } = await storeClient(ctx).presign(
         { uri, method: PresignMethod.GET, expirationSeconds: Number(expiration ?? 0) },
-        { signal },
+        options,
       )
       return { presignedUrl: url, headers, fileSize: size }
     },
@@ -57,10 +61,10 @@ export interface FoundRun {
 }
 
 /** @throws RESOURCE_DOES_NOT_EXIST for a run that metadata doesn't know. */
-export async function findRun({ metadata }: GatewayContext, runId: string | undefined): Promise<FoundRun> {
+export async function findRun({ metadata }: GatewayContext, runId: string | undefined, options: CallOptions): Promise<FoundRun> {
   if (!runId) throw doesNotExist(`Run with id=${runId ?? 'None'} not found`)
   if (!metadata) throw temporarilyUnavailable('The metadata service is not there')
-  const { run } = await createClient(RunService, metadata).getRun({ runId })
+  const { run } = await createClient(RunService, metadata).getRun({ runId }, options)
   return { artifactUri: run?.info?.artifactUri ?? '' }
 }
 

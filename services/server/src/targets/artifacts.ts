@@ -11,7 +11,7 @@ export async function openArtifactsTarget({ env, flags, log }: Setup): Promise<O
   const address = checkAddress(readAddress(env, flags), DEFAULT_PORT)
   await using stack = new AsyncDisposableStack()
   const artifacts = stack.use(await openArtifacts(checkArtifacts(readArtifacts(env, flags))))
-  const raw = { '/bytes': byteHandler(artifacts.bytes) }
+  const raw = { '/bytes': byteHandler(artifacts.bytes, log) }
   return closeWith(
     stack,
     await serve({ address, routes: artifacts.routes, ready: () => artifacts.ready(), raw, metrics: artifacts.metrics, log }),
