@@ -6,7 +6,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -18,6 +18,7 @@ interface Step {
   readonly tools: readonly string[]
   /** A file that is there when the step has been run. */
   readonly output: string
+  readonly prepare?: () => void
   readonly command: readonly string[]
 }
 
@@ -29,19 +30,20 @@ const STEPS: readonly Step[] = [
     output: 'proto/gen/millrace/tracking/v1/runs_pb.js',
     command: [process.execPath, 'node_modules/@bufbuild/buf/bin/buf', 'generate'],
   },
-  {
-    name: 'control',
-    inputs: ['prisma/control/models/*.prisma', 'scripts/{generate-control,prisma-generate}.mjs'],
-    tools: ['@prisma/client-generator-ts', '@prisma/internals'],
-    output: 'prisma/control/gen/postgresql/client/client.ts',
-    command: [process.execPath, 'scripts/generate-control.mjs'],
-  },
+  ...(['sqlite', 'postgresql'] as const).map(provider => ({
+    name: `control on ${provider}`,
+    inputs: ['prisma/control/models/*.prisma'],
+    tools: ['prisma'],
+    output: `prisma/control/gen/${provider}/client/client.ts`,
+    prepare: () => writeControlSchema(provider),
+    command: ['scripts/prisma.sh', 'generate', '--schema', `prisma/control/gen/${provider}/schema.prisma`],
+  })),
   {
     name: 'tracking',
-    inputs: ['prisma/tracking/models/*.prisma', 'scripts/{generate-tracking,prisma-generate}.mjs'],
-    tools: ['prisma-kysely', '@prisma/internals'],
+    inputs: ['prisma/tracking/models/*.prisma'],
+    tools: ['prisma', 'prisma-kysely'],
     output: 'prisma/tracking/gen/tables.ts',
-    command: [process.execPath, 'scripts/generate-tracking.mjs'],
+    command: ['scripts/prisma.sh', 'generate', '--schema', 'prisma/tracking/models'],
   },
 ]
 const STEP_TIMEOUT_MS = 120_000
@@ -80,10 +82,21 @@ function run(step: Step): void {
     console.error(`Generating ${step.name} needs ${tool}, a development package: npm ci && npm run generate, then npm prune --omit=dev.`)
     process.exit(1)
   }
-  const { status, error } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 'ignore', 'inherit'], timeout: STEP_TIMEOUT_MS })
-  if (status !== 0) throw new Error(`Generating ${step.name} failed`, { cause: error })
+  step.prepare?.()
+  const { status, error, stderr } = spawnSync(command, args, { cwd: root, encoding: 'utf8', timeout: STEP_TIMEOUT_MS })
+  if (status !== 0) throw new Error(`Generating ${step.name} failed\n${stderr}`, { cause: error })
   state[step.name] = fingerprint(step)
   mkdirSync(dirname(stateFile), { recursive: true })
   writeFileSync(stateFile, `${JSON.stringify(state, null, 2)}\n`)
   console.error(`Generated ${step.name} in ${((performance.now() - started) / 1000).toFixed(1)} s`)
+}
+
+/** A Prisma schema is for one database: each has a copy of the models with its own name in it, and the client beside it. */
+function writeControlSchema(provider: string): void {
+  const folder = join(root, 'prisma/control/gen', provider)
+  const models = globSync('prisma/control/models/*.prisma', { cwd: root }).sort()
+  const schema = models.map(path => readFileSync(join(root, path), 'utf8')).join('\n')
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, 'schema.prisma'), schema.replace('provider = "sqlite"', `provider = "${provider}"`))
 }
