@@ -1,3 +1,4 @@
+import { destination, type Level, type Logger as Pino, pino, stdTimeFunctions } from 'pino'
 import { LogRepeats } from './log-repeats.ts'
 import { LogValues } from './log-values.ts'
 import { redact } from './redact.ts'
@@ -32,32 +33,43 @@ export interface LoggerOptions {
   repeatIntervalMs?: number
 }
 
-export function createLogger(options: LoggerOptions = {}, always: LogFields = {}): Logger {
-  return loggerWith(options, new LogRepeats(options.repeatIntervalMs), always)
+export function createLogger({ level = 'info', format = 'text', write, repeatIntervalMs }: LoggerOptions = {}): Logger {
+  const log = pino(
+    {
+      level,
+      base: undefined,
+      messageKey: 'message',
+      timestamp: stdTimeFunctions.isoTime,
+      formatters: { level: label => ({ level: label }) },
+      // `LogValues` has cut already.
+      depthLimit: Number.MAX_SAFE_INTEGER,
+      edgeLimit: Number.MAX_SAFE_INTEGER,
+      hooks: { streamWrite: format === 'json' ? redact : line => redact(textLine(line)) },
+    },
+    // Synchronous, so that the last lines of a process that fails are written.
+    write ? { write } : destination({ fd: process.stderr.fd, sync: true }),
+  )
+  return loggerWith(log, new LogRepeats(repeatIntervalMs), {})
 }
 
-function loggerWith(options: LoggerOptions, repeats: LogRepeats, always: LogFields): Logger {
-  const { level = 'info', format = 'text', write = line => void process.stderr.write(line) } = options
-  const lowest = LEVELS.indexOf(level)
-  const line = format === 'json' ? jsonLine : textLine
-  const entry = (name: LogLevel, message: string, fields?: LogFields) =>
-    write(`${redact(line(new Date(), name, message, { ...always, ...fields }))}\n`)
-  const at = (name: LogLevel) =>
-    LEVELS.indexOf(name) < lowest ? () => undefined : (message: string, fields?: LogFields) => entry(name, message, fields)
-  const sampledAt = (name: LogLevel) => {
-    if (LEVELS.indexOf(name) < lowest) return () => undefined
-    return (message: string, fields?: LogFields) => {
-      const report = (count: number, seconds: number) =>
-        entry(name, `${message} (and ${count.toLocaleString('en')} more like it in ${seconds} s)`, { like: firstError(fields) })
-      if (repeats.admit(message, fields, report)) entry(name, message, fields)
-    }
+function loggerWith(log: Pino, repeats: LogRepeats, always: LogFields): Logger {
+  const entry = (level: Level, message: string, fields?: LogFields) => {
+    if (!log.isLevelEnabled(level)) return
+    const values = new LogValues()
+    const text = values.text(message)
+    log[level](values.object({ ...always, ...fields }), text)
+  }
+  const sampled = (level: Level, message: string, fields?: LogFields) => {
+    const report = (count: number, seconds: number) =>
+      entry(level, `${message} (and ${count.toLocaleString('en')} more like it in ${seconds} s)`, { like: firstError(fields) })
+    if (log.isLevelEnabled(level) && repeats.admit(message, fields, report)) entry(level, message, fields)
   }
   return {
-    debug: at('debug'),
-    info: at('info'),
-    warn: sampledAt('warn'),
-    error: sampledAt('error'),
-    child: fields => loggerWith(options, repeats, { ...always, ...fields }),
+    debug: (message, fields) => entry('debug', message, fields),
+    info: (message, fields) => entry('info', message, fields),
+    warn: (message, fields) => sampled('warn', message, fields),
+    error: (message, fields) => sampled('error', message, fields),
+    child: fields => loggerWith(log, repeats, { ...always, ...fields }),
   }
 }
 
@@ -67,14 +79,9 @@ function firstError(fields: LogFields = {}): string | undefined {
   return found && `${found.name}: ${found.message}`
 }
 
-function jsonLine(time: Date, level: LogLevel, message: string, fields: LogFields): string {
-  const values = new LogValues()
-  return JSON.stringify({ time, level, message: values.text(message), ...values.object(fields) })
-}
-
-function textLine(time: Date, level: LogLevel, message: string, fields: LogFields): string {
-  const values = new LogValues()
-  const start = `${time.toISOString()} ${level.toUpperCase().padEnd(5)} ${values.text(message).replaceAll('\n', ' ')}`
-  const shown = Object.entries(values.object(fields))
-  return start + shown.flatMap(([name, value]) => (value === undefined ? [] : ` ${name}=${JSON.stringify(value)}`)).join('')
+/** A line of JSON for people. */
+function textLine(json: string): string {
+  const { time, level, message, ...fields } = JSON.parse(json)
+  const start = `${time} ${level.toUpperCase().padEnd(5)} ${message.replaceAll('\n', ' ')}`
+  return `${Object.entries(fields).reduce((line, [name, value]) => `${line} ${name}=${JSON.stringify(value)}`, start)}\n`
 }

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
 import { LOG_ENTRY_CHARACTERS_MAX, LOG_TEXT_CHARACTERS_MAX } from '@millrace/kit/log-values'
 import { createLogger, type LoggerOptions } from '@millrace/kit/logger'
 import { expect, test, vi } from 'vitest'
@@ -86,4 +88,16 @@ test('failures that repeat are written a few times, then counted; the first of e
   await vi.waitFor(() => expect(lines.at(-1)).toMatch(/ERROR a request failed \(and 1,995 more like it in 0.1 s\) .*like="Error: 503"/))
   log.error('a request failed', { reason: new Error('503', { cause: away(1) }) })
   expect(lines.at(-1)).toContain('ECONNREFUSED')
+})
+
+test('every line is written before a process ends, by an error that nobody catches as well', async () => {
+  const script = `
+    import { createLogger } from '@millrace/kit/logger'
+    const log = createLogger({ format: 'json' })
+    for (let i = 0; i < 5000; i++) log.info('line', { i, text: 'x'.repeat(100) })
+    throw new Error('fatal')`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'ignore', 'pipe'] })
+  const lines: number[] = []
+  for await (const line of createInterface(child.stderr)) if (line.startsWith('{')) lines.push(JSON.parse(line).i)
+  expect(lines).toEqual(Array.from({ length: 5_000 }, (_, i) => i))
 })
