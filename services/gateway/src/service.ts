@@ -1,5 +1,6 @@
 import { listen } from '@millrace/kit/listen'
 import { BodyBudget } from '@millrace/rest/body-budget'
+import { checkAccess } from './access.ts'
 import type { GatewayConfig } from './config.ts'
 import { rpcListener } from './connect/listener.ts'
 import type { GatewayContext, GatewayDependencies } from './context.ts'
@@ -19,7 +20,7 @@ export interface Gateway extends AsyncDisposable {
   readonly port: number
 }
 
-/** Serves REST, Connect, gRPC and gRPC-Web on one port. @throws when the port can't be had. */
+/** Serves REST, Connect, gRPC and gRPC-Web on one port. @throws when the port can't be had, or something public has no access rule. */
 export async function startGateway(config: GatewayConfig, dependencies: GatewayDependencies): Promise<Gateway> {
   const meter = new RequestMeter()
   const budget = new BodyBudget()
@@ -27,6 +28,7 @@ export async function startGateway(config: GatewayConfig, dependencies: GatewayD
   const metrics = [...(dependencies.metrics ?? []), ...meter.metrics, budget.metric]
   const ctx: GatewayContext = { ...dependencies, config, metrics }
   const services = publicServices(ctx)
+  checkAccess(services, rawRoutes)
   const security = createSecurity(config.security, config.staticPrefix)
   const router = routeTable(ctx, services, { raw: rawRoutes, headers: security.headers, budget })
   const rpc = rpcListener(config, services, {

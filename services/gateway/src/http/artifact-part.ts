@@ -9,6 +9,7 @@ export const artifactPartRoute: RawRoute = {
   method: 'PUT',
   pattern: `${PART_ROUTE}/{upload_id}/{part_number}`,
   area: 'artifacts',
+  access: { own: 'uploadPart' },
   handle: receivePart,
 }
 

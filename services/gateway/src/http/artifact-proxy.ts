@@ -18,8 +18,8 @@ const NO_NAME = "Artifact path must include a filename (cannot end with '/')."
 
 /** Uploads and downloads through the proxy. The path after the route may be empty, which no pattern with `**` takes. */
 export const artifactProxyRoutes: readonly RawRoute[] = [`${ROUTE}{artifact_path=**}`, ROUTE].flatMap((pattern): RawRoute[] => [
-  { method: 'GET', pattern, twin: true, unprefixed: true, handle: download },
-  { method: 'PUT', pattern, twin: true, unprefixed: true, handle: upload },
+  { method: 'GET', pattern, twin: true, unprefixed: true, access: { own: 'readArtifactPath' }, handle: download },
+  { method: 'PUT', pattern, twin: true, unprefixed: true, access: { own: 'updateArtifactPath' }, handle: upload },
 ])
 
 async function download(

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { callOptions } from '@millrace/kit/call-context'
 import { badRequest } from '@millrace/kit/errors'
+import { Action } from '@millrace/proto/millrace/options/v1/access_pb'
 import { safePath } from '@millrace/rest/safe-path'
 import type { GatewayContext } from '../context.ts'
 import { modelRoot } from '../rpc/logged-model-artifacts.ts'
@@ -12,6 +13,7 @@ export const modelArtifactRoute: RawRoute = {
   method: 'GET',
   pattern: '/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files',
   area: 'tracking',
+  access: { needs: [{ on: 'logged_model', from: 'model_id', action: Action.READ }] },
   handle: getArtifact,
 }
 

@@ -8,6 +8,7 @@ const handlers = new WeakMap<GatewayContext, MetricsHandler>()
 export const metrics: RawRoute = {
   method: 'GET',
   pattern: '/metrics',
+  access: { own: 'metrics' },
   handle(req, res, _params, ctx) {
     const handler = handlers.get(ctx) ?? metricsHandler(ctx.metrics ?? [])
     handlers.set(ctx, handler)

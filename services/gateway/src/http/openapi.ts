@@ -12,6 +12,7 @@ type Schema = Record<string, unknown>
 export const openapi: RawRoute = {
   method: 'GET',
   pattern: '/openapi.json',
+  access: { signedIn: true },
   handle(_req, res, _params, ctx) {
     const rpcs = publicServices(ctx).flatMap(one => unaryMethods(one.service))
     writeJson(res, JSON.stringify(documentOf(rpcs, ctx.config.staticPrefix)))

@@ -11,10 +11,15 @@ const PART_TIMEOUT_MS = 3_000
 type Check = GatewayContext['ready'][string]
 
 /** Liveness: the process answers. */
-const health: RawRoute = { method: 'GET', pattern: '/health', handle: (_req, res) => writeText(res, 200, 'OK') }
+const health: RawRoute = { method: 'GET', pattern: '/health', access: { public: true }, handle: (_req, res) => writeText(res, 200, 'OK') }
 
 /** The MLflow version, which clients compare. */
-const version: RawRoute = { method: 'GET', pattern: '/version', handle: (_req, res) => writeHtml(res, 200, MLFLOW_VERSION) }
+const version: RawRoute = {
+  method: 'GET',
+  pattern: '/version',
+  access: { signedIn: true },
+  handle: (_req, res) => writeHtml(res, 200, MLFLOW_VERSION),
+}
 
 /**
  * Readiness by part: 503 when one can't serve; `degraded`, with the numbers, when only some of its replicas can. Reasons stay in the
@@ -23,6 +28,7 @@ const version: RawRoute = { method: 'GET', pattern: '/version', handle: (_req, r
 const ready: RawRoute = {
   method: 'GET',
   pattern: '/ready',
+  access: { public: true },
   async handle(_req, res, _params, { ready, log }) {
     const replicas: Record<string, ReplicaCounts> = {}
     const stateOf = async (name: string, check: Check) => {
@@ -65,6 +71,6 @@ const LANDING = `<!doctype html>
 <p><a href="openapi.json">openapi.json</a> <a href="ready">ready</a> <a href="version">version</a>
 `
 
-const landing: RawRoute = { method: 'GET', pattern: '/', handle: (_req, res) => writeHtml(res, 200, LANDING) }
+const landing: RawRoute = { method: 'GET', pattern: '/', access: { signedIn: true }, handle: (_req, res) => writeHtml(res, 200, LANDING) }
 
 export const probes: readonly RawRoute[] = [health, ready, version, landing]

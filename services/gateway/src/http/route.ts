@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { HttpCall } from '@millrace/kit/http-call'
 import type { Query } from '@millrace/rest/query'
+import type { AccessRule } from '../access.ts'
 import type { GatewayContext } from '../context.ts'
 import type { Area } from '../mode.ts'
 
@@ -23,6 +24,8 @@ export interface RawRoute {
   readonly unprefixed?: boolean
   /** Switched off with 503 and a text. */
   readonly area?: Area
+  /** Who may call it. */
+  readonly access: AccessRule
   /** Errors thrown before the headers are sent are answered in MLflow's error body. */
   handle(req: IncomingMessage, res: ServerResponse, params: RawParams, ctx: GatewayContext): void | Promise<void>
 }

@@ -4,6 +4,7 @@ import { artifactPlace } from '@millrace/kit/artifact-place'
 import { callOptions } from '@millrace/kit/call-context'
 import { invalidParameter, MlflowError, temporarilyUnavailable, toMlflowError } from '@millrace/kit/errors'
 import type { HttpCall } from '@millrace/kit/http-call'
+import { Action } from '@millrace/proto/millrace/options/v1/access_pb'
 import type { Query } from '@millrace/rest/query'
 import { safePath } from '@millrace/rest/safe-path'
 import type { GatewayContext } from '../context.ts'
@@ -20,8 +21,20 @@ const BAD_REQUEST =
 
 /** Artifacts by run, wherever the run keeps them. */
 export const runArtifactRoutes: readonly RawRoute[] = [
-  { method: 'GET', pattern: '/get-artifact', area: 'tracking', handle: getArtifact },
-  { method: 'POST', pattern: '/ajax-api/2.0/mlflow/upload-artifact', area: 'tracking', handle: uploadArtifact },
+  {
+    method: 'GET',
+    pattern: '/get-artifact',
+    area: 'tracking',
+    access: { needs: [{ on: 'run', from: 'run_id|run_uuid', action: Action.READ }] },
+    handle: getArtifact,
+  },
+  {
+    method: 'POST',
+    pattern: '/ajax-api/2.0/mlflow/upload-artifact',
+    area: 'tracking',
+    access: { needs: [{ on: 'run', from: 'run_uuid', action: Action.UPDATE }] },
+    handle: uploadArtifact,
+  },
 ]
 
 const first = (query: Query, name: string) => query.get(name)?.[0] || undefined
