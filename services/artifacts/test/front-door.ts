@@ -1,9 +1,9 @@
 import { request } from 'node:http'
 import { checkGateway, readGateway, startGateway } from '@millrace/gateway/service'
-import { createByteClient } from '@millrace/kit/byte-client'
 import { listen } from '@millrace/kit/listen'
 import type { Logger } from '@millrace/kit/logger'
 import { createDirectTransport } from '@millrace/kit/rpc'
+import { createByteClient } from '../src/byte-client/client.ts'
 import { byteHandler } from '../src/http-bytes.ts'
 import { checkArtifacts, openArtifacts, readArtifacts } from '../src/service.ts'
 

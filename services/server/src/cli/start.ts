@@ -1,7 +1,7 @@
 import { type Env, type Flags, read } from '@millrace/kit/config'
 import { createLogger, type Logger } from '@millrace/kit/logger'
-import { untilShutdown } from '@millrace/kit/shutdown'
 import { checkProcess, processEnv, readProcess } from '../config.ts'
+import { untilShutdown } from '../shutdown.ts'
 import type { Target } from '../targets.ts'
 import { OPTIONS, type OptionName, type OptionSpec } from './options.ts'
 import { checkRegistry, checkUsage } from './usage.ts'

@@ -1,6 +1,6 @@
+import { createByteClient } from '@millrace/artifacts/byte-client/client'
 import { checkGateway, readGateway, startGateway } from '@millrace/gateway/service'
 import { createUpstream, type ReplicaCounts } from '@millrace/kit/balance'
-import { createByteClient } from '@millrace/kit/byte-client'
 import { checkUpstreams, readUpstreams, type UpstreamConfig } from '../config.ts'
 import { closeWith } from '../lifetime.ts'
 import type { Opened, Setup } from '../targets.ts'

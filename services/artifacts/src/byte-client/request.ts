@@ -1,8 +1,8 @@
 import { type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http'
 import { finished, type Readable } from 'node:stream'
-import { failureOf, readError } from './byte-failures.ts'
-import { cancelled } from './errors.ts'
-import { NotSent } from './replica-failures.ts'
+import { cancelled } from '@millrace/kit/errors'
+import { NotSent } from '@millrace/kit/replica-failures'
+import { failureOf, readError } from './failures.ts'
 
 /** Ends a wait for a process that has fallen silent. */
 export type Cut = (reason: Error) => void

@@ -2,13 +2,13 @@ import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions } 
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
-import { failureOf, hadNoRoom, wentAway } from './byte-failures.ts'
-import { answer, type Cut, connect, failing } from './byte-request.ts'
-import { type ByteChannel, type ByteOptions, type ByteRange, type ReadResult, rangeHeader, type UploadPart } from './bytes.ts'
-import { identityHeaders } from './call-context.ts'
-import { cancelled, internalError } from './errors.ts'
-import { isWorthWaiting, wasNotSent } from './replica-failures.ts'
-import { isToldApart, ResumingBody } from './resuming-body.ts'
+import { type ByteChannel, type ByteOptions, type ByteRange, type ReadResult, rangeHeader, type UploadPart } from '@millrace/kit/bytes'
+import { identityHeaders } from '@millrace/kit/call-context'
+import { cancelled, internalError } from '@millrace/kit/errors'
+import { isWorthWaiting, wasNotSent } from '@millrace/kit/replica-failures'
+import { isToldApart, ResumingBody } from '@millrace/kit/resuming-body'
+import { failureOf, hadNoRoom, wentAway } from './failures.ts'
+import { answer, type Cut, connect, failing } from './request.ts'
 
 const ATTEMPTS_MAX = 4
 const RETRY_PAUSE_MS = 100

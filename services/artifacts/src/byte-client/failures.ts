@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { cancelled, deadlineExceeded, internalError, MlflowError, temporarilyUnavailable, toMlflowError } from './errors.ts'
-import { wasNotSent } from './replica-failures.ts'
+import { cancelled, deadlineExceeded, internalError, MlflowError, temporarilyUnavailable, toMlflowError } from '@millrace/kit/errors'
+import { wasNotSent } from '@millrace/kit/replica-failures'
 
 const ERROR_BYTES_MAX = 64 * 1024
 const GONE = new Set(['ECONNRESET', 'EPIPE', 'EHOSTDOWN'])
