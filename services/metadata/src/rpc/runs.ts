@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { ServiceImpl } from '@connectrpc/connect'
+import { callOf } from '@millrace/kit/call-context'
 import { badRequest, doesNotExist, invalidParameter } from '@millrace/kit/errors'
 import { shorten } from '@millrace/kit/shown'
 import { type RunInfo, type RunService, RunStatus, type RunTag } from '@millrace/proto/millrace/tracking/v1/runs_pb'
@@ -22,13 +23,13 @@ export function runs({
 }: Pick<MetadataContext, 'runWrites' | 'runs' | 'config'>): Pick<ServiceImpl<typeof RunService>, Methods> {
   const truncate = config.truncateLongValues
   return {
-    async createRun(request) {
+    async createRun(request, context) {
       const { experimentId: given = '', userId = '', startTime = 0n } = request
       const experiment = checkExperiment(given)
       const tags = request.tags.map(({ key = '', value = '' }) => ({ key, value }))
       const name = nameOf(request.runName ?? '', tags)
       const runId = randomUUID().replaceAll('-', '')
-      const artifactUri = await runWrites.create({ runId, experimentId: experiment, userId, name, startTime, tags })
+      const artifactUri = await runWrites.create({ runId, experimentId: experiment, userId, name, startTime, tags }, callOf(context))
       return {
         $typeName: 'millrace.tracking.v1.CreateRunResponse' as const,
         run: {
@@ -52,10 +53,10 @@ export function runs({
       }
     },
 
-    async updateRun(request) {
+    async updateRun(request, context) {
       const runId = request.runId || request.runUuid || ''
       const status = request.status === undefined ? undefined : statusName(request.status)
-      const row = await runWrites.update({ runId, status, endTime: request.endTime, name: request.runName })
+      const row = await runWrites.update({ runId, status, endTime: request.endTime, name: request.runName }, callOf(context))
       return { $typeName: 'millrace.tracking.v1.UpdateRunResponse' as const, runInfo: infoMessage(row) }
     },
 
@@ -69,16 +70,22 @@ export function runs({
       return { $typeName: 'millrace.tracking.v1.RestoreRunResponse' as const }
     },
 
-    async logParam(request) {
+    async logParam(request, context) {
       const params = [checkParam(request, 'key', truncate)]
-      await runWrites.log({ runId: request.runId || request.runUuid || '', metrics: none, params, tags: none, batch: false })
+      await runWrites.log(
+        { runId: request.runId || request.runUuid || '', metrics: none, params, tags: none, batch: false },
+        callOf(context),
+      )
       return { $typeName: 'millrace.tracking.v1.LogParamResponse' as const }
     },
 
-    async setTag(request) {
+    async setTag(request, context) {
       const tag = checkTag(request, '', truncate)
       const tags = tag.key === runNameTag && tag.value === '' ? none : [tag]
-      await runWrites.log({ runId: request.runId || request.runUuid || '', metrics: none, params: none, tags, batch: false })
+      await runWrites.log(
+        { runId: request.runId || request.runUuid || '', metrics: none, params: none, tags, batch: false },
+        callOf(context),
+      )
       return { $typeName: 'millrace.tracking.v1.SetTagResponse' as const }
     },
 
@@ -87,8 +94,8 @@ export function runs({
       return { $typeName: 'millrace.tracking.v1.DeleteTagResponse' as const }
     },
 
-    async logBatch(request) {
-      await runWrites.log(checkBatch(request, truncate))
+    async logBatch(request, context) {
+      await runWrites.log(checkBatch(request, truncate), callOf(context))
       return { $typeName: 'millrace.tracking.v1.LogBatchResponse' as const }
     },
   }

@@ -1,10 +1,13 @@
 import { setImmediate as turn } from 'node:timers/promises'
+import { type Caller, endOf } from '@millrace/kit/call-context'
 import { temporarilyUnavailable } from '@millrace/kit/errors'
 import { isUnavailable } from './db/errors.ts'
 
 /** One caller's read or write, settled when it is answered, committed or refused. */
 export interface Entry<Op, Result> {
   readonly op: Op
+  /** Who waits; when that has ended before its group is taken, nothing is done. */
+  readonly caller: Caller | undefined
   resolve(result: Result): void
   reject(reason: unknown): void
 }
@@ -64,11 +67,11 @@ export class GroupedCalls<Op, Result> implements AsyncDisposable {
     return this.#sent > 0 ? performance.now() - this.#sentAt : 0
   }
 
-  submit(op: Op): Promise<Result> {
+  submit(op: Op, caller?: Caller): Promise<Result> {
     if (this.#closed) return Promise.reject(temporarilyUnavailable('The server is shutting down'))
     this.#pending += this.#options.weigh(op)
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ op, resolve, reject })
+      this.#waiting.push({ op, caller, resolve, reject })
       this.#draining ??= this.#drain()
     })
   }
@@ -76,8 +79,9 @@ export class GroupedCalls<Op, Result> implements AsyncDisposable {
   async #drain(): Promise<void> {
     do {
       await this.#gather()
+      this.#dropEnded()
       const group = this.#take()
-      await this.#send(group)
+      if (group.length > 0) await this.#send(group)
       this.#callers = group.length + this.#waiting.length
       this.#sent = 0
     } while (this.#waiting.length > 0)
@@ -107,6 +111,16 @@ export class GroupedCalls<Op, Result> implements AsyncDisposable {
     } while (seen < this.#callers && quiet < quietTurnsMax && performance.now() < end)
   }
 
+  /** What has been taken is done, whoever has gone by then. */
+  #dropEnded(): void {
+    if (!this.#waiting.some(hasEnded)) return
+    for (const { op, caller, reject } of this.#waiting.filter(hasEnded)) {
+      this.#pending -= this.#options.weigh(op)
+      reject(endOf(caller))
+    }
+    this.#waiting = this.#waiting.filter(entry => !hasEnded(entry))
+  }
+
   #take(): Entry<Op, Result>[] {
     const { weigh, weightMax, keepApart } = this.#options
     const waits = keepApart?.()
@@ -133,3 +147,5 @@ export class GroupedCalls<Op, Result> implements AsyncDisposable {
     while (this.#draining) await this.#draining
   }
 }
+
+const hasEnded = <Op, Result>(entry: Entry<Op, Result>): entry is Entry<Op, Result> & { caller: Caller } => entry.caller?.hasEnded === true

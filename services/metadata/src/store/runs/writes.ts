@@ -1,3 +1,5 @@
+import type { Caller } from '@millrace/kit/call-context'
+
 /** A point of a metric as it is stored: NaN is value 0 with `isNan`, an infinity the largest double. */
 export interface MetricPoint {
   key: string
@@ -57,14 +59,14 @@ export interface RunRow {
 /**
  * Writes that many clients make at once. Each resolves when its rows are durable. One that is refused (an MlflowError: unknown or
  * deleted run, changed param, unknown model) writes nothing and never fails another; only metrics of an unknown model in a batch are
- * refused after its params and metrics are written, as in MLflow.
+ * refused after its params and metrics are written, as in MLflow. One whose caller has gone before it is begun is dropped.
  */
 export interface RunWrites extends AsyncDisposable {
-  log(entry: LogEntry): Promise<void>
+  log(entry: LogEntry, caller?: Caller): Promise<void>
   /** The run's artifact URI. */
-  create(run: NewRun): Promise<string>
+  create(run: NewRun, caller?: Caller): Promise<string>
   /** The run after the change. */
-  update(change: RunChange): Promise<RunRow>
+  update(change: RunChange, caller?: Caller): Promise<RunRow>
 }
 
 export const runNameTag = 'mlflow.runName'

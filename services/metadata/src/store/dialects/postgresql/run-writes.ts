@@ -1,3 +1,4 @@
+import type { Caller } from '@millrace/kit/call-context'
 import { doesNotExist, MlflowError } from '@millrace/kit/errors'
 import { appendToUriPath } from '../../artifact-uri.ts'
 import { retrying } from '../../db/retry.ts'
@@ -62,37 +63,37 @@ export class PostgresRunWrites implements RunWrites {
     this.#lanes = Array.from({ length: lanes }, () => new GroupedCalls({ send, weigh, weightMax: writtenRowsMax, keepApart }))
   }
 
-  async log(entry: LogEntry): Promise<void> {
+  async log(entry: LogEntry, caller?: Caller): Promise<void> {
     const models = entry.metrics.some(metric => metric.model)
     const experimentId = models ? await this.#checkRun(entry.runId) : 0
     const refused = models ? await this.#checkLoggedModels(entry) : undefined
     if (refused && !entry.batch) throw refused
-    await this.#laneOf(entry.runId).submit({ log: refused ? { ...entry, tags: [] } : entry })
+    await this.#laneOf(entry.runId).submit({ log: refused ? { ...entry, tags: [] } : entry }, caller)
     if (refused) throw refused
     if (models) await this.#putLoggedModelMetrics(entry, experimentId)
   }
 
-  async create(run: NewRun): Promise<string> {
+  async create(run: NewRun, caller?: Caller): Promise<string> {
     const cached = this.#locations.get(run.experimentId)
     const location = cached === undefined ? await this.#locate(run.experimentId) : cached
     const uri = appendToUriPath(location ?? '', run.runId, artifactFolder)
-    if (await this.#laneOf(run.runId).submit({ create: { ...run, location, uri } })) return uri
+    if (await this.#laneOf(run.runId).submit({ create: { ...run, location, uri } }, caller)) return uri
     this.#locations.delete(run.experimentId)
     await this.#locate(run.experimentId)
-    return this.create(run)
+    return this.create(run, caller)
   }
 
-  async update(change: RunChange): Promise<RunRow> {
-    const row = (await (this.#changes > 0 ? this.#alone({ change }) : this.#inLane(change))) as RunRow | undefined
+  async update(change: RunChange, caller?: Caller): Promise<RunRow> {
+    const row = (await (this.#changes > 0 ? this.#alone({ change }) : this.#inLane(change, caller))) as RunRow | undefined
     if (row) return row
     await this.#checkRun(change.runId)
     throw runAbsent(change.runId)
   }
 
-  async #inLane(change: RunChange): Promise<Result> {
+  async #inLane(change: RunChange, caller: Caller | undefined): Promise<Result> {
     this.#changes++
     try {
-      return await this.#laneOf(change.runId).submit({ change })
+      return await this.#laneOf(change.runId).submit({ change }, caller)
     } finally {
       this.#changes--
     }
@@ -100,7 +101,7 @@ export class PostgresRunWrites implements RunWrites {
 
   #alone(op: Op): Promise<Result> {
     return new Promise((resolve, reject) => {
-      this.#send([{ op, resolve, reject }]).catch(reject)
+      this.#send([{ op, caller: undefined, resolve, reject }]).catch(reject)
     })
   }
 

@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
+import type { Caller } from '@millrace/kit/call-context'
 import { MlflowError } from '@millrace/kit/errors'
 import { translateError } from '../../db/errors.ts'
 import { retrying } from '../../db/retry.ts'
@@ -25,16 +26,16 @@ export class SqliteRunWrites implements RunWrites {
     this.#group = new GroupedCalls({ send: group => this.#write(group), weigh, weightMax: writtenRowsMax })
   }
 
-  async log(log: LogEntry): Promise<void> {
-    await this.#group.submit({ log })
+  async log(log: LogEntry, caller?: Caller): Promise<void> {
+    await this.#group.submit({ log }, caller)
   }
 
-  create(create: NewRun): Promise<string> {
-    return this.#group.submit({ create }) as Promise<string>
+  create(create: NewRun, caller?: Caller): Promise<string> {
+    return this.#group.submit({ create }, caller) as Promise<string>
   }
 
-  update(update: RunChange): Promise<RunRow> {
-    return this.#group.submit({ update }) as Promise<RunRow>
+  update(update: RunChange, caller?: Caller): Promise<RunRow> {
+    return this.#group.submit({ update }, caller) as Promise<RunRow>
   }
 
   async #write(group: readonly Entry<Op, Result>[]): Promise<void> {
