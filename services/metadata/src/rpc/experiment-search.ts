@@ -1,4 +1,5 @@
-import type { ServiceImpl } from '@connectrpc/connect'
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect'
+import { callOf } from '@millrace/kit/call-context'
 import type { Experiment, ExperimentService, SearchExperimentsRequest } from '@millrace/proto/millrace/tracking/v1/experiments_pb'
 import type { MetadataContext } from '../context.ts'
 import { parseExperimentFilter, parseExperimentOrder } from '../search/experiment-filter.ts'
@@ -11,12 +12,13 @@ export function experimentSearch({
   experiments: store,
 }: Pick<MetadataContext, 'experiments'>): Pick<ServiceImpl<typeof ExperimentService>, 'searchExperiments'> {
   return {
-    async searchExperiments(request: SearchExperimentsRequest) {
+    async searchExperiments(request: SearchExperimentsRequest, context: HandlerContext) {
       const pageSize = checkMaxResults(request.maxResults ?? 0n)
       const conditions = parseExperimentFilter(request.filter ?? '')
       const order = parseExperimentOrder(request.orderBy)
       const { offset } = parsePageToken(request.pageToken)
-      const { experiments, more } = await store.search({ stages: stagesOf(request.viewType), conditions, order, offset }, pageSize)
+      const search = { stages: stagesOf(request.viewType), conditions, order, offset }
+      const { experiments, more } = await store.search(search, pageSize, callOf(context))
       const nextPageToken = more ? createPageToken(offset + pageSize) : undefined
       return {
         $typeName: 'millrace.tracking.v1.SearchExperimentsResponse' as const,

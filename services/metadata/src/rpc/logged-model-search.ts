@@ -1,4 +1,5 @@
-import type { ServiceImpl } from '@connectrpc/connect'
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect'
+import { callOf } from '@millrace/kit/call-context'
 import { invalidParameter } from '@millrace/kit/errors'
 import type {
   LoggedModelDataset,
@@ -24,7 +25,7 @@ const PAGE_SIZE_MAX = 50_000
 
 export function loggedModelSearch(store: LoggedModels): Pick<ServiceImpl<typeof LoggedModelService>, 'searchLoggedModels'> {
   return {
-    async searchLoggedModels(request: SearchLoggedModelsRequest) {
+    async searchLoggedModels(request: SearchLoggedModelsRequest, context: HandlerContext) {
       const { experimentIds, filter = '', datasets: asked, orderBy, pageToken } = request
       checkDatasets(asked.length)
       checkOrderBy(orderBy.map(({ fieldName = '' }) => fieldName))
@@ -38,7 +39,8 @@ export function loggedModelSearch(store: LoggedModels): Pick<ServiceImpl<typeof 
       const ids = experimentIds.map(comparableExperimentId)
       const order = fields.map(parseLoggedModelOrder)
       const pageSize = pageSizeOf(request.maxResults)
-      const { models, more } = await store.search({ experimentIds: ids, conditions, datasets, order, offset }, pageSize)
+      const search = { experimentIds: ids, conditions, datasets, order, offset }
+      const { models, more } = await store.search(search, pageSize, callOf(context))
       return {
         $typeName: 'millrace.tracking.v1.SearchLoggedModelsResponse' as const,
         models: models.map(loggedModelMessage),

@@ -1,4 +1,5 @@
-import type { ServiceImpl } from '@connectrpc/connect'
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect'
+import { callOf } from '@millrace/kit/call-context'
 import { invalidParameter } from '@millrace/kit/errors'
 import type {
   GetMetricHistoryBulkIntervalRequest,
@@ -23,7 +24,7 @@ export function metricHistory({
   metricHistory: history,
 }: Pick<MetadataContext, 'metricHistory'>): Pick<ServiceImpl<typeof MetricService>, Methods> {
   return {
-    async getMetricHistory(request: GetMetricHistoryRequest) {
+    async getMetricHistory(request: GetMetricHistoryRequest, context: HandlerContext) {
       const { metricKey: key = '', maxResults } = request
       if (maxResults !== undefined && maxResults <= 0) {
         throw invalidParameter(`Invalid value ${maxResults} for parameter 'max_results' supplied. It must be a positive integer.`)
@@ -31,7 +32,7 @@ export function metricHistory({
       const { offset } = parsePageToken(request.pageToken)
       const limit = maxResults === undefined ? undefined : maxResults + 1
       const metrics: Metric[] = []
-      const found = history.ofRun({ runId: request.runId || request.runUuid || '', key, offset, limit })
+      const found = history.ofRun({ runId: request.runId || request.runUuid || '', key, offset, limit }, callOf(context))
       for await (const points of found) for (const message of metricMessages(points, key)) metrics.push(message)
       const more = maxResults !== undefined && metrics.length > maxResults
       if (more) metrics.length = maxResults
@@ -39,14 +40,14 @@ export function metricHistory({
       return { $typeName: 'millrace.tracking.v1.GetMetricHistoryResponse' as const, metrics, nextPageToken }
     },
 
-    async *streamMetricHistory({ runId, metricKey: key, pageToken }: StreamMetricHistoryRequest) {
+    async *streamMetricHistory({ runId, metricKey: key, pageToken }: StreamMetricHistoryRequest, context: HandlerContext) {
       const { offset } = parsePageToken(pageToken)
-      for await (const points of history.ofRun({ runId, key, offset })) {
+      for await (const points of history.ofRun({ runId, key, offset }, callOf(context))) {
         yield { $typeName: 'millrace.tracking.v1.StreamMetricHistoryResponse' as const, metrics: metricMessages(points, key) }
       }
     },
 
-    async getMetricHistoryBulk({ runId: runIds, metricKey: key, maxResults }: GetMetricHistoryBulkRequest) {
+    async getMetricHistoryBulk({ runId: runIds, metricKey: key, maxResults }: GetMetricHistoryBulkRequest, context: HandlerContext) {
       if (runIds.length === 0) throw invalidParameter('GetMetricHistoryBulk request must specify at least one run_id.')
       if (runIds.length > BULK_RUNS_MAX) {
         throw invalidParameter(
@@ -55,13 +56,14 @@ export function metricHistory({
       }
       if (key === undefined) throw invalidParameter('GetMetricHistoryBulk request must specify a metric_key.')
       const limit = Math.min(maxResults ?? BULK_POINTS_MAX, BULK_POINTS_MAX)
-      const found = await messages(history.ofRuns(runIds, key, limit < 0 ? BULK_POINTS_MAX : limit), key)
+      const points = history.ofRuns(runIds, key, limit < 0 ? BULK_POINTS_MAX : limit, callOf(context))
+      const found = await messages(points, key)
       // As a Python slice, which MLflow's handler cuts with: a negative end leaves off that many.
       const metrics = found.slice(0, limit)
       return { $typeName: 'millrace.tracking.v1.GetMetricHistoryBulkResponse' as const, metrics }
     },
 
-    async getMetricHistoryBulkInterval(request: GetMetricHistoryBulkIntervalRequest) {
+    async getMetricHistoryBulkInterval(request: GetMetricHistoryBulkIntervalRequest, context: HandlerContext) {
       const { runIds, metricKey: key = '', maxResults = INTERVAL_POINTS_MAX } = request
       if (runIds.length > BULK_RUNS_MAX) {
         throw invalidParameter(
@@ -71,7 +73,7 @@ export function metricHistory({
       if (maxResults < 1 || maxResults > INTERVAL_POINTS_MAX) {
         throw invalidParameter(`max_results must be between 1 and ${INTERVAL_POINTS_MAX}.`)
       }
-      const metrics = await messages(history.sampled(runIds, key, maxResults, stepsOf(request)), key)
+      const metrics = await messages(history.sampled({ runIds, key, count: maxResults, steps: stepsOf(request) }, callOf(context)), key)
       return { $typeName: 'millrace.tracking.v1.GetMetricHistoryBulkIntervalResponse' as const, metrics }
     },
   }

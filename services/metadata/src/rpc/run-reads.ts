@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
-import type { ServiceImpl } from '@connectrpc/connect'
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect'
+import { type Caller, callOf, throwIfEnded } from '@millrace/kit/call-context'
 import type {
   GetRunRequest,
   LogInputsRequest,
@@ -36,14 +37,14 @@ export function runReads({
 }: Pick<MetadataContext, 'runs' | 'runReader' | 'inputs'>): Pick<ServiceImpl<typeof RunService>, Methods> {
   const searches = new SharedReads<SearchRunsResponse>()
   return {
-    async getRun(request: GetRunRequest) {
+    async getRun(request: GetRunRequest, context: HandlerContext) {
       const runId = request.runId || request.runUuid || ''
-      const found = await runReader.get(runId)
+      const found = await runReader.get(runId, callOf(context))
       if (!found) throw runAbsent(runId)
       return { $typeName: 'millrace.tracking.v1.GetRunResponse' as const, run: runMessage(found, true) }
     },
 
-    async searchRuns(request: SearchRunsRequest) {
+    async searchRuns(request: SearchRunsRequest, context: HandlerContext) {
       const pageSize = checkMaxResults(request.maxResults ?? MAX_RESULTS_DEFAULT)
       const filter = parseRunFilter(request.filter ?? '')
       const order = parseRunOrder(request.orderBy)
@@ -54,15 +55,19 @@ export function runReads({
       const query = order.length === 0 ? queryOf(request) : ''
       const cursor = query ? cursorOf(after, query) : undefined
       const search = { experimentIds: ids, stages: stagesOf(request.runViewType), conditions, order, offset, after: cursor }
-      return searches.read(keyOf(request), async () => {
-        const page = await runReader.search(search, pageSize)
+      const read = async (caller: Caller): Promise<SearchRunsResponse> => {
+        const page = await runReader.search(search, pageSize, caller)
         const runs: Run[] = []
-        for await (const slice of page.slices()) for (const run of slice) runs.push(runMessage(run, false))
+        for await (const slice of page.slices()) {
+          throwIfEnded(caller)
+          for (const run of slice) runs.push(runMessage(run, false))
+        }
         const nextPageToken = page.more
           ? createPageToken(offset + pageSize, query && page.last ? [...page.last, query] : undefined)
           : undefined
         return { $typeName: 'millrace.tracking.v1.SearchRunsResponse', runs, nextPageToken }
-      })
+      }
+      return searches.read(keyOf(request), read, callOf(context))
     },
 
     async logInputs(request: LogInputsRequest) {

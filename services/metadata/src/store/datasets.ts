@@ -1,3 +1,4 @@
+import type { Caller } from '@millrace/kit/call-context'
 import { sql } from 'kysely'
 import type { Reads } from './reads.ts'
 
@@ -16,7 +17,7 @@ export class Datasets {
   }
 
   /** The distinct data sets that went into runs of these experiments, by experiment, name, digest and context; no context comes first. */
-  async search(experimentIds: readonly bigint[]): Promise<DatasetSummaryRecord[]> {
+  async search(experimentIds: readonly bigint[], caller?: Caller): Promise<DatasetSummaryRecord[]> {
     const d = this.#reads.dialect
     const record = sql.raw(d.asText(d.jsonArray('experiment_id', 'name', 'digest', 'context')))
     const slices = await this.#reads.rows(
@@ -27,6 +28,7 @@ export class Datasets {
         WHERE ${d.oneOfIds(sql`d.experiment_id`, experimentIds)}) s
         ORDER BY experiment_id, ${d.textOrder(sql`name`)}, ${d.textOrder(sql`digest`)}, ${d.textOrder(sql`context`)} NULLS FIRST
         LIMIT ${SUMMARIES_MAX}`),
+      caller,
     )
     return slices.flatMap(text => JSON.parse(text) as DatasetSummaryRecord[])
   }

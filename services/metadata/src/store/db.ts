@@ -1,3 +1,4 @@
+import type { Caller } from '@millrace/kit/call-context'
 import type { CompiledQuery, Kysely } from 'kysely'
 import type { DB } from '../../../../prisma/tracking/gen/tables.ts'
 import { parseStoreUri } from './db/uri.ts'
@@ -36,6 +37,8 @@ export type Dialect = 'sqlite' | 'postgresql'
  */
 export interface Database extends Executor, AsyncDisposable {
   readonly dialect: Dialect
+  /** @param caller without whom the read is of no use: it is not begun, or ends early where the database can be told. */
+  all<R>(query: CompiledQuery<R> | Query<R>, caller?: Caller): Promise<R[]>
   /** @throws MlflowError TEMPORARILY_UNAVAILABLE when it is out of reach, or had no room for a write a moment ago. */
   ready(): Promise<void>
   /** Builds SQL; it cannot execute. */

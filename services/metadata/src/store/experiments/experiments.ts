@@ -1,3 +1,4 @@
+import type { Caller } from '@millrace/kit/call-context'
 import { alreadyExists, doesNotExist, invalidParameter, invalidState } from '@millrace/kit/errors'
 import { shorten } from '@millrace/kit/shown'
 import { sql } from 'kysely'
@@ -124,9 +125,10 @@ export class Experiments {
   }
 
   /** A page of experiments in order, and whether more follow. */
-  async search(search: ExperimentSearch, pageSize: number): Promise<{ experiments: ExperimentRecord[]; more: boolean }> {
+  async search(search: ExperimentSearch, pageSize: number, caller?: Caller): Promise<{ experiments: ExperimentRecord[]; more: boolean }> {
     const experiments: ExperimentRecord[] = []
-    const slices = await this.#reads.rows(this.#reads.compile(searchExperimentsSql(search, pageSize + 1, this.#reads.dialect)))
+    const statement = this.#reads.compile(searchExperimentsSql(search, pageSize + 1, this.#reads.dialect))
+    const slices = await this.#reads.rows(statement, caller)
     for await (const slice of parsed<ExperimentRecord>(slices)) experiments.push(...slice)
     const more = experiments.length > pageSize
     if (more) experiments.length = pageSize

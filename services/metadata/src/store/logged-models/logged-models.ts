@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { Caller } from '@millrace/kit/call-context'
 import { doesNotExist } from '@millrace/kit/errors'
 import { sql } from 'kysely'
 import { repr } from '../../search/python.ts'
@@ -108,9 +109,9 @@ export class LoggedModels {
   }
 
   /** A page of active models in order, and whether more follow. */
-  async search(search: LoggedModelSearch, pageSize: number): Promise<{ models: LoggedModelRecord[]; more: boolean }> {
+  async search(search: LoggedModelSearch, pageSize: number, caller?: Caller): Promise<{ models: LoggedModelRecord[]; more: boolean }> {
     const ids = this.#reads.compile(searchLoggedModelsSql(search, pageSize + 1, this.#reads.dialect))
-    const page = await this.#reads.page({ ids, pageSize, follow: this.#page })
+    const page = await this.#reads.page({ ids, pageSize, follow: this.#page }, caller)
     const found = new Map<string, LoggedModelRecord>()
     for await (const slice of parsed<LoggedModelRecord>(page.parts[0] ?? [])) for (const model of slice) found.set(model[0][0], model)
     return { models: page.ids.map(([id]) => found.get(id)).filter(model => model !== undefined), more: page.more }

@@ -1,3 +1,4 @@
+import { type Caller, throwIfEnded } from '@millrace/kit/call-context'
 import { temporarilyUnavailable } from '@millrace/kit/errors'
 import { sql } from 'kysely'
 import type { Reads } from '../reads.ts'
@@ -26,6 +27,14 @@ export interface HistoryRange {
 export interface StepRange {
   start: bigint
   end: bigint
+}
+
+export interface Sample {
+  runIds: readonly string[]
+  key: string
+  /** Of each run. */
+  count: number
+  steps?: StepRange
 }
 
 const LIMIT_NONE = 2n ** 63n - 1n
@@ -63,40 +72,49 @@ export class MetricHistory {
   }
 
   /** One run's points by timestamp, step and value. */
-  ofRun({ runId, key, offset, limit }: HistoryRange): Points {
+  ofRun({ runId, key, offset, limit }: HistoryRange, caller?: Caller): Points {
     const where = sql`m.run_uuid = ${runId} AND m.key = ${key}`
     const order = sql`m.timestamp, m.step, m.value`
-    return this.#read(sql`${SELECT} WHERE ${where} ORDER BY ${order} LIMIT ${limit ?? LIMIT_NONE} OFFSET ${offset}`, false)
+    return this.#read(sql`${SELECT} WHERE ${where} ORDER BY ${order} LIMIT ${limit ?? LIMIT_NONE} OFFSET ${offset}`, {
+      caller,
+      withRun: false,
+    })
   }
 
   /** Points of several runs by run, timestamp, step and value. */
-  ofRuns(runIds: readonly string[], key: string, limit: number): Points {
+  ofRuns(runIds: readonly string[], key: string, limit: number, caller?: Caller): Points {
     const d = this.#reads.dialect
     const where = sql`${d.oneOf(sql`m.run_uuid`, runIds)} AND m.key = ${key}`
     const order = sql`${d.textOrder(sql`m.run_uuid`)}, m.timestamp, m.step, m.value`
-    return this.#read(sql`${SELECT} WHERE ${where} ORDER BY ${order} LIMIT ${limit}`)
+    return this.#read(sql`${SELECT} WHERE ${where} ORDER BY ${order} LIMIT ${limit}`, { caller })
   }
 
   /**
    * At most `count` points of each run in the order of `runIds`, spread evenly over its points by (step, timestamp, value): the first
    * of each of `count` equal parts, and always the last point. One statement samples all runs.
    */
-  sampled(runIds: readonly string[], key: string, count: number, steps?: StepRange): Points {
-    return this.#read(sampleSql(runIds, key, count, steps, this.#reads.dialect))
+  sampled({ runIds, key, count, steps }: Sample, caller?: Caller): Points {
+    return this.#read(sampleSql(runIds, key, count, steps, this.#reads.dialect), { caller })
   }
 
-  async *#read(points: Fragment, withRun = true): AsyncGenerator<PointColumns> {
+  async *#read(points: Fragment, { caller, withRun = true }: { caller?: Caller; withRun?: boolean }): AsyncGenerator<PointColumns> {
     const { dialect } = this.#reads
     if (dialect.pointColumns) {
-      const texts = await this.#reads.rows(this.#reads.compile(dialect.pointColumns(points, withRun)))
+      const texts = await this.#reads.rows(this.#reads.compile(dialect.pointColumns(points, withRun)), caller)
       using _held = this.#held.hold(texts)
-      for await (const slice of parsed<PointColumns>(texts)) yield* slice
+      for await (const slice of parsed<PointColumns>(texts)) {
+        throwIfEnded(caller)
+        yield* slice
+      }
       return
     }
     const statement = this.#reads.compile(sql`SELECT ${sql.raw(pointText(dialect, withRun))} AS json FROM (${points}) m`)
-    const texts = await this.#reads.rows({ ...statement, long: true })
+    const texts = await this.#reads.rows({ ...statement, long: true }, caller)
     using _held = this.#held.hold(texts)
-    for await (const slice of parsed<PointRecord>(texts)) yield columnsOf(slice)
+    for await (const slice of parsed<PointRecord>(texts)) {
+      throwIfEnded(caller)
+      yield columnsOf(slice)
+    }
   }
 }
 

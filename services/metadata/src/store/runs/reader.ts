@@ -1,4 +1,5 @@
 import { setImmediate as pause } from 'node:timers/promises'
+import type { Caller } from '@millrace/kit/call-context'
 import type { Lookup } from '../dialects/postgresql/lookups.ts'
 import type { Reads } from '../reads.ts'
 import { type PageJob, type PageRead, parsed, SLICE_ROWS_MAX } from '../slices.ts'
@@ -45,21 +46,18 @@ export class RunReader {
   }
 
   /** A run in any lifecycle stage. */
-  async get(runId: string): Promise<RunAggregate | undefined> {
-    const text = await this.#whole(runId)
+  async get(runId: string, caller?: Caller): Promise<RunAggregate | undefined> {
+    const text = await this.#whole(runId, caller)
     if (text === undefined) return undefined
     const [info, metrics, params, tags, datasetInputs, loggedModelEdges] = JSON.parse(text) as WholeRunRecord
     return { run: [info, metrics, params, tags], datasetInputs, loggedModelEdges }
   }
 
   /** A page of at most `pageSize` runs. */
-  async search(search: Omit<RunSearch, 'limit'>, pageSize: number): Promise<RunPage> {
+  async search(search: Omit<RunSearch, 'limit'>, pageSize: number, caller?: Caller): Promise<RunPage> {
     if (search.experimentIds.length === 0) return { slices: noSlices, more: false }
-    const page = await this.#reads.page({
-      ids: this.#reads.compile(searchRunsSql({ ...search, limit: pageSize + 1 }, this.#reads.dialect)),
-      pageSize,
-      follow: this.#follow,
-    })
+    const ids = this.#reads.compile(searchRunsSql({ ...search, limit: pageSize + 1 }, this.#reads.dialect))
+    const page = await this.#reads.page({ ids, pageSize, follow: this.#follow }, caller)
     return { slices: () => aggregates(page), more: page.more, last: page.ids.at(-1) }
   }
 }

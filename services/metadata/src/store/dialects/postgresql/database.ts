@@ -1,3 +1,4 @@
+import { type Caller, endOf, throwIfEnded } from '@millrace/kit/call-context'
 import { type CompiledQuery, DummyDriver, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler } from 'kysely'
 import pg from 'pg'
 import { isSilence, translateError } from '../../db/errors.ts'
@@ -11,13 +12,14 @@ const connectTimeoutMs = 10_000
 const statementTimeoutMs = 30_000
 /** Only of a server that is silent: one that answers ends the statement itself. */
 const queryTimeoutMs = statementTimeoutMs + 3_000
+const stopTimeoutMs = 5_000
 const schemaTimeoutMs = 120_000
 const idleTimeoutMs = 60_000
 /** Any number, the same in every process that may create the schema: `mlra` in ASCII. */
 const createLockKey = 0x6d6c7261
 
 export async function openPostgres(connectionString: string, poolSize: number): Promise<PostgresDatabase> {
-  const open = () => openPool(connectionString, poolSize)
+  const open = (size = poolSize) => openPool(connectionString, size)
   const db = new Postgres(open)
   try {
     await createSchema(db)
@@ -75,12 +77,14 @@ class Postgres implements PostgresDatabase {
       createQueryCompiler: () => new PostgresQueryCompiler(),
     },
   })
-  readonly #open: () => pg.Pool
+  readonly #open: (size?: number) => pg.Pool
   readonly #direct: Executor
   readonly #space = new FreeSpace()
   #pool: pg.Pool
+  /** A connection of its own: when others are wanted most, none is free. */
+  #stops: pg.Pool | undefined
 
-  constructor(open: () => pg.Pool) {
+  constructor(open: (size?: number) => pg.Pool) {
     this.#open = open
     this.#pool = open()
     this.#direct = this.#executor(() => this.#pool)
@@ -91,8 +95,8 @@ class Postgres implements PostgresDatabase {
     this.#space.check()
   }
 
-  all<R>(query: CompiledQuery<R> | Query<R>): Promise<R[]> {
-    return this.#direct.all(query)
+  all<R>(query: CompiledQuery<R> | Query<R>, caller?: Caller): Promise<R[]> {
+    return caller ? this.#allFor(query, caller) : this.#direct.all(query)
   }
 
   get<R>(query: CompiledQuery<R> | Query<R>): Promise<R | undefined> {
@@ -131,6 +135,39 @@ class Postgres implements PostgresDatabase {
     })
   }
 
+  async #allFor<R>(query: CompiledQuery<R> | Query<R>, caller: Caller): Promise<R[]> {
+    const client = await connect(this.#pool)
+    let broken: Error | undefined
+    let stopped: Promise<void> | undefined
+    const stop = () => {
+      stopped = this.#stop(client)
+    }
+    client.on('error', ignore)
+    try {
+      throwIfEnded(caller)
+      caller.signal.addEventListener('abort', stop, { once: true })
+      return await this.#executor(() => client).all(query)
+    } catch (reason) {
+      if (!caller.hasEnded) broken = reason as Error
+      throw caller.hasEnded ? endOf(caller) : reason
+    } finally {
+      caller.signal.removeEventListener('abort', stop)
+      // What comes next on this connection must not be stopped instead.
+      await stopped?.catch(reason => {
+        broken = reason
+      })
+      client.off('error', ignore)
+      client.release(broken)
+    }
+  }
+
+  /** Has the server end the statement of a connection. */
+  async #stop(client: pg.PoolClient): Promise<void> {
+    this.#stops ??= this.#open(1)
+    const { processID } = client as unknown as { processID: number }
+    await this.#stops.query({ text: 'SELECT pg_cancel_backend($1)', values: [processID], query_timeout: stopTimeoutMs } as pg.QueryConfig)
+  }
+
   #executor(on: () => pg.Pool | pg.PoolClient): Executor {
     const send = async (query: Query) => {
       const pool = this.#pool
@@ -165,8 +202,11 @@ class Postgres implements PostgresDatabase {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pool.end()
+    await this.#stops?.end()
   }
 }
+
+const ignore = () => undefined
 
 async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
   try {

@@ -1,9 +1,10 @@
+import type { Caller } from '@millrace/kit/call-context'
 import type { PostgresDatabase } from '../../db.ts'
 import { type Entry, GroupedCalls } from '../../grouped-calls.ts'
 import type { Statement } from '../../slices.ts'
 
 /** Reads what belongs to an id: the column `json` of its row, undefined when there is none. */
-export type Lookup = (id: string) => Promise<string | undefined>
+export type Lookup = (id: string, caller?: Caller) => Promise<string | undefined>
 
 /**
  * Groups at once, each on a connection: while the server reads for one, the answers of another are being sent. The second begins when the
@@ -31,8 +32,8 @@ export class GroupedLookups implements AsyncDisposable {
     this.#lanes = Array.from({ length: lanes }, () => new GroupedCalls({ send, weigh: () => 1, weightMax: idsMax }))
   }
 
-  get(id: string): Promise<string | undefined> {
-    return this.#lanes.reduce((a, b) => (a.load >= laneLoadMin && b.load < a.load ? b : a)).submit(id)
+  get(id: string, caller?: Caller): Promise<string | undefined> {
+    return this.#lanes.reduce((a, b) => (a.load >= laneLoadMin && b.load < a.load ? b : a)).submit(id, caller)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

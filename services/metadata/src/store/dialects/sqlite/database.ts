@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
+import { type Caller, throwIfEnded } from '@millrace/kit/call-context'
 import { type CompiledQuery, DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely'
 import { translateError } from '../../db/errors.ts'
 import { FreeSpace } from '../../db/readiness.ts'
@@ -71,7 +72,8 @@ class Sqlite implements SqliteDatabase {
     this.#space.check()
   }
 
-  all<R>(query: CompiledQuery<R> | Query<R>): Promise<R[]> {
+  async all<R>(query: CompiledQuery<R> | Query<R>, caller?: Caller): Promise<R[]> {
+    throwIfEnded(caller)
     return this.#reads.all(query)
   }
 

@@ -1,10 +1,16 @@
-import { Worker } from 'node:worker_threads'
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
+import { type Caller, throwIfEnded, untilEnded } from '@millrace/kit/call-context'
 import { internalError, temporarilyUnavailable } from '@millrace/kit/errors'
 import type { PageJob, PageRead, Slices, Statement } from '../../slices.ts'
 
 export interface ReadRequest {
   id: number
   job: PageJob | Statement
+}
+
+export interface ReadWorkerData {
+  path: string
+  dropped: MessagePort
 }
 
 export type ReadAnswer = { id: number; value: PageRead | Slices; failure?: undefined } | { id: number; failure: string; value?: undefined }
@@ -29,12 +35,15 @@ interface Pending {
 
 interface Thread {
   worker: Worker
+  /** Takes the ids of reads that nobody waits for any more, past those that wait. */
+  dropped: MessagePort
   pending: Map<number, Pending>
 }
 
 /**
  * Reads of a SQLite database on threads of their own: SQLite blocks the thread that it runs on, and a page of 1,000 runs takes 15 ms.
- * A thread that dies or stays silent is replaced; its reads fail with TEMPORARILY_UNAVAILABLE.
+ * A thread that dies or stays silent is replaced; its reads fail with TEMPORARILY_UNAVAILABLE. What nobody waits for any more is not begun,
+ * and ends between two statements: node:sqlite interrupts none.
  */
 export class ReadPool implements AsyncDisposable {
   readonly #path: string
@@ -50,12 +59,12 @@ export class ReadPool implements AsyncDisposable {
     this.#timeoutMs = timeoutMs
   }
 
-  page(job: PageJob): Promise<PageRead> {
-    return this.#run(job) as Promise<PageRead>
+  page(job: PageJob, caller?: Caller): Promise<PageRead> {
+    return this.#run(job, caller) as Promise<PageRead>
   }
 
-  rows(statement: Statement): Promise<Slices> {
-    return this.#run(statement) as Promise<Slices>
+  rows(statement: Statement, caller?: Caller): Promise<Slices> {
+    return this.#run(statement, caller) as Promise<Slices>
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -65,11 +74,12 @@ export class ReadPool implements AsyncDisposable {
     await Promise.all(threads.map(({ worker }) => worker.terminate()))
   }
 
-  #run(job: PageJob | Statement): Promise<PageRead | Slices> {
+  #run(job: PageJob | Statement, caller: Caller | undefined): Promise<PageRead | Slices> {
     if (this.#disposed) throw temporarilyUnavailable('The server is shutting down')
+    throwIfEnded(caller)
     const thread = this.#pick()
     const id = ++this.#lastId
-    return new Promise((resolve, reject) => {
+    const read = new Promise<PageRead | Slices>((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#drop(thread, 'The read took too long')
         void thread.worker.terminate()
@@ -78,6 +88,8 @@ export class ReadPool implements AsyncDisposable {
       thread.worker.ref()
       thread.worker.postMessage({ id, job } satisfies ReadRequest)
     })
+    // It counts as a read of its thread until that has answered.
+    return untilEnded(caller, read, () => thread.dropped.postMessage(id))
   }
 
   /** The least busy thread, or a new one when all are busy. */
@@ -88,8 +100,10 @@ export class ReadPool implements AsyncDisposable {
   }
 
   #start(): Thread {
-    const worker = new Worker(new URL('./read-worker.ts', import.meta.url), { workerData: { path: this.#path } })
-    const thread: Thread = { worker, pending: new Map() }
+    const { port1, port2 } = new MessageChannel()
+    const workerData = { path: this.#path, dropped: port2 } satisfies ReadWorkerData
+    const worker = new Worker(new URL('./read-worker.ts', import.meta.url), { workerData, transferList: [port2] })
+    const thread: Thread = { worker, dropped: port1, pending: new Map() }
     worker.unref()
     worker.on('message', (answer: ReadAnswer) => this.#settle(thread, answer))
     worker.on('error', () => this.#drop(thread, 'A read was interrupted'))
@@ -110,6 +124,7 @@ export class ReadPool implements AsyncDisposable {
 
   #drop(thread: Thread, reason: string): void {
     this.#threads.delete(thread)
+    thread.dropped.close()
     for (const { reject, timer } of thread.pending.values()) {
       clearTimeout(timer)
       reject(temporarilyUnavailable(reason))

@@ -4,6 +4,9 @@ import { type PageJob, type PageRead, type Slices, type Statement, slice } from 
 /** Shapes of searches are few; what a client makes up anew each time must not fill the memory. */
 const STATEMENTS_MAX = 200
 
+/** A check for every so many rows of a long statement, some milliseconds. */
+const CHECKED_ROWS = 1_000
+
 /** Reads of one SQLite connection. Statements are prepared once per text. */
 export class SqliteStatements {
   readonly #database: DatabaseSync
@@ -24,23 +27,32 @@ export class SqliteStatements {
     return this.all(statement).map(row => row[0] as string)
   }
 
-  rows(statement: Statement): Slices {
-    return slice(statement.long ? this.#each(statement) : this.texts(statement))
+  /** @param check called now and then; what it throws ends the read. */
+  rows(statement: Statement, check: () => void = () => {}): Slices {
+    return slice(statement.long ? this.#each(statement, check) : this.texts(statement))
   }
 
-  *#each({ sql, parameters }: Statement): Generator<string> {
-    for (const row of this.#prepare(sql).iterate(...(parameters as SQLInputValue[]))) yield (row as unknown as [string])[0]
+  *#each({ sql, parameters }: Statement, check: () => void): Generator<string> {
+    let rows = 0
+    for (const row of this.#prepare(sql).iterate(...(parameters as SQLInputValue[]))) {
+      if (++rows % CHECKED_ROWS === 0) check()
+      yield (row as unknown as [string])[0]
+    }
   }
 
   /** All statements of a page see one state of the database. */
-  page({ ids, pageSize, follow }: PageJob): PageRead {
+  page({ ids, pageSize, follow }: PageJob, check: () => void = () => {}): PageRead {
     this.#database.exec('BEGIN')
     try {
       this.#beforePage()
       const found = this.all(ids) as [string, string | null][]
       const page = found.slice(0, pageSize)
       const parameters = [JSON.stringify(page.map(row => row[0]))]
-      const parts = page.length === 0 ? follow.map(() => []) : follow.map(({ sql }) => this.rows({ sql, parameters }))
+      const read = (sql: string) => {
+        check()
+        return this.rows({ sql, parameters })
+      }
+      const parts = follow.map(({ sql }) => (page.length === 0 ? [] : read(sql)))
       return { ids: page, more: found.length > pageSize, parts }
     } finally {
       this.#database.exec('COMMIT')
