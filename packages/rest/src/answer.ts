@@ -9,8 +9,8 @@ const STRING_BYTES_MAX = 8 * 1024
 /** The JSON of a call, all of it or as it comes. */
 export type Answer = readonly Buffer[] | StreamedAnswer
 
-/** A service of this process may hand one answer to many callers: where its JSON is big it is written once. */
-export function once(encode: Encoder): Encoder {
+/** In one process a handler may give the same message to many callers: large JSON is encoded once. */
+export function encodeOnce(encode: Encoder): Encoder {
   const written = new WeakMap<object, Buffer[]>()
   return message => {
     const known = written.get(message)
@@ -35,7 +35,7 @@ export function writeAnswer(res: ServerResponse, json: Answer, headers: readonly
   res.end()
 }
 
-/** At the pace of the client; who leaves needs no answer. */
+/** Writes at the client's pace. A client that disconnects is no error. */
 async function writeParts(res: ServerResponse, answer: StreamedAnswer, headers: readonly string[]): Promise<void> {
   await using parts = answer
   if (res.destroyed) return

@@ -1,11 +1,11 @@
 import type { Metric } from '@millrace/kit/metrics'
 
-/** Held at once by the JSON bodies of all requests; what is read from them takes about four times as much. */
+/** Total of the JSON bodies of all requests in progress. Parsed, they take about four times as much. */
 const HELD_BYTES_MAX = 64 * 1024 * 1024
-/** Bodies up to here always find room: the ordinary ones. */
+/** Bodies up to this size are not counted. */
 const UNCOUNTED_BYTES_MAX = 64 * 1024
 
-/** What the requests of a gateway hold of their JSON bodies, from the first byte until they are answered. */
+/** Limits the memory that request bodies hold, from their first byte until the response begins. */
 export class BodyBudget {
   #held = 0
 
@@ -18,7 +18,7 @@ export class BodyBudget {
     }
   }
 
-  /** Room for one body. */
+  /** The share of one body. */
   hold(): HeldBody {
     return new HeldBody(this)
   }
@@ -38,7 +38,7 @@ export class HeldBody implements Disposable {
     this.#budget = budget
   }
 
-  /** False when there is no room for a body that is this long so far. */
+  /** Counts a body that has this size so far. False when the limit is reached. */
   grow(bytes: number): boolean {
     if (bytes <= UNCOUNTED_BYTES_MAX) return true
     if (!this.#budget.change(bytes - this.#bytes)) return false

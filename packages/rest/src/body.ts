@@ -20,7 +20,7 @@ export function checkContentType(req: IncomingMessage): void {
   if (type.split(';')[0] !== JSON_TYPE) throw invalidParameter(`Bad Request. Content-Type must be one of ['${JSON_TYPE}'].`)
 }
 
-/** A body over the limit; answered with status 413. */
+/** The body is larger than the limit: status 413. */
 export class BodyTooLarge extends Error {
   readonly answer: MlflowError
 
@@ -30,15 +30,15 @@ export class BodyTooLarge extends Error {
   }
 }
 
-/** Bytes of a body; `longInteger` is known of those that were scanned. */
-export interface Body {
+/** A body. `longInteger` is set when it was scanned. */
+interface Body {
   readonly bytes: Buffer
   readonly longInteger?: boolean
 }
 
 const NO_BODY: Body = { bytes: EMPTY }
 
-/** Reads the whole body, which counts as `held` until that is disposed of. @throws BodyTooLarge; MlflowError for what isn't worth parsing. */
+/** Reads the whole body, whose size counts in `held` until that is disposed. @throws BodyTooLarge; MlflowError for a body that must not be parsed. */
 export function readBody(req: IncomingMessage, bytesMax: number, held: HeldBody): Promise<Body> {
   const length = req.headers['content-length']
   if (length === undefined ? req.headers['transfer-encoding'] === undefined && req.httpVersionMajor === 1 : length === '0') {
@@ -85,7 +85,7 @@ const wideAndLong = () => invalidParameter(`A request body in UTF-16 or UTF-32 m
 
 const bodiesBusy = () => temporarilyUnavailable('The server is busy with other request bodies', { retryAfterSeconds: 1 })
 
-/** A request's parameters: as an object, and again with Python's types for the words of an error. */
+/** A request's parameters: as an object, and parsed again with Python's types for error messages. */
 export interface Parameters {
   readonly json: Json
   exact(): Json
@@ -93,7 +93,7 @@ export interface Parameters {
 
 const NOTHING: Parameters = { json: Object.freeze({}), exact: () => NOTHING.json }
 
-/** Integers that a float can't hold exactly; digits after a point don't count. */
+/** Integers that a double can't represent exactly. Digits after a decimal point don't count. */
 const LONG_INTEGER = /(?:^|[^.\d])\d{16}/
 
 /**
@@ -117,7 +117,7 @@ export function parseBody(bytes: Buffer, mayBeEmpty = false, longInteger?: boole
   return { json: json as Json, exact: () => (parseExactly(text) ?? json) as Json }
 }
 
-/** JSON that was a text of the body, where it wasn't counted. */
+/** Parses a JSON string of the body, whose content was not scanned. */
 function parseInner(text: string): unknown {
   if (text.length < SCANNED_BYTES_MIN) return parseText(text)
   const scan = new JsonScan()

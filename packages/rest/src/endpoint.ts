@@ -3,7 +3,7 @@ import { type DescMethodUnary, getOption } from '@bufbuild/protobuf'
 import type { ContextValues, Transport } from '@connectrpc/connect'
 import { invalidParameter } from '@millrace/kit/errors'
 import * as options from '@millrace/proto/millrace/options/v1/rest_pb'
-import { type Answer, once } from './answer.ts'
+import { type Answer, encodeOnce } from './answer.ts'
 import { checkContentType, JSON_BODY_BYTES_MAX, type Parameters, parseBody, readBody, tooDeep } from './body.ts'
 import type { BodyBudget } from './body-budget.ts'
 import { rejectBothSpellings } from './codec/aliases.ts'
@@ -46,7 +46,7 @@ export function createEndpoint(rpc: DescMethodUnary, transport: Transport, budge
     transport,
     checks,
     decode: decoderOf(rpc.input),
-    encode: once(encoderOf(rpc.output, { plain: getOption(rpc, options.python_json) })),
+    encode: encodeOnce(encoderOf(rpc.output, { plain: getOption(rpc, options.python_json) })),
     readQuery: queryReaderOf(rpc.input, getOption(rpc, options.python_integers)),
     queryOnly: getOption(rpc, options.query_only),
     seesRequest: getOption(rpc, options.sees_request),

@@ -6,7 +6,7 @@ export type Query = ReadonlyMap<string, readonly string[]>
 
 const UTF8_BYTES_MAX = 4
 
-/** The same for query strings, where MLflow's web framework leaves escapes of bytes that aren't UTF-8 as they are. */
+/** Percent-decodes text of a query string. As in MLflow's web framework, escapes of bytes that aren't UTF-8 stay. */
 function queryDecode(text: string): string {
   const decoded = percentDecode(text)
   if (!decoded.includes('\ufffd')) return decoded

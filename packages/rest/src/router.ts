@@ -20,14 +20,14 @@ const NO_PARAMS: PathParams = Object.freeze({})
 
 /**
  * Finds what serves a path. Patterns are those of google.api.http: literal segments, `{name}` for one segment and a last
- * `{name=**}` for the rest. Literal paths are looked up first, then patterns in the order they were added; what serves the path but not the
- * method leaves it to the next.
+ * `{name=**}` for the rest. Literal paths are looked up first, then patterns in the order they were added. A match without the method is
+ * passed over for a later one.
  */
 export class Router<T> {
   readonly #exact = new Map<string, Resource<T>>()
   readonly #patterns: Pattern<T>[] = []
 
-  /** GET also answers HEAD. The first target of a method and path stays. */
+  /** GET also answers HEAD. A second target for the same method and path is ignored. */
   add(method: Method, pattern: string, target: T): void {
     const resource = this.#resource(pattern)
     const { methods } = resource

@@ -11,7 +11,7 @@ const ESCAPED_CHARACTERS_MAX = 5 * PATH_BYTES_MAX
  * A path from a client as MLflow takes it: percent-decoded until it stays the same, control characters spelled out as `%xx`.
  * A NUL is refused, where MLflow would spell it out too; `#`, which MLflow refuses, is a character like others (see
  * docs/decisions/number-signs-in-names.md).
- * @throws INVALID_PARAMETER_VALUE `Invalid path` for `..`, an absolute path (POSIX or Windows), NUL, endless escapes or too much.
+ * @throws INVALID_PARAMETER_VALUE `Invalid path` for `..`, an absolute path (POSIX or Windows), NUL, more than ten rounds of escapes or too many bytes.
  */
 export function safePath(path: string): string {
   if (path.length > ESCAPED_CHARACTERS_MAX) throw invalidParameter('Invalid path')

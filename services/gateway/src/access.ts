@@ -13,7 +13,7 @@ import { isInternal } from '@millrace/rest/bindings'
 /** Who may call a raw route: the same rule as the option `access` of a method. `from` names variables of the path or query parameters. */
 export type AccessRule = MessageInitShape<typeof AccessSchema>
 
-/** What of a raw route counts here. */
+/** The part of a raw route that is checked. */
 interface Route {
   readonly method: string
   readonly pattern: string
@@ -27,7 +27,7 @@ const RESOURCES = new Set([
   ...['gateway_secret', 'gateway_endpoint', 'gateway_model_definition', 'mcp_server', 'mcp_server_version'],
 ])
 const FUNCTION_NAME = /^[a-z][A-Za-z]*$/
-/** These may be needed of a type as a whole. */
+/** Actions that need no id. */
 const WITHOUT_ID: readonly Action[] = [Action.CREATE, Action.NOT_DENIED]
 
 /** @throws when a public method or a raw route has no access rule, or one that can't be followed. */
@@ -49,7 +49,7 @@ function faultOfMethod(method: DescMethod): string | undefined {
   return faultOf(getOption(method, access), method.input)
 }
 
-/** What is wrong with a rule. @param input the message that `from` names fields of. */
+/** Why a rule can't be followed, if so. @param input message whose fields `from` names. */
 function faultOf(rule: Access, input?: DescMessage): string | undefined {
   const { public: isPublic, signedIn, admin, needs, own, visible } = rule
   const kinds = [isPublic, signedIn, admin, needs.length > 0, own !== ''].filter(Boolean).length

@@ -6,17 +6,17 @@ export interface GatewayConfig {
   port: number
   /** Path before every route, "" or "/one/or/more". */
   staticPrefix: string
-  /** What clients have as their tracking URI, without a slash at the end; absent: as each request says. */
+  /** The tracking URI of clients, without a trailing slash. Absent: taken from each request's headers. */
   publicUrl: string | undefined
-  /** False offers multipart upload only where clients send the parts to the store itself. */
+  /** False offers multipart upload only where clients send parts directly to the store. */
   receiveParts: boolean
-  /** How long the body of a request or response may wait for a client that stands still. */
+  /** How long the body of a request or response may make no progress. */
   bodyTimeoutSeconds: number
-  /** Requests in progress at once, probes aside; more are refused for the moment. */
+  /** Requests in progress at once, without probes. Further ones are refused with 503. */
   requestsMax: number
   /** False refuses the mlflow-artifacts endpoints, like `mlflow server --no-serve-artifacts`. */
   serveArtifacts: boolean
-  /** True refuses everything but artifacts, like `mlflow server --artifacts-only`. */
+  /** True serves only artifacts, like `mlflow server --artifacts-only`. */
   artifactsOnly: boolean
   /** Absent: no host check, no CORS rules and no security headers. */
   security: SecurityConfig | undefined
@@ -40,7 +40,7 @@ const BODY_TIMEOUT_SECONDS_MAX = 86_400
 const REQUESTS_MAX = 2_048
 const REQUESTS_MAX_MAX = 1_000_000
 
-export type GatewayRaw = ReturnType<typeof readGateway>
+type GatewayRaw = ReturnType<typeof readGateway>
 
 export function readGateway(env: Env, flags: Flags) {
   return {

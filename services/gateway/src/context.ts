@@ -5,18 +5,18 @@ import type { Logger } from '@millrace/kit/logger'
 import type { Distribution, Metric } from '@millrace/kit/metrics'
 import type { GatewayConfig } from './config.ts'
 
-/** The parts behind a gateway. An absent one isn't there, as metadata with `--artifacts-only`. */
+/** The services behind a gateway. One may be absent, as metadata is with `--artifacts-only`. */
 export interface GatewayDependencies {
   metadata?: Transport
   artifacts?: Transport
   /** The data path of the artifacts service. */
   bytes?: ByteChannel
   jobs?: Transport
-  /** By name of a part: resolves while it can serve, with how many of its replicas do if it has any; rejects otherwise. Shown by `/ready`. */
+  /** Readiness checks by service, for `/ready`: each resolves when it can serve, with the number of ready replicas if it has any, or rejects. */
   ready: Record<string, () => Promise<ReplicaCounts> | Promise<void>>
-  /** Of this process. Shown by `/metrics`. */
+  /** Metrics of this process, for `/metrics`. */
   metrics?: readonly (Metric | Distribution)[]
-  /** Where failures of the server's own go; their text never reaches a client. */
+  /** Gets internal errors, whose text never reaches a client. */
   log?: Logger
 }
 

@@ -13,7 +13,7 @@ import { errorBody, writeError, writeHtml, writeJson } from './http/respond.ts'
 import type { Security } from './http/security.ts'
 import { type Handler, setHeaders } from './route-table.ts'
 
-export interface DispatchOptions {
+interface DispatchOptions {
   readonly router: Router<Handler>
   readonly security: Security
   /** Serves Connect, gRPC and gRPC-Web. */
@@ -21,7 +21,7 @@ export interface DispatchOptions {
   readonly meter: RequestMeter
 }
 
-/** As nginx's lingering_time. */
+/** Equal to nginx's lingering_time. */
 const LINGER_MS_MAX = 30_000
 
 /** Shown for every RPC and error, and to clients that sent it. */
@@ -30,13 +30,13 @@ const RPC_PREFIX = '/millrace.'
 const API = /\/(ajax-)?api\//
 const SERVER_INFO = /\/(ajax-)?api\/3\.0\/mlflow\/server-info$/
 
-/** Takes every request of the public port to what serves it. */
+/** Routes every request of the public port to its handler. */
 export function createDispatch(ctx: GatewayContext, { router, security, rpc, meter }: DispatchOptions): RequestListener {
   const prefix = ctx.config.staticPrefix
   const unmetered = new Set(['/health', '/ready', '/version', '/metrics'].flatMap(probe => [probe, prefix + probe]))
   const isEmptied = (path: string) => ctx.config.security !== undefined && API.test(path)
   const serveRpc = (req: IncomingMessage, res: ServerResponse, call: HttpCall) => {
-    // The context of an RPC is made of its headers.
+    // The RPC listener builds the call context from the headers.
     req.headers[REQUEST_ID_HEADER] = call.requestId
     delete req.headers[PRINCIPAL_HEADER]
     res.setHeader(SHOWN_ID, call.requestId)
@@ -44,7 +44,7 @@ export function createDispatch(ctx: GatewayContext, { router, security, rpc, met
     try {
       rpc(req, res)
     } catch (reason) {
-      // The adapter makes a URL of the request's target and host.
+      // The adapter builds a URL from the request's target and host.
       fail(req, res, call, badRequest('The request target or host is malformed.', { cause: reason }))
     }
   }
@@ -106,18 +106,18 @@ interface Failed {
   readonly path: string
 }
 
-/** Logs what no client could help. */
+/** Logs errors that are the server's fault. */
 export function noteFailure({ log }: GatewayContext, { call, method, path }: Failed, reason: unknown): void {
   if (isServerFault(reason)) log?.error('a request failed', { requestId: call?.requestId, method, path, reason })
 }
 
 interface Paths {
   find(path: string): Match<Handler> | undefined
-  /** Whether OPTIONS gets no page. */
+  /** Whether OPTIONS gets a response without a body. */
   isEmptied(path: string): boolean
 }
 
-/** MLflow's security middleware makes 204 of the 200 that OPTIONS gets on API paths. */
+/** On API paths MLflow's security middleware turns the 200 of OPTIONS into 204. */
 function wrongMethod(req: IncomingMessage, res: ServerResponse, allow: string, isEmptied: boolean): void {
   if (req.method !== 'OPTIONS') {
     writeHtml(res, 405, METHOD_NOT_ALLOWED, { Allow: allow })
@@ -128,7 +128,7 @@ function wrongMethod(req: IncomingMessage, res: ServerResponse, allow: string, i
   }
 }
 
-/** Not found, or a redirect when the path is served with its slashes put right. */
+/** Not found, or a redirect when the path exists with other slashes. */
 function unknownPath(req: IncomingMessage, res: ServerResponse, path: string, { find, isEmptied }: Paths): void {
   const other = [path.replace(/\/{2,}/g, '/'), `${path}/`].find(one => !one.endsWith('//') && find(one))
   const match = other === undefined ? undefined : find(other)
@@ -146,8 +146,8 @@ function unknownPath(req: IncomingMessage, res: ServerResponse, path: string, { 
 }
 
 /**
- * Reads on what a client is still sending, so that it gets to see the error: closed at once, the connection would be reset under it. Left
- * unread, neither the next request nor the client's going would be noticed.
+ * Reads and discards what a client is still sending, so that it receives the error: closing at once would reset the connection. Without
+ * reading, neither the next request nor a disconnect would be noticed.
  */
 function lingerOn(req: IncomingMessage): void {
   if (req.complete || req.httpVersionMajor !== 1) return
@@ -156,7 +156,7 @@ function lingerOn(req: IncomingMessage): void {
   req.resume()
 }
 
-/** The connection ends with the answer, but only its sending side at first. */
+/** Closes the connection after the response, its sending side first. */
 function refuseBody(req: IncomingMessage, res: ServerResponse, reason: BodyTooLarge): void {
   if (req.httpVersionMajor === 1) {
     res.setHeader('Connection', 'close')

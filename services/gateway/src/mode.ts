@@ -4,7 +4,7 @@ import type { GatewayConfig } from './config.ts'
 export type Area = 'tracking' | 'artifacts'
 
 /**
- * Why an area isn't served in this mode, in MLflow's words, or undefined when it is.
+ * MLflow's message when an area isn't served in this mode, or undefined when it is.
  * @param pattern the path pattern with its static prefix.
  */
 export function disabled(config: GatewayConfig, area: Area | undefined, pattern: string): string | undefined {

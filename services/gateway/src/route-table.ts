@@ -13,17 +13,17 @@ import type { RawRoute } from './http/route.ts'
 import { disabled } from './mode.ts'
 import type { PublicService } from './rpc/services.ts'
 
-/** Serves one request. Whatever it throws becomes an error body. @param query the text after `?`. */
+/** Serves one request. Anything it throws becomes an error body. @param query the text after `?`. */
 export type Handler = (req: IncomingMessage, res: ServerResponse, path: PathParams, query: string, call: HttpCall) => void | Promise<void>
 
-export interface TableOptions {
+interface TableOptions {
   readonly raw: readonly RawRoute[]
-  /** Of every answer of an RPC; raw routes find them set. */
+  /** Headers of every response. For raw routes they are set beforehand. */
   readonly headers: readonly string[]
   readonly budget: BodyBudget
 }
 
-/** What serves each path: RPCs by the http options of their descriptors, then raw routes. */
+/** Handlers by path: RPCs by the http options of their descriptors, then raw routes. */
 export function routeTable(
   ctx: GatewayContext,
   services: readonly PublicService[],

@@ -20,11 +20,11 @@ export interface Gateway extends AsyncDisposable {
   readonly port: number
 }
 
-/** Serves REST, Connect, gRPC and gRPC-Web on one port. @throws when the port can't be had, or something public has no access rule. */
+/** Serves REST, Connect, gRPC and gRPC-Web on one port. @throws when the port can't be had, or a public method or route has no access rule. */
 export async function startGateway(config: GatewayConfig, dependencies: GatewayDependencies): Promise<Gateway> {
   const meter = new RequestMeter()
   const budget = new BodyBudget()
-  // Those of the port come when it is open; nobody can ask for them earlier.
+  // The port's own metrics are added when it is open.
   const metrics = [...(dependencies.metrics ?? []), ...meter.metrics, budget.metric]
   const ctx: GatewayContext = { ...dependencies, config, metrics }
   const services = publicServices(ctx)

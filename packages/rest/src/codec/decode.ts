@@ -7,9 +7,9 @@ import * as scalars from './scalars.ts'
 export interface Reading {
   /** A value did not fit its field: reading stopped there, what was read before stays. */
   failed: boolean
-  /** A field was spelt in lowerCamelCase. */
+  /** A field was named in lowerCamelCase. */
   camelCase: boolean
-  /** A list or an object stood where no field is. */
+  /** An unknown field had a list or an object as its value. */
   unknown: boolean
 }
 
@@ -166,8 +166,8 @@ function scalar(type: ScalarType): string {
 const NOTHING = Object.freeze({})
 
 /**
- * What a message is read from. Python walks strings and lists like the keys of an object: those that name no field read as an
- * empty message. Undefined is a misfit.
+ * The object to read a message from. ParseDict iterates over strings and lists as over the keys of an object: without the name of a
+ * field they read as an empty message. Undefined when the value doesn't fit.
  */
 function asObject(value: unknown): object | undefined {
   if (typeof value === 'string') {

@@ -1,19 +1,19 @@
-/** Of a chunk; a text that is longer gets a chunk of its own. */
+/** Size of a chunk. A longer text gets its own chunk. */
 const CHUNK_BYTES = 64 * 1024
-/** Up to here a loop is faster than a call of Node's. */
+/** Up to this length a loop is faster than Buffer.write. */
 const SHORT_CHARACTERS = 64
-/** A UTF-16 unit takes three bytes of UTF-8 at most. */
+/** A UTF-16 code unit takes at most three bytes of UTF-8. */
 const UNIT_BYTES_MAX = 3
 
 const UNSAFE = /["\\\p{Cc}\p{Cs}]/u
 
-/** Writes JSON as UTF-8 into chunks: a big answer as a string would be made of a million short ones, and written once more. */
+/** Writes JSON as UTF-8 into chunks. As a string, a large response would be a million concatenations and then be encoded once more. */
 export class JsonBytes {
   #bytes = Buffer.allocUnsafeSlow(CHUNK_BYTES)
   #at = 0
   #full: Buffer[] = []
 
-  /** What was written since the last call; the chunks are the caller's. */
+  /** Returns what was written since the last call. The caller owns the chunks. */
   take(): Buffer[] {
     const chunks = this.#full
     const last = this.#bytes.subarray(0, this.#at)
@@ -28,7 +28,7 @@ export class JsonBytes {
     return chunks
   }
 
-  /** What was written is thrown away. */
+  /** Discards what was written. */
   reset(): void {
     this.#full = []
     this.#at = 0

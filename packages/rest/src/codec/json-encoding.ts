@@ -4,7 +4,7 @@ const BYTE_ORDER_MARK = '\ufeff'
 
 /**
  * The text of a JSON body, without a byte order mark: UTF-8, or UTF-16 or UTF-32 by the zeros among its first bytes (RFC 4627
- * section 3), as Python reads it. Undefined for bytes that are none of them.
+ * section 3), as Python reads it. Undefined for other bytes.
  */
 export function textOf(bytes: Buffer): string | undefined {
   const text = decoded(bytes)

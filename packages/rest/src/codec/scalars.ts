@@ -1,17 +1,17 @@
 import { invalidParameter } from '@millrace/kit/errors'
 import { INTEGER_DIGITS_MAX } from '@millrace/kit/python-json'
 
-/** What reading one JSON value gave when it doesn't fit the field. */
+/** The result for a JSON value that doesn't fit its field. */
 export const MISFIT = Symbol('misfit')
 
-/** Values that MLflow doesn't survive reading. */
+/** For values on which MLflow fails with an internal error. */
 export const unreadable = (what: string) => invalidParameter(`The request body cannot be read: ${what}.`)
 
 const INT64_MIN = -(2n ** 63n)
 const INT64_MAX = 2n ** 63n - 1n
 const UINT64_MAX = 2n ** 64n - 1n
 const INTEGER = /^[+-]?\d+$/
-/** The point stands with what follows it: two runs of digits beside each other would be tried in every division. */
+/** The decimal point is grouped with the digits after it: two adjacent runs of digits would backtrack quadratically. */
 const FLOAT = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/
 /** Python allows one underscore between digits. */
 const UNDERSCORE = /(?<=\d)_(?=\d)/g

@@ -6,7 +6,7 @@ const LENGTH = 2
 const FIXED32 = 5
 const LENGTH_BITS_MAX = 28
 
-/** A message that isn't protobuf's wire format. */
+/** The bytes aren't a message in protobuf's wire format. */
 export class NoMessage extends Error {}
 
 /**
@@ -20,7 +20,7 @@ export function countFields(desc: DescMessage, bytes: Uint8Array, max: number): 
 
 type Content = DescMessage | 'packed' | undefined
 
-/** What the bytes of the fields of a message hold, where that is more than one value. */
+/** Content of length-delimited fields that may be more than one value. */
 const contents = new Map<DescMessage, ReadonlyMap<number, Content>>()
 
 function contentsOf(desc: DescMessage): ReadonlyMap<number, Content> {
@@ -83,7 +83,7 @@ class Scan {
     }
   }
 
-  /** A tag or a length; more than a length may have is as good as too long. */
+  /** A tag or a length. A varint of more bits than a length may have counts as too long. */
   #varint(): number {
     let value = 0
     for (let shift = 0; shift <= LENGTH_BITS_MAX; shift += 7) {

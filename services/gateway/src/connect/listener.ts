@@ -13,12 +13,12 @@ import { disabled } from '../mode.ts'
 import type { PublicService } from '../rpc/services.ts'
 import { examineMessage } from './message.ts'
 
-/** The largest answer to a Connect, gRPC or gRPC-Web client; requests have the limits of REST. */
-export const RPC_MESSAGE_BYTES_MAX = 64 * 1024 * 1024
+/** Size of a response message. Requests have the limits of REST. */
+const RPC_MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 
-export interface RpcOptions {
+interface RpcOptions {
   readonly budget: BodyBudget
-  /** Told of every call that failed. */
+  /** Called for every failed call. */
   readonly failed: (path: string, reason: unknown, call: CallContext | undefined) => void
 }
 
@@ -26,7 +26,7 @@ export interface RpcOptions {
 export function rpcListener(config: GatewayConfig, services: readonly PublicService[], { budget, failed }: RpcOptions): RequestListener {
   const served = services.filter(one => disabled(config, one.area, '') === undefined)
   const routes = served.map(one => withoutInternal(forward(one.service, one.transport)))
-  // Hides what other errors than ours say.
+  // Hides the text of errors that aren't Millrace's own.
   const ownErrors = translateFailures((reason, { url, contextValues }) => {
     failed(new URL(url).pathname, reason, contextValues.get(callKey))
     return toMlflowError(reason)

@@ -14,19 +14,19 @@ import { countFields, NoMessage } from './field-count.ts'
 const ENVELOPE_BYTES = 5
 const COMPRESSED = 1
 const ENCODINGS = ['grpc-encoding', 'connect-content-encoding', 'content-encoding']
-/** Digits in a row: what may be an integer takes a time that grows with the square of its length. */
+/** Consecutive digits: parsing an integer takes time that is quadratic in its length. */
 const DIGITS_MAX = 10_000
 
 type Decompress = (bytes: Uint8Array, options: { maxOutputLength: number }) => Promise<Uint8Array>
 
 const DECOMPRESS: Readonly<Record<string, Decompress>> = { gzip: promisify(gunzip), br: promisify(brotliDecompress) }
 
-/** The most that a client's message may have. */
-export const messageBytesMax = (method: DescMethod) => getOption(method, body_bytes_max) || JSON_BODY_BYTES_MAX
+/** Size limit of a request message. */
+const messageBytesMax = (method: DescMethod) => getOption(method, body_bytes_max) || JSON_BODY_BYTES_MAX
 
 /**
- * Reads the one message of a request, unpacks it and counts its values before the library parses it, at the limits of JSON over REST. The
- * message counts as held until the answer begins.
+ * Reads the one message of a request, decompresses it and checks its number of values against the limits of JSON over REST before the library
+ * parses it. The message counts in the budget until it is handed to the library.
  */
 export function examineMessage(budget: BodyBudget): Examine {
   return async (request, { method }) => {
@@ -49,7 +49,7 @@ export function examineMessage(budget: BodyBudget): Examine {
   }
 }
 
-/** A message in the URL is short, unless it was packed. */
+/** A message in the URL is short, unless it is compressed. */
 async function examineQuery(request: UniversalServerRequest, method: DescMethod, bytesMax: number): Promise<UniversalServerRequest> {
   const url = new URL(request.url)
   const query = url.searchParams
@@ -77,7 +77,7 @@ async function readAll({ body }: UniversalServerRequest, bytesMax: number, held:
   return chunks.length === 1 && only ? only : Buffer.concat(chunks, size)
 }
 
-/** The message of an envelope. Anything but one whole envelope is left to the library to refuse. */
+/** The message of an envelope. @throws unless the body is one whole envelope; what is too short for one is left to the library. */
 function unpack(body: Uint8Array): { message: Uint8Array; isCompressed: boolean } {
   if (body.length < ENVELOPE_BYTES) return { message: body, isCompressed: false }
   const length = new DataView(body.buffer, body.byteOffset).getUint32(1)

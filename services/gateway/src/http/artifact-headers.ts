@@ -1,6 +1,6 @@
 import { guessType, splitExtension } from '@millrace/kit/media-types'
 
-/** Extensions, and names without one, that MLflow serves as text so that browsers show nothing else in them. */
+/** Extensions, and names without one, that MLflow serves as text so that browsers don't execute them. */
 const TEXT = new Set(
   (
     'txt log err cfg conf cnf cf ini properties prop hocon toml yaml yml xml json js py py3 csv tsv md rst ipynb ' + 'MLmodel mlproject'
@@ -14,7 +14,7 @@ export function servedType(name: string): string {
   return guessType(name).type ?? 'application/octet-stream'
 }
 
-/** RFC 6266 with an ASCII stand-in, and RFC 5987's form for other names. */
+/** Content-Disposition of RFC 6266: an ASCII fallback, and RFC 5987's encoding for other names. */
 export function attachment(name: string): string {
   if (/^\p{ASCII}*$/u.test(name)) return `attachment; filename=${quoteValue(name)}`
   const ascii = name.normalize('NFKD').replace(/\P{ASCII}/gu, '') || 'download'

@@ -4,7 +4,7 @@ import type { GatewayContext } from '../context.ts'
 import { PART_ROUTE } from '../rpc/artifact-proxy.ts'
 import type { RawParams, RawRoute } from './route.ts'
 
-/** Parts of uploads to a store that takes none itself. Whoever knows the upload's id may send them, as with a signed URL. */
+/** Parts of uploads to a store that doesn't take them itself. Whoever knows the upload's id may send them, as with a signed URL. */
 export const artifactPartRoute: RawRoute = {
   method: 'PUT',
   pattern: `${PART_ROUTE}/{upload_id}/{part_number}`,

@@ -10,13 +10,13 @@ import type { RawParams, RawRoute } from './route.ts'
 
 const ROUTE = '/api/2.0/mlflow-artifacts/artifacts/'
 
-/** Error class of the artifact service for a folder in a file's place. */
+/** Error class of the artifacts service when the path is a folder. */
 const IS_A_DIRECTORY = 'IS_A_DIRECTORY'
 
 const DISABLED = 'Artifact serving is disabled. Run `mlflow server` with `--serve-artifacts` to enable.'
 const NO_NAME = "Artifact path must include a filename (cannot end with '/')."
 
-/** Uploads and downloads through the proxy. The path after the route may be empty, which no pattern with `**` takes. */
+/** Uploads and downloads through the proxy. The second pattern is for an empty path, which `**` doesn't match. */
 export const artifactProxyRoutes: readonly RawRoute[] = [`${ROUTE}{artifact_path=**}`, ROUTE].flatMap((pattern): RawRoute[] => [
   { method: 'GET', pattern, twin: true, unprefixed: true, access: { own: 'readArtifactPath' }, handle: download },
   { method: 'PUT', pattern, twin: true, unprefixed: true, access: { own: 'updateArtifactPath' }, handle: upload },
@@ -58,7 +58,7 @@ async function upload(
   res.end()
 }
 
-/** The body that MLflow's other web framework answers with on these routes. */
+/** The error body of MLflow's second web framework, which serves these routes. */
 function writeDetail(res: ServerResponse, status: number, detail: string): void {
   writeJson(res, JSON.stringify({ detail }), status)
 }

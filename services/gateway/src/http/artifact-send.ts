@@ -10,7 +10,7 @@ import { writeHtml, writeText } from './respond.ts'
 /** Error class of the artifact service for a range beyond the end of the artifact. */
 const RANGE_NOT_SATISFIABLE = 'RANGE_NOT_SATISFIABLE'
 
-export interface Download {
+interface Download {
   readonly uri: string
   /** Of the file, as the client gets it. */
   readonly name: string
@@ -72,7 +72,7 @@ function refuseRange(res: ServerResponse, size: number, inPages: boolean): void 
   else writeText(res, 416, '')
 }
 
-/** Whether the artifact has as many bytes as are asked for from its end. */
+/** Whether the artifact has as many bytes as a suffix range asks for. */
 const isWithin = (range: ByteRange | undefined, size: number) => range !== undefined && -range.start <= size
 
 type Opened = { found: ReadResult; isPart: boolean; unsatisfied?: undefined } | { unsatisfied: number }
@@ -117,7 +117,7 @@ function isUnchanged({ headers }: IncomingMessage, { etag, lastModified }: ReadR
   return Math.floor(lastModified.getTime() / 1000) * 1000 <= Date.parse(since)
 }
 
-/** A range; undefined for none or several; the text of a 400 answer, in the words of MLflow's web framework. */
+/** The range; undefined for no or several ranges; the text of a 400 response as in MLflow's web framework. */
 function parseRange(header: string | undefined): ByteRange | undefined | string {
   if (header === undefined) return undefined
   const [, unit, list] = /^([^=]*)=(.*)$/s.exec(header) ?? []
@@ -129,7 +129,7 @@ function parseRange(header: string | undefined): ByteRange | undefined | string 
   if (only === undefined) return 'Range header: range must be requested'
   if (valid.length > 1) return undefined
   const [first, last] = only.split('-')
-  // The last 0 bytes cannot be had (RFC 9110 section 14.1.2): a start beyond every end says so.
+  // The last 0 bytes are unsatisfiable (RFC 9110 section 14.1.2): a start beyond any end gives 416.
   if (!first) return { start: Number(last) === 0 ? Number.MAX_SAFE_INTEGER : -position(last) }
   if (last && Number(last) < Number(first)) return 'Range header: start must be less than end'
   return { start: position(first), end: last ? position(last) : undefined }
@@ -137,7 +137,7 @@ function parseRange(header: string | undefined): ByteRange | undefined | string 
 
 const position = (digits: string | undefined) => Math.min(Number(digits), Number.MAX_SAFE_INTEGER)
 
-/** Last segment that is a name; slashes and dots after it don't count. */
+/** The last segment that is a name, without slashes and dots after it. */
 export function fileName(path: string): string {
   let end = path.length
   while (end > 0 && (path[end - 1] === '/' || path.slice(Math.max(0, end - 2), end) === '/.')) end--

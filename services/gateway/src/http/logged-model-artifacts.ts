@@ -8,7 +8,7 @@ import { modelRoot } from '../rpc/logged-model-artifacts.ts'
 import type { RawParams, RawRoute } from './route.ts'
 import { sendBelow } from './run-artifacts.ts'
 
-/** Artifacts by logged model, wherever the model keeps them. */
+/** Artifacts of logged models, wherever a model stores them. */
 export const modelArtifactRoute: RawRoute = {
   method: 'GET',
   pattern: '/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files',

@@ -4,7 +4,7 @@ import type { RawRoute } from './route.ts'
 
 const handlers = new WeakMap<GatewayContext, MetricsHandler>()
 
-/** Prometheus' text format, of this process. No label is a path, a user or anything else that a client chooses. */
+/** Metrics of this process in Prometheus' text format. No label has a value that clients choose, such as a path or a user. */
 export const metrics: RawRoute = {
   method: 'GET',
   pattern: '/metrics',

@@ -19,7 +19,7 @@ export const openapi: RawRoute = {
   },
 }
 
-export function documentOf(rpcs: readonly DescMethod[], staticPrefix: string): Schema {
+function documentOf(rpcs: readonly DescMethod[], staticPrefix: string): Schema {
   const schemas: Record<string, Schema> = { Error: ERROR }
   const paths: Record<string, Record<string, Schema>> = {}
   for (const rpc of rpcs) {

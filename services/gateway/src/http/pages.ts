@@ -1,4 +1,4 @@
-/** The pages that MLflow's web framework answers with; clients print them. */
+/** Pages of MLflow's web framework. Clients print them in error messages. */
 function page(title: string, heading: string, text: string): string {
   return `<!doctype html>\n<html lang=en>\n<title>${title}</title>\n<h1>${heading}</h1>\n<p>${text}</p>\n`
 }
@@ -19,7 +19,7 @@ export const RANGE_NOT_SATISFIABLE = page(
 
 const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&#34;', "'": '&#39;' }
 
-export const escapeHtml = (text: string) => text.replace(/[&<>"']/g, c => ENTITIES[c] ?? c)
+const escapeHtml = (text: string) => text.replace(/[&<>"']/g, c => ENTITIES[c] ?? c)
 
 export function redirectPage(location: string): string {
   const url = escapeHtml(location)

@@ -22,8 +22,8 @@ const version: RawRoute = {
 }
 
 /**
- * Readiness by part: 503 when one can't serve; `degraded`, with the numbers, when only some of its replicas can. Reasons stay in the
- * log: they may name hosts.
+ * Readiness by service: 503 when one can't serve; `degraded`, with numbers, when some of its replicas can't. Reasons go only to the log,
+ * since they may contain host names.
  */
 const ready: RawRoute = {
   method: 'GET',

@@ -2,15 +2,15 @@ import { type IncomingMessage, METHODS as METHODS_OF_HTTP, type ServerResponse }
 import type { Distribution, Metric } from '@millrace/kit/metrics'
 import { MLFLOW_VERSION } from './probes.ts'
 
-/** In seconds, those of MLflow's exporter (reference/cli-and-env.md). */
+/** Buckets of MLflow's exporter, in seconds. */
 const BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
 
-/** As nginx counts clients that went away before they were answered. */
+/** The status that nginx logs when a client disconnects before the response. */
 const CLIENT_WENT_AWAY = 499
 
 const NAME = 'mlflow_http_request'
 
-/** Over HTTP/2 a method may be any word, and each would be kept for ever. */
+/** Over HTTP/2 a method may be any word, and each would become a series. */
 const METHODS = new Set(METHODS_OF_HTTP)
 const OTHER_METHOD = 'OTHER'
 
@@ -21,12 +21,12 @@ interface Series {
   sum: number
 }
 
-/** Counts the requests of the public port and how long they take, body and all, under the names and labels of MLflow's exporter. */
+/** Counts requests of the public port and measures their time including bodies, with the names and labels of MLflow's exporter. */
 export class RequestMeter {
   readonly #series = new Map<string, Map<number, Series>>()
   #inProgress = 0
 
-  /** Requests that are not over. */
+  /** Number of requests in progress. */
   get inProgress(): number {
     return this.#inProgress
   }

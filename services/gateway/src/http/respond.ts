@@ -5,7 +5,7 @@ type Class = readonly [sqlstate: string, errorClass: string]
 
 const CLIENT_ERROR: Class = ['XXM00', 'CLIENT_INTERNAL_ERROR']
 
-/** `sqlstate` and `error_class` by error code; for other codes MLflow leaves the keys out (reference/behaviours-tracking.md section 10). */
+/** `sqlstate` and `error_class` by error code; for other codes MLflow omits the keys. */
 const CLASSES: { readonly [K in ErrorCode]?: Class } = {
   BAD_REQUEST: ['KAM00', 'INVALID_PARAMETER_VALUE'],
   INVALID_PARAMETER_VALUE: ['KAM00', 'INVALID_PARAMETER_VALUE'],
@@ -28,7 +28,7 @@ export function errorBody(error: MlflowError): string {
   return sqlstate && errorClass ? `${head}, "sqlstate": "${sqlstate}", "error_class": ${JSON.stringify(errorClass)}}` : `${head}}`
 }
 
-/** Answers with MLflow's status and error body for anything thrown; when a body is already on its way the connection is cut instead. */
+/** Writes MLflow's status and error body for anything thrown. Once the headers are sent it closes the connection instead. */
 export function writeError(res: ServerResponse, reason: unknown): void {
   if (res.headersSent) {
     res.destroy()
@@ -44,7 +44,7 @@ export const writeJson = (res: ServerResponse, body: string, status = 200) => wr
 
 export const writeText = (res: ServerResponse, status: number, body: string) => write(res, status, 'text/plain; charset=utf-8', body)
 
-/** As MLflow's security middleware answers: without a charset. */
+/** Without a charset, as MLflow's security middleware responds. */
 export const writeRefusal = (res: ServerResponse, body: string) => write(res, 403, 'text/plain', body)
 
 export function writeHtml(res: ServerResponse, status: number, body: string, headers?: Record<string, string>): void {

@@ -14,7 +14,7 @@ export interface RawParams {
 
 /** An endpoint whose body is not a message: bytes, plain text, probes. It reads the request and writes the response itself. */
 export interface RawRoute {
-  /** HEAD is served by GET's handler; Node leaves its body out. */
+  /** GET's handler also serves HEAD; Node omits the body. */
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   /** As in google.api.http: literal segments, `{name}` for one segment, `{name=**}` last for the rest of the path (not empty). */
   readonly pattern: string
@@ -22,7 +22,7 @@ export interface RawRoute {
   readonly twin?: boolean
   /** Also served without `--static-prefix`. */
   readonly unprefixed?: boolean
-  /** Switched off with 503 and a text. */
+  /** When the mode disables this area, the route answers 503 with a text. */
   readonly area?: Area
   /** Who may call it. */
   readonly access: AccessRule

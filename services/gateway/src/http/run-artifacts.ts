@@ -19,7 +19,7 @@ const BAD_REQUEST =
   '<!doctype html>\n<html lang=en>\n<title>400 Bad Request</title>\n<h1>Bad Request</h1>\n' +
   '<p>The browser (or proxy) sent a request that this server could not understand.</p>\n'
 
-/** Artifacts by run, wherever the run keeps them. */
+/** Artifacts of runs, wherever a run stores them. */
 export const runArtifactRoutes: readonly RawRoute[] = [
   {
     method: 'GET',
@@ -44,7 +44,7 @@ async function getArtifact(req: IncomingMessage, res: ServerResponse, { query, c
   if (given === undefined) return writeHtml(res, 400, BAD_REQUEST)
   const path = safePath(given)
   const { artifactUri } = await findRun(ctx, first(query, 'run_id') ?? first(query, 'run_uuid'), callOptions(call))
-  // MLflow's messages name what is proxied by its joined path, which ends in a slash when `path` is empty.
+  // In messages MLflow joins the root and an empty `path` of proxied artifacts with a slash at the end.
   const joins = path === '' && artifactUri.startsWith('mlflow-artifacts:')
   await sendBelow(req, res, ctx, { root: joins ? `${artifactUri}/` : artifactUri, path, call })
 }
@@ -91,7 +91,7 @@ async function readUpload(req: IncomingMessage): Promise<Buffer> {
   if (Number(req.headers['content-length'] ?? 0) > UPLOAD_BYTES_MAX) throw tooLarge()
   const chunks: Buffer[] = []
   let length = 0
-  // MLflow's web framework takes a form's body for itself.
+  // MLflow's web framework consumes the body of a form.
   if (FORM.test(req.headers['content-type'] ?? '')) throw noData()
   for await (const chunk of req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     length += chunk.length

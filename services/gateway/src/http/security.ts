@@ -3,11 +3,11 @@ import { isIPv4, isIPv6 } from 'node:net'
 import type { SecurityConfig } from '../config.ts'
 import { writeRefusal, writeText } from './respond.ts'
 
-/** MLflow's security middleware: which hosts and origins may call, and the headers of every answer. */
+/** MLflow's security middleware: allowed hosts and origins, and headers of every response. */
 export interface Security {
-  /** Headers of every answer, as a flat list of names and values. */
+  /** Headers of every response, as a flat list of names and values. */
   readonly headers: readonly string[]
-  /** False when it answered the request itself: a wrong host, a preflight or a change from a foreign origin. */
+  /** False when it has responded itself: to a wrong host, a preflight request or a change from a foreign origin. */
   admit(req: IncomingMessage, res: ServerResponse, path: string): boolean
 }
 
@@ -17,7 +17,7 @@ const PRIVATE_IPV6 = /^f[cd]00:[\da-f:.]*$/i
 const LOOPBACK_ORIGIN = /^http:\/\/(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?$/
 const LOOPBACK_NAMES = new Set(['localhost', '127.0.0.1', '[::1]'])
 const CHANGES = new Set(['POST', 'PUT', 'DELETE', 'PATCH'])
-/** Of a host or origin with its port: names have 253. A pattern with several stars takes a time that is a power of the length. */
+/** Length of a host or origin with its port; DNS names have up to 253. Matching a pattern with several stars takes polynomial time. */
 const MATCHED_CHARACTERS_MAX = 300
 const PREFLIGHT_MAX_AGE_SECONDS = '600'
 const METHODS = ['GET', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH']
@@ -87,7 +87,7 @@ function isLoopback(origin: string): boolean {
   return url !== null && LOOPBACK_NAMES.has(url.hostname)
 }
 
-/** Remembers the last host it allowed: a client sends the same one every time. */
+/** Caches the last allowed host: a client sends the same one every time. */
 function allowHosts(configured: readonly string[] | undefined): (host: string | undefined) => boolean {
   const all = configured?.includes('*') ?? false
   const matches = configured ? anyOf(configured) : isNearby
@@ -101,8 +101,8 @@ function allowHosts(configured: readonly string[] | undefined): (host: string | 
 }
 
 /**
- * MLflow's default: loopback names and private addresses, with any port. Only whole addresses count as private: a name that begins like
- * one, as 10.evil.com, can be made to lead here by whoever owns it.
+ * MLflow's default: loopback names and private addresses, with any port. A name that starts like an address, as 10.evil.com, isn't
+ * private: its owner can point it at this server.
  */
 function isNearby(host: string): boolean {
   if (LOOPBACK_HOST.test(host)) return true

@@ -17,10 +17,10 @@ import type { GatewayConfig } from '../config.ts'
 import type { GatewayContext } from '../context.ts'
 import { isReachable, publicUrl } from './public-url.ts'
 
-/** Path that parts are sent to, with the upload's id and the number of the part, when the store takes none itself. */
+/** Clients send parts to this path, followed by the upload's id and the part's number, when the store doesn't take them itself. */
 export const PART_ROUTE = '/api/2.0/mlflow-artifacts/mpu/part'
 
-/** Below the 120 s after which MLflow's clients give a request up; the job goes on in any case. */
+/** Less than the 120 s after which MLflow's clients time out. The job continues in any case. */
 const COMPLETION_WAIT_MS = 100_000
 /** Of the call that waits, beside what it waits for. */
 const COMPLETION_TIMEOUT_MS = COMPLETION_WAIT_MS + 20_000
@@ -31,7 +31,7 @@ const ABORT_TIMEOUT_MS = 30_000
 const ABORT_PAUSES_MS = [1_000, 5_000, 30_000, 120_000]
 const PARTS_MAX = BigInt(UPLOAD_PARTS_MAX)
 
-/** The artifacts destination as clients of the proxy see it; bytes take the raw routes. */
+/** The artifacts destination as clients of the proxy see it. Bytes go through raw routes. */
 export function artifactProxy(ctx: GatewayContext): ServiceImpl<typeof ArtifactProxyService> {
   return {
     async listArtifacts({ path }, context) {
@@ -41,7 +41,7 @@ export function artifactProxy(ctx: GatewayContext): ServiceImpl<typeof ArtifactP
 
     async deleteArtifact({ artifactPath = '' }, context) {
       const path = safePath(artifactPath)
-      // MLflow fails to remove a folder by this name.
+      // MLflow can't remove a folder of this name.
       if (/(^|\/)\.$/.test(path)) throw invalidParameter('Invalid path')
       // Goes on when the caller has gone: nothing is removed by half.
       await proxy(ctx).delete({ uri: proxiedUri(path) }, ownCallOptions(REMOVAL_TIMEOUT_MS, callOf(context)))
@@ -117,7 +117,7 @@ export function artifactProxy(ctx: GatewayContext): ServiceImpl<typeof ArtifactP
   }
 }
 
-/** Whether clients may upload in parts; with a request, whether its client may begin to. */
+/** Whether clients may upload in parts. With a request: whether its client may start an upload. */
 export function takesParts(
   config: GatewayConfig,
   able: { multipart: boolean; receivedParts: boolean },
@@ -126,7 +126,7 @@ export function takesParts(
   return able.multipart && (!able.receivedParts || (config.receiveParts && isReachable(config, request)))
 }
 
-/** MLflow leaves the size of empty files out, like that of folders. */
+/** MLflow omits the size of empty files, like that of folders. */
 export function shownSize({ path, isDir, fileSize }: FileInfo): Pick<FileInfo, 'path' | 'isDir' | 'fileSize'> {
   return { path, isDir, fileSize: fileSize || undefined }
 }

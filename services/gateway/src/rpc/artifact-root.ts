@@ -7,7 +7,7 @@ import type { FileInfoSchema } from '@millrace/proto/millrace/artifacts/v1/files
 import type { GatewayContext } from '../context.ts'
 import { shownSize, storeClient } from './artifact-proxy.ts'
 
-export interface Listing {
+interface Listing {
   rootUri: string
   files: MessageInitShape<typeof FileInfoSchema>[]
 }
@@ -23,7 +23,7 @@ export const rootScheme = (root: string) => /^([a-z][a-z0-9+.-]*):/i.exec(root)?
 
 export const isProxied = (root: string) => ['http', 'https', 'mlflow-artifacts'].includes(rootScheme(root))
 
-/** What comes before names in a list: MLflow's proxy repeats the path of the request, its repositories give that of the folder. */
+/** Prefix of the paths in a listing: MLflow's proxy repeats the path of the request, its repositories give the folder's path. */
 function shownFolder(root: string, path: string): string {
   const folder = withoutTrailingSlashes(isProxied(root) ? path : posix.join('/', path).slice(1))
   return folder === '' ? '' : `${folder}/`

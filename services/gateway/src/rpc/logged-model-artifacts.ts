@@ -7,7 +7,7 @@ import { safePath } from '@millrace/rest/safe-path'
 import type { GatewayContext } from '../context.ts'
 import { listBelow } from './artifact-root.ts'
 
-/** Artifacts of logged models: where a model keeps them comes from metadata, what is there from the artifact service. */
+/** Artifacts of logged models: the location comes from metadata, the content from the artifacts service. */
 export function loggedModelArtifacts(ctx: GatewayContext): ServiceImpl<typeof LoggedModelArtifactService> {
   return {
     async listLoggedModelArtifacts({ modelId = '', artifactDirectoryPath: given }, context) {

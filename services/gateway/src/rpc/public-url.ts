@@ -5,15 +5,15 @@ import type { GatewayConfig } from '../config.ts'
 
 type Given = Pick<GatewayConfig, 'publicUrl'>
 
-/** Signs that a request came through a proxy which doesn't say by what address. */
+/** Headers of proxies that don't forward the address that the client used. */
 const PROXY_HEADERS = ['via', 'forwarded', 'x-real-ip', 'x-forwarded-for', 'x-forwarded-port', 'x-forwarded-server']
-/** Of MLflow's own client, whose library asks for `Connection: keep-alive` in every request; no proxy passes that header on. */
+/** MLflow's Python client sends `Connection: keep-alive` with every request, and no proxy forwards that header. */
 const MLFLOW_CLIENT = /^mlflow-python-client\//
 const DEFAULT_PORTS: Record<string, number> = { http: 80, https: 443 }
 
 const HOST = /^([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?$/i
 const PREFIX = /^(\/[\w.~-]+)+$/
-/** A name of DNS with a port, and a path: ten thousand parts of one upload have a URL each, with both in it. */
+/** Limits of a DNS name with a port and of a path: both are repeated in the URLs of up to 10,000 parts of an upload. */
 const HOST_CHARACTERS_MAX = 261
 const PREFIX_CHARACTERS_MAX = 256
 
@@ -22,8 +22,8 @@ const isPrefix = (text: string) => text.length <= PREFIX_CHARACTERS_MAX && PREFI
 const isScheme = (text: string) => /^https?$/i.test(text)
 
 /**
- * Where clients reach this server, without a slash at the end: as configured, else where this request says that it was sent. That the
- * request may say anything harms only the one who sent it: the answer is his alone.
+ * The URL at which clients reach this server, without a trailing slash: the configured one, else what the request's headers say. A forged
+ * header affects only the response to the client that sent it.
  * @throws INVALID_PARAMETER_VALUE for a request without a plain host name.
  */
 export function publicUrl({ publicUrl: configured, staticPrefix }: GatewayConfig, request: IncomingMessage | undefined): string {
@@ -36,7 +36,7 @@ export function publicUrl({ publicUrl: configured, staticPrefix }: GatewayConfig
 
 /**
  * Whether `publicUrl` is where the client of this request reaches the server, as far as can be told: docs/decisions/parts-behind-proxies.md.
- * A proxy that says nothing of itself may have been reached by any address.
+ * A proxy that adds no header may have been reached at any address.
  */
 export function isReachable({ publicUrl: configured }: Given, request: IncomingMessage | undefined): boolean {
   if (configured !== undefined || !request) return true
@@ -45,7 +45,7 @@ export function isReachable({ publicUrl: configured }: Given, request: IncomingM
   if (forwardedHost !== undefined) return true
   const port = Number(/:(\d+)$/.exec(ownHost)?.[1] ?? DEFAULT_PORTS[scheme])
   const isOwnPort = port === request.socket.localPort
-  // A proxy names the server as it knows it, unless it was told to keep the client's Host.
+  // A proxy sends its own name for the server in Host, unless it is configured to keep the client's.
   if (forwardedScheme !== undefined || prefix !== undefined) return !isOwnPort && /[.:]/.test(ownHost)
   if (httpVersionMajor === 1 && httpVersionMinor === 0) return false
   if (PROXY_HEADERS.some(name => headers[name] !== undefined)) return false

@@ -14,7 +14,7 @@ import { modelRoot } from './logged-model-artifacts.ts'
 const UPLOAD_EXPIRATION_SECONDS = 900n
 const EXPIRATION_SECONDS_MAX = 604_800n
 
-/** Artifacts of runs: where a run keeps them comes from metadata, what is there from the artifact service. */
+/** Artifacts of runs: the location comes from metadata, the content from the artifacts service. */
 export function runArtifacts(ctx: GatewayContext): ServiceImpl<typeof RunArtifactService> {
   return {
     async listRunArtifacts({ runId, runUuid, path: given }, context) {
@@ -56,7 +56,7 @@ export function runArtifacts(ctx: GatewayContext): ServiceImpl<typeof RunArtifac
   }
 }
 
-export interface FoundRun {
+interface FoundRun {
   artifactUri: string
 }
 

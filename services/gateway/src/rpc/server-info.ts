@@ -10,7 +10,7 @@ import { takesParts } from './artifact-proxy.ts'
 const PROXIED_ROOT = 'mlflow-artifacts:/'
 const NONE = { multipart: false, receivedParts: false, presignedDownload: false }
 
-/** What Python's client asks before it uses multipart transfers and workspaces. */
+/** The Python client asks for this before it uses multipart transfers or workspaces. */
 export function serverInfo({ config, artifacts, log }: GatewayContext): Route {
   const store = artifacts && config.serveArtifacts ? createClient(ArtifactStoreService, artifacts) : undefined
   return route(ServerInfoService, {

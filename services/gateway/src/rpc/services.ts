@@ -18,14 +18,14 @@ import { loggedModelArtifacts } from './logged-model-artifacts.ts'
 import { runArtifacts } from './run-artifacts.ts'
 import { serverInfo } from './server-info.ts'
 
-/** A service of the public port and what answers it. */
+/** A service of the public port and the transport to its handlers. */
 export interface PublicService {
   readonly service: DescService
   readonly transport: Transport
   readonly area: Area | undefined
 }
 
-/** Every service of the public port: handed on to the part that owns it, or answered here by joining parts. */
+/** Every service of the public port: forwarded to the service that owns it, or answered here from several services. */
 export function publicServices(ctx: GatewayContext): PublicService[] {
   const absent = createDirectTransport([])
   const forwarded = (service: DescService, transport: Transport | undefined): PublicService => ({
