@@ -23,7 +23,8 @@ export async function startTokenService(make: () => string = () => randomBytes(1
     given++
     good.add(`Bearer ${token}`)
     request.resume()
-    const body = { access_token: token, token_type: 'Bearer', issued_token_type: 'access_token', expires_in: LIFE_SECONDS }
+    const times = { expires_in: LIFE_SECONDS, expires_on: String(Math.floor(Date.now() / 1000) + LIFE_SECONDS) }
+    const body = { access_token: token, token_type: 'Bearer', issued_token_type: 'access_token', ...times }
     response.setHeader('Content-Type', 'application/json').end(JSON.stringify(body))
   })
   const port = await listenOnLoopback(server)

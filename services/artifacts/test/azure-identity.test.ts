@@ -1,15 +1,13 @@
-import { createHash, createPublicKey, verify, X509Certificate } from 'node:crypto'
-import { once } from 'node:events'
+import { constants, createHash, createPublicKey, verify, X509Certificate } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
-import { createServer, type IncomingMessage } from 'node:http'
-import { request } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import { createServer as createPlainServer, type IncomingMessage, type RequestListener } from 'node:http'
+import { createServer, request } from 'node:https'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { expect, test } from 'vitest'
 import { type AzureServer, bearer, createContainer, startAzurite } from '../../../test/services/azure.ts'
 import { describeWithServer } from '../../../test/services/backends.ts'
-import { runOk, tempFolder } from '../../../test/services/process.ts'
+import { listenOnLoopback, runOk, tempFolder } from '../../../test/services/process.ts'
 import { type Certificates, makeCertificates } from '../../../test/services/tls.ts'
 import { checkArtifacts, readArtifacts } from '../src/config.ts'
 import { bodyOf, generated, text } from '../src/conformance/bodies.ts'
@@ -23,18 +21,28 @@ interface Issuer extends AsyncDisposable {
   seen: { line: string; headers: IncomingMessage['headers']; form: URLSearchParams }[]
 }
 
-/** A token endpoint of any kind. */
-async function startIssuer(answer: () => { status?: number; body: object }): Promise<Issuer> {
+/** A token endpoint of any kind. With certificates it is an authority, which says first where its tokens are. */
+async function startIssuer(answer: () => { status?: number; body: object }, certificates?: Certificates): Promise<Issuer> {
   const seen: Issuer['seen'] = []
-  const server = createServer(async (call, response) => {
-    seen.push({ line: `${call.method} ${call.url}`, headers: call.headers, form: new URLSearchParams(await text(call)) })
-    const { status = 200, body } = answer()
+  const listener: RequestListener = async (call, response) => {
+    const form = new URLSearchParams(await text(call))
+    const discovered = call.url?.endsWith('/.well-known/openid-configuration')
+    if (!discovered) seen.push({ line: `${call.method} ${call.url}`, headers: call.headers, form })
+    const { status = 200, body } = discovered ? { body: discovery() } : answer()
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+  }
+  const [cert, key] = certificates ? await Promise.all([readFile(certificates.certFile), readFile(certificates.keyFile)]) : []
+  const server = certificates ? createServer({ cert, key }, listener) : createPlainServer(listener)
+  const url = `${certificates ? 'https' : 'http'}://127.0.0.1:${await listenOnLoopback(server)}`
+  const discovery = () => ({
+    issuer: `${url}/ten/v2.0`,
+    token_endpoint: `${url}/ten/oauth2/v2.0/token`,
+    authorization_endpoint: `${url}/ten/oauth2/v2.0/authorize`,
+    end_session_endpoint: `${url}/ten/oauth2/v2.0/logout`,
+    jwks_uri: `${url}/ten/discovery/v2.0/keys`,
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url,
     seen,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections()
@@ -65,7 +73,10 @@ await describeWithServer('azurite with tokens', startSecure, ({ azurite, certifi
     // Nobody is there, as elsewhere than in Azure.
     AZURE_POD_IDENTITY_AUTHORITY_HOST: 'http://127.0.0.1:1',
   }
-  const fresh = () => ({ body: { access_token: bearer(3600), expires_in: 3600, token_type: 'Bearer' } })
+  // Authorities say how long a token lasts, endpoints of managed identities when it ends.
+  const lasting = (token = bearer(3600)) => ({ access_token: token, expires_in: 3600, expires_on: inAnHour(), token_type: 'Bearer' })
+  const inAnHour = () => String(Math.floor(Date.now() / 1000) + 3600)
+  const fresh = () => ({ body: lasting() })
 
   const withTokens = async (
     env: Record<string, string>,
@@ -83,7 +94,7 @@ await describeWithServer('azurite with tokens', startSecure, ({ azurite, certifi
   }
 
   test('a service principal’s secret is exchanged for a token, which serves every call until it ends', async () => {
-    await using issuer = await startIssuer(fresh)
+    await using issuer = await startIssuer(fresh, certificates)
     const env = { AZURE_AUTHORITY_HOST: issuer.url, AZURE_TENANT_ID: 'ten', AZURE_CLIENT_ID: 'cli', AZURE_CLIENT_SECRET: 'hush' }
     await withTokens(env, async driver => {
       await driver.write('big', generated(20_000_000), { length: 20_000_000 })
@@ -91,8 +102,8 @@ await describeWithServer('azurite with tokens', startSecure, ({ azurite, certifi
       expect(await driver.stat('big')).toEqual({ isDir: false, sizeBytes: 20_000_000 })
       await driver.remove('big')
     })
-    expect(issuer.seen.map(({ line }) => line)).toEqual(['POST /ten/oauth2/v2.0/token'])
-    expect(Object.fromEntries(issuer.seen[0]?.form ?? [])).toEqual({
+    expect(issuer.seen.map(({ line }) => line.split('?')[0])).toEqual(['POST /ten/oauth2/v2.0/token'])
+    expect(Object.fromEntries(issuer.seen[0]?.form ?? [])).toMatchObject({
       grant_type: 'client_credentials',
       client_id: 'cli',
       client_secret: 'hush',
@@ -101,7 +112,7 @@ await describeWithServer('azurite with tokens', startSecure, ({ azurite, certifi
   })
 
   test('a service principal’s certificate signs an assertion', async () => {
-    await using issuer = await startIssuer(fresh)
+    await using issuer = await startIssuer(fresh, certificates)
     const { privateKey, certificate } = await rsaCertificate(folder)
     const pem = join(folder, 'principal.pem')
     await writeFile(pem, `${privateKey}\n${certificate}`)
@@ -112,14 +123,18 @@ await describeWithServer('azurite with tokens', startSecure, ({ azurite, certifi
     const [header = '', claims = '', signature = ''] = issuer.seen[0]?.form.get('client_assertion')?.split('.') ?? []
     const x509 = new X509Certificate(certificate)
     const decoded = (part: string) => JSON.parse(Buffer.from(part, 'base64url').toString())
-    expect(decoded(header)).toEqual({ alg: 'RS256', typ: 'JWT', x5t: createHash('sha1').update(x509.raw).digest('base64url') })
+    const thumbprint = createHash('sha256').update(x509.raw).digest('base64url')
+    expect(decoded(header)).toEqual({ alg: 'PS256', typ: 'JWT', 'x5t#S256': thumbprint })
     expect(decoded(claims)).toMatchObject({ aud: `${issuer.url}/ten/oauth2/v2.0/token`, iss: 'cli', sub: 'cli' })
-    const key = createPublicKey(certificate)
+    const key = { key: createPublicKey(certificate), padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 }
     expect(verify('sha256', Buffer.from(`${header}.${claims}`), key, Buffer.from(signature, 'base64url'))).toBe(true)
   })
 
   test('a workload identity’s file is read for every token', async () => {
-    await using issuer = await startIssuer(() => ({ body: { access_token: bearer(3600), expires_in: 100 } }))
+    await using issuer = await startIssuer(
+      () => ({ body: { access_token: bearer(3600), expires_in: 100, token_type: 'Bearer' } }),
+      certificates,
+    )
     const file = join(folder, 'federated')
     await writeFile(file, 'first\n')
     const env = { AZURE_AUTHORITY_HOST: issuer.url, AZURE_TENANT_ID: 'ten', AZURE_CLIENT_ID: 'cli', AZURE_FEDERATED_TOKEN_FILE: file }
@@ -134,9 +149,7 @@ await describeWithServer('azurite with tokens', startSecure, ({ azurite, certifi
   })
 
   test('a managed identity: App Service’s endpoint, and the metadata service', async () => {
-    await using issuer = await startIssuer(() => ({
-      body: { access_token: bearer(3600), expires_on: String(Math.floor(Date.now() / 1000) + 3600) },
-    }))
+    await using issuer = await startIssuer(fresh)
     const app = { IDENTITY_ENDPOINT: `${issuer.url}/msi/token`, IDENTITY_HEADER: 'hush', AZURE_CLIENT_ID: 'cli' }
     await withTokens(app, async driver => {
       expect(await driver.stat('k')).toBeUndefined()
@@ -147,7 +160,7 @@ await describeWithServer('azurite with tokens', startSecure, ({ azurite, certifi
     await withTokens({ AZURE_POD_IDENTITY_AUTHORITY_HOST: issuer.url }, async driver => {
       expect(await driver.stat('k')).toBeUndefined()
     })
-    expect(issuer.seen.at(-1)?.line).toBe(
+    expect(issuer.seen.at(-1)?.line.replace('/?', '?')).toBe(
       'GET /metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Fstorage.azure.com',
     )
     expect(issuer.seen.at(-1)?.headers.metadata).toBe('true')
@@ -195,7 +208,7 @@ await describeWithServer('azurite with tokens', startSecure, ({ azurite, certifi
 
   test('a token that the store takes for expired is replaced, once', async () => {
     let issued = 0
-    await using issuer = await startIssuer(() => ({ body: { access_token: bearer(issued++ === 0 ? -10 : 3600), expires_in: 3600 } }))
+    await using issuer = await startIssuer(() => ({ body: lasting(bearer(issued++ === 0 ? -10 : 3600)) }))
     await withTokens({ IDENTITY_ENDPOINT: issuer.url, IDENTITY_HEADER: 'hush' }, async driver => {
       expect(await driver.stat('k')).toBeUndefined()
       expect(issued).toBe(2)
@@ -203,7 +216,10 @@ await describeWithServer('azurite with tokens', startSecure, ({ azurite, certifi
   })
 
   test('no token, or a refused one, says so without secrets', async () => {
-    await using issuer = await startIssuer(() => ({ status: 401, body: { error: 'invalid_client', error_description: 'c2VjcmV0' } }))
+    await using issuer = await startIssuer(
+      () => ({ status: 401, body: { error: 'invalid_client', error_description: 'c2VjcmV0' } }),
+      certificates,
+    )
     const principal = { AZURE_AUTHORITY_HOST: issuer.url, AZURE_TENANT_ID: 'ten', AZURE_CLIENT_ID: 'cli', AZURE_CLIENT_SECRET: 'hush' }
     for (const [env, message] of [
       [principal, 'Azure gave the server no token by its service principal'],

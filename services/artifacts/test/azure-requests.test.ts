@@ -73,7 +73,7 @@ describe('requests to Azure', () => {
         setTimeout(() => call.socket.destroy(), 50)
         return
       }
-      expect(call.headers).toMatchObject({ range: 'bytes=4-9', 'if-match': '"v"' })
+      expect(call.headers).toMatchObject({ 'x-ms-range': 'bytes=4-9', 'if-match': '"v"' })
       response.writeHead(206, { etag: '"v"', 'content-range': 'bytes 4-9/10', 'content-length': 6 }).end(content.slice(4))
     }
     return against(breakOff, async driver => {
@@ -123,6 +123,7 @@ describe('requests to Azure', () => {
           ? '<Blob><Name Encoded="true">p%2Fx%EF%BF%BFy</Name><Properties><Content-Length>7</Content-Length></Properties></Blob>'
           : ''
         const more = second ? '<NextMarker />' : '<NextMarker>m</NextMarker>'
+        response.setHeader('content-type', 'application/xml')
         response.end(`<?xml version="1.0"?><EnumerationResults><Blobs>${blobs}</Blobs>${more}</EnumerationResults>`)
       },
       async driver => {

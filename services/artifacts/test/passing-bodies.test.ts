@@ -72,7 +72,8 @@ async function withStore(open: Open, answer: Answering, action: (driver: Driver)
 const take = async (message: IncomingMessage, response: ServerResponse) => {
   response.writeContinue()
   const taken = await digest(message)
-  response.writeHead(200, { ETag: '"e"' }).end('{}')
+  // Azure's word for a blob that is there.
+  response.writeHead(message.headers['x-ms-version'] ? 201 : 200, { ETag: '"e"' }).end('{}')
   return taken
 }
 

@@ -1,13 +1,12 @@
-import { createHmac } from 'node:crypto'
 import type { AzureConfig } from './config.ts'
 import type { AzureUri } from './location.ts'
-import type { TokenSource } from './tokens/token.ts'
 
 export type AzureCredential =
-  | { kind: 'key'; key: Buffer }
+  /** Base64. */
+  | { kind: 'key'; key: string }
   /** @param query with its signature, without a question mark. */
   | { kind: 'sas'; query: string }
-  | { kind: 'token'; source: TokenSource }
+  | { kind: 'token' }
 
 /** A storage account with what opens it. */
 export interface AzureAccount {
@@ -20,29 +19,24 @@ export interface AzureAccount {
 }
 
 /** The account behind a location, by MLflow's precedence: connection string, account key, then tokens; a SAS token comes before tokens. */
-export function accountOf(uri: AzureUri, config: AzureConfig, tokens: () => TokenSource): AzureAccount {
+export function accountOf(uri: AzureUri, config: AzureConfig): AzureAccount {
   const { connection } = config
   const endpoint = connection?.blobEndpoint ?? `https://${connection ? `${connection.account}.${afterAccount(uri)}` : uri.host}`
   return {
     name: connection?.account ?? uri.account,
     endpoint,
     publicEndpoint: config.publicEndpoint ?? endpoint,
-    credential: credentialOf(config, tokens),
+    credential: credentialOf(config),
   }
 }
 
-function credentialOf(config: AzureConfig, tokens: () => TokenSource): AzureCredential {
+function credentialOf(config: AzureConfig): AzureCredential {
   const { connection } = config
-  const accountKey = connection?.accountKey ?? (connection?.sasToken ? undefined : config.accountKey)
-  if (accountKey) return { kind: 'key', key: Buffer.from(accountKey, 'base64') }
+  const key = connection?.accountKey ?? (connection?.sasToken ? undefined : config.accountKey)
+  if (key) return { kind: 'key', key }
   const query = connection?.sasToken ?? config.sasToken
-  return query ? { kind: 'sas', query } : { kind: 'token', source: tokens() }
+  return query ? { kind: 'sas', query } : { kind: 'token' }
 }
 
 /** `blob.core.windows.net` of the location's host. */
 const afterAccount = ({ host, account }: AzureUri) => host.slice(account.length + 1)
-
-/** HMAC-SHA256 in base64, the only signature that the Blob service knows. */
-export function hmac(key: Buffer, text: string): string {
-  return createHmac('sha256', key).update(text, 'utf8').digest('base64')
-}

@@ -1,5 +1,5 @@
-import { child, parseXml } from '../xml.ts'
-import { type AzureLocation, DISCARDED } from './blobs.ts'
+import type { BlobHTTPHeaders, BlockBlobClient } from '@azure/storage-blob'
+import { DISCARDED } from './blobs.ts'
 import { isMissing, statusOf } from './errors.ts'
 
 /*
@@ -25,19 +25,14 @@ export interface BlockList {
 }
 
 /** Empty where nothing is. */
-export async function readBlockList({ client }: AzureLocation, path: string, signal?: AbortSignal): Promise<BlockList> {
+export async function readBlockList(blob: BlockBlobClient, abortSignal?: AbortSignal): Promise<BlockList> {
   try {
-    const document = parseXml(await client.text({ method: 'GET', path, query: { comp: 'blocklist', blocklisttype: 'all' }, signal }))
-    const ids = (name: string) => (child(document, name)?.children ?? []).map(block => child(block, 'Name')?.text ?? '')
-    return { committed: ids('CommittedBlocks'), uncommitted: ids('UncommittedBlocks') }
+    const { committedBlocks = [], uncommittedBlocks = [] } = await blob.getBlockList('all', { abortSignal })
+    return { committed: committedBlocks.map(({ name }) => name), uncommitted: uncommittedBlocks.map(({ name }) => name) }
   } catch (error) {
     if (isMissing(error)) return { committed: [], uncommitted: [] }
     throw error
   }
-}
-
-export async function stageBlock({ client }: AzureLocation, path: string, id: string, bytes: Buffer, signal?: AbortSignal): Promise<void> {
-  await client.headers({ method: 'PUT', path, query: { comp: 'block', blockid: id }, body: bytes, signal })
 }
 
 export interface BlobProperties {
@@ -45,47 +40,16 @@ export interface BlobProperties {
   contentEncoding?: string
 }
 
-export async function commitBlocks(
-  location: AzureLocation,
-  path: string,
-  ids: readonly string[],
-  { contentType, contentEncoding }: BlobProperties,
-  signal?: AbortSignal,
-): Promise<void> {
-  await putBlockList(location, path, ids, { 'x-ms-blob-content-type': contentType, 'x-ms-blob-content-encoding': contentEncoding }, signal)
-}
-
-/** @returns the blob's ETag. */
-async function putBlockList(
-  { client }: AzureLocation,
-  path: string,
-  ids: readonly string[],
-  headers: Record<string, string | undefined>,
-  signal?: AbortSignal,
-): Promise<string | undefined> {
-  const list = ids.map(id => `<Uncommitted>${id}</Uncommitted>`).join('')
-  const { etag } = await client.headers({
-    method: 'PUT',
-    path,
-    query: { comp: 'blocklist' },
-    headers: { ...headers, 'content-type': 'application/xml' },
-    body: Buffer.from(`<?xml version="1.0" encoding="utf-8"?><BlockList>${list}</BlockList>`),
-    signal,
-  })
-  return etag
-}
+export const httpHeaders = ({ contentType, contentEncoding }: BlobProperties): BlobHTTPHeaders => ({
+  blobContentType: contentType,
+  blobContentEncoding: contentEncoding,
+})
 
 /** What is left to be told about an upload whose commit isn't known to have succeeded. */
 export type UploadState = 'committed' | 'staged' | 'incomplete' | 'unknown'
 
-export async function stateOf(
-  location: AzureLocation,
-  path: string,
-  uploadId: string,
-  ids: readonly string[],
-  signal?: AbortSignal,
-): Promise<UploadState> {
-  const { committed, uncommitted } = await readBlockList(location, path, signal)
+export async function stateOf(blob: BlockBlobClient, uploadId: string, ids: readonly string[], signal?: AbortSignal): Promise<UploadState> {
+  const { committed, uncommitted } = await readBlockList(blob, signal)
   if (committed.length === ids.length && committed.every((id, i) => id === ids[i])) return 'committed'
   const staged = new Set(uncommitted.filter(belongsTo(uploadId)))
   if (staged.size === 0 || staged.has(blockId(uploadId, TOMBSTONE))) return 'unknown'
@@ -97,34 +61,39 @@ export async function stateOf(
  * blob is and nobody else uploads, an empty list is committed, and the empty blob of it deleted. Otherwise a block is added that forbids
  * the completion, and the store drops the blocks with the next write of the blob, or after a week.
  */
-export async function abandon(location: AzureLocation, path: string, uploadId: string, signal?: AbortSignal): Promise<void> {
-  const { committed, uncommitted } = await readBlockList(location, path, signal)
+export async function abandon(blob: BlockBlobClient, uploadId: string, signal?: AbortSignal): Promise<void> {
+  const { committed, uncommitted } = await readBlockList(blob, signal)
   const own = uncommitted.filter(belongsTo(uploadId))
   const tombstone = blockId(uploadId, TOMBSTONE)
   if (own.length === 0) return
   const alone = committed.length === 0 && own.length === uncommitted.length
-  if (alone && (await discardBlocks(location, path, signal))) return
-  if (!own.includes(tombstone)) await stageBlock(location, path, tombstone, Buffer.from('-'), signal)
+  if (alone && (await discardBlocks(blob, signal))) return
+  if (!own.includes(tombstone)) await blob.stageBlock(tombstone, '-', 1, { abortSignal: signal })
 }
 
 /** Drops all blocks at a place where no blob is. @returns false when there is a blob. */
-export async function discardBlocks(location: AzureLocation, path: string, signal?: AbortSignal): Promise<boolean> {
-  const { client } = location
+export async function discardBlocks(blob: BlockBlobClient, abortSignal?: AbortSignal): Promise<boolean> {
   try {
-    const etag = await putBlockList(location, path, [], { [`x-ms-meta-${DISCARDED}`]: '1', 'if-none-match': '*' }, signal).catch(
-      async error => {
-        if (statusOf(error) !== 409) throw error
-        // Either a blob, or what an attempt of before has put.
-        const found = await client.headers({ method: 'HEAD', path, signal })
-        return found[`x-ms-meta-${DISCARDED}`] === undefined ? undefined : found.etag
-      },
-    )
+    const etag = await commitNothing(blob, abortSignal)
     if (etag === undefined) return false
-    await client.headers({ method: 'DELETE', path, headers: { 'if-match': etag }, signal })
+    await blob.delete({ conditions: { ifMatch: etag }, abortSignal })
     return true
   } catch (error) {
     if (statusOf(error) === 412) return false
     if (isMissing(error)) return true
     throw error
+  }
+}
+
+/** @returns the ETag of the empty blob; undefined when a blob is there. */
+async function commitNothing(blob: BlockBlobClient, abortSignal?: AbortSignal): Promise<string | undefined> {
+  try {
+    const { etag } = await blob.commitBlockList([], { metadata: { [DISCARDED]: '1' }, conditions: { ifNoneMatch: '*' }, abortSignal })
+    return etag
+  } catch (error) {
+    if (statusOf(error) !== 409) throw error
+    // Either a blob, or what an earlier attempt has put.
+    const { etag, metadata } = await blob.getProperties({ abortSignal })
+    return metadata?.[DISCARDED] === undefined ? undefined : etag
   }
 }

@@ -1,14 +1,14 @@
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
-import type { Readable } from 'node:stream'
-import { type ReadResult, rangeHeader } from '@millrace/kit/bytes'
+import { Readable } from 'node:stream'
+import type { BlobDownloadResponseParsed, BlobGetPropertiesResponse, BlockBlobClient } from '@azure/storage-blob'
+import type { ByteRange, ReadResult } from '@millrace/kit/bytes'
 import { internalError, invalidParameter } from '@millrace/kit/errors'
 import { ResumingBody } from '@millrace/kit/resuming-body'
 import type { Driver, DriverWriteOptions, Entry, Multipart, Presign, ReadOptions, Stat } from '../../driver.ts'
 import { isDirectory, noSuchArtifact, rangeNotSatisfiable, resolveRange } from '../../errors.ts'
 import type { Hold } from '../../held-bytes.ts'
 import { byCodePoint } from '../../keys.ts'
-import { type AzureLocation, blobName, blobPath, folderPrefix, isMarker, listBlobs, marksFolder } from './blobs.ts'
-import { azureError, isMissing, isPassing, silence, statusOf } from './errors.ts'
+import { type AzureLocation, blobAt, blobName, folderPrefix, isMarker, listBlobs, marksFolder } from './blobs.ts'
+import { azureError, isCutShort, isMissing, isTransient, silence, statusOf } from './errors.ts'
 import { AzureMultipart } from './multipart.ts'
 import { AzurePresign } from './presign.ts'
 import { removeBelow, removeBlob } from './remove.ts'
@@ -24,15 +24,17 @@ export class AzureDriver implements Driver {
   readonly multipart: Multipart | undefined
   readonly presign: Presign | undefined
   readonly #location: AzureLocation
+  readonly #timeoutMs: number
   readonly #closing: AbortSignal
 
-  constructor(location: AzureLocation, closing: AbortSignal) {
+  /** @param timeoutMs longest silence of the store. */
+  constructor(location: AzureLocation, timeoutMs: number, closing: AbortSignal) {
     this.#location = location
+    this.#timeoutMs = timeoutMs
     this.#closing = closing
-    const { client } = location
     // Who has no more than a SAS token can't sign, and must not hand it out.
-    if (client.account.credential.kind !== 'sas') {
-      const signer = new SasSigner(client)
+    if (location.account.credential.kind !== 'sas') {
+      const signer = new SasSigner(location)
       this.multipart = new AzureMultipart(location, signer)
       this.presign = new AzurePresign(location, signer)
     }
@@ -40,9 +42,9 @@ export class AzureDriver implements Driver {
 
   async stat(key: string, signal?: AbortSignal): Promise<Stat | undefined> {
     try {
-      const headers = blobName(this.#location, key) === '' ? undefined : await this.#properties(key, signal)
-      if (headers && !isMarker(headers)) return { isDir: false, sizeBytes: Number(headers['content-length'] ?? 0) }
-      return (headers && marksFolder(headers)) || (await this.#isFolder(key, signal)) ? FOLDER : undefined
+      const found = blobName(this.#location, key) === '' ? undefined : await this.#properties(key, signal)
+      if (found && !isMarker(found.metadata)) return { isDir: false, sizeBytes: found.contentLength ?? 0 }
+      return marksFolder(found?.metadata) || (await this.#isFolder(key, signal)) ? FOLDER : undefined
     } catch (error) {
       throw azureError(error, key)
     }
@@ -55,7 +57,7 @@ export class AzureDriver implements Driver {
     try {
       for await (const page of listBlobs(this.#location, { prefix, delimiter: '/' }, signal)) {
         for (const { name: full, sizeBytes, isFolder } of page) {
-          const name = full.slice(prefix.length)
+          const name = full.slice(prefix.length).replace(/\/$/, '')
           // A folder may come as a prefix and as a blob that marks it.
           if (name !== '') entries.set(isFolder ? `${name}/` : name, { name, isDir: isFolder, sizeBytes })
         }
@@ -83,7 +85,7 @@ export class AzureDriver implements Driver {
   async write(key: string, body: Readable, options: DriverWriteOptions = {}): Promise<void> {
     if (blobName(this.#location, key) === '') throw isDirectory(key)
     try {
-      await upload(this.#location, blobPath(this.#location, key), body, options, this.#closing)
+      await upload(blobAt(this.#location, key), body, options, this.#closing)
     } catch (error) {
       throw azureError(error, key)
     }
@@ -97,16 +99,16 @@ export class AzureDriver implements Driver {
     if (blobName(this.#location, key) === '') throw invalidParameter('Invalid path')
     try {
       await removeBelow(this.#location, folderPrefix(this.#location, key), signal)
-      await removeBlob(this.#location, blobPath(this.#location, key), signal)
+      await removeBlob(blobAt(this.#location, key), signal)
     } catch (error) {
       throw azureError(error, key)
     }
   }
 
   /** Undefined for a missing blob. */
-  async #properties(key: string, signal?: AbortSignal): Promise<IncomingHttpHeaders | undefined> {
+  async #properties(key: string, abortSignal?: AbortSignal): Promise<BlobGetPropertiesResponse | undefined> {
     try {
-      return await this.#location.client.headers({ method: 'HEAD', path: blobPath(this.#location, key), signal })
+      return await blobAt(this.#location, key).getProperties({ abortSignal })
     } catch (error) {
       if (isMissing(error)) return undefined
       throw error
@@ -114,53 +116,37 @@ export class AzureDriver implements Driver {
   }
 
   async #read(key: string, { range, signal }: ReadOptions): Promise<ReadResult> {
-    const path = blobPath(this.#location, key)
-    const headers: Record<string, string | undefined> = {}
-    if (range && range.start < 0) {
-      // Azure knows no range that counts from the end.
-      const found = await this.#location.client.headers({ method: 'HEAD', path, signal })
-      const { start, end } = resolveRange(range, Number(found['content-length'] ?? 0))
-      headers['if-match'] = found.etag
-      headers.range = `bytes=${start}-${end}`
-    } else if (range) headers.range = rangeHeader(range)
-    const answer = await this.#location.client.send({ method: 'GET', path, headers, signal })
-    if (isMarker(answer.headers)) {
-      answer.destroy()
-      throw marksFolder(answer.headers) ? isDirectory(key) : noSuchArtifact(key)
+    const blob = blobAt(this.#location, key)
+    const response = await begin(blob, range, signal)
+    const { metadata, contentLength: length = 0, contentRange = '', etag, lastModified } = response
+    if (isMarker(metadata)) {
+      bodyOf(response).destroy()
+      throw marksFolder(metadata) ? isDirectory(key) : noSuchArtifact(key)
     }
-    const length = Number(answer.headers['content-length'] ?? 0)
-    const [, start = '0', size = String(length)] = /^bytes (\d+)-\d+\/(\d+)$/.exec(answer.headers['content-range'] ?? '') ?? []
-    if (range && Number(start) >= Number(size)) {
-      answer.destroy()
-      throw rangeNotSatisfiable(range, Number(size))
+    const [, first = '0', last = String(length)] = /^bytes (\d+)-\d+\/(\d+)$/.exec(contentRange) ?? []
+    const [start, size] = [Number(first), Number(last)]
+    if (range && start >= size) {
+      bodyOf(response).destroy()
+      throw rangeNotSatisfiable(range, size)
     }
-    const { etag, 'last-modified': modified } = answer.headers
-    return {
-      length,
-      size: Number(size),
-      start: Number(start),
-      etag,
-      lastModified: modified ? new Date(modified) : undefined,
-      body: this.#resuming(answer, { key, start: Number(start), end: Number(start) + length, signal }),
-    }
+    return { length, size, start, etag, lastModified, body: this.#resuming(blob, response, { key, start, end: start + length, signal }) }
   }
 
-  /** The bytes of an answer, and what it leaves out of them when its connection is lost. */
+  /** The bytes of a response, and what it leaves out of them when its connection is lost. */
   #resuming(
-    answer: IncomingMessage,
+    blob: BlockBlobClient,
+    response: BlobDownloadResponseParsed,
     { key, signal, ...extent }: { key: string; start: number; end: number; signal?: AbortSignal },
   ): Readable {
-    const { client } = this.#location
-    const { etag } = answer.headers
     const open = async (from: number) => {
-      const headers = { range: `bytes=${from}-${extent.end - 1}`, 'if-match': etag }
-      const next = await client.send({ method: 'GET', path: blobPath(this.#location, key), headers, signal })
-      if (next.headers['content-range']?.startsWith(`bytes ${from}-`)) return withoutLimit(next)
-      next.destroy()
+      const next = await blob.download(from, extent.end - from, { conditions: { ifMatch: response.etag }, abortSignal: signal })
+      if (next.contentRange?.startsWith(`bytes ${from}-`)) return bodyOf(next)
+      bodyOf(next).destroy()
       throw internalError(`The artifact store did not go on with artifact '${key}' where it was`)
     }
     const told = (failure: unknown) => azureError(failure, key)
-    return new ResumingBody(withoutLimit(answer), { ...extent, timeoutMs: client.timeoutMs, signal, silence, isPassing, told, open })
+    const isPassing = (failure: unknown) => isTransient(failure) || isCutShort(failure)
+    return new ResumingBody(bodyOf(response), { ...extent, timeoutMs: this.#timeoutMs, signal, silence, isPassing, told, open })
   }
 
   async #isFolder(key: string, signal?: AbortSignal): Promise<boolean> {
@@ -175,8 +161,18 @@ export class AzureDriver implements Driver {
   }
 }
 
-/** Whoever reads a body watches over the store's silence: that of a slow reader is none. */
-function withoutLimit(answer: IncomingMessage): IncomingMessage {
-  answer.socket.setTimeout(0)
-  return answer
+async function begin(blob: BlockBlobClient, range: ByteRange | undefined, abortSignal?: AbortSignal): Promise<BlobDownloadResponseParsed> {
+  if (!range) return blob.download(undefined, undefined, { abortSignal })
+  if (range.start >= 0) {
+    return blob.download(range.start, range.end === undefined ? undefined : range.end - range.start + 1, { abortSignal })
+  }
+  // Azure knows no range that counts from the end.
+  const { contentLength = 0, etag } = await blob.getProperties({ abortSignal })
+  const { start, end } = resolveRange(range, contentLength)
+  return blob.download(start, end - start + 1, { conditions: { ifMatch: etag }, abortSignal })
+}
+
+function bodyOf({ readableStreamBody }: BlobDownloadResponseParsed): Readable {
+  if (readableStreamBody instanceof Readable) return readableStreamBody
+  throw internalError('The artifact store gave no body')
 }

@@ -1,3 +1,4 @@
+import { isRestError } from '@azure/storage-blob'
 import {
   cancelled,
   deadlineExceeded,
@@ -11,17 +12,12 @@ import {
 import { fileInTheWay, folderInTheWay, noSuchArtifact, storeIsFull, storeIsUntrusted } from '../../errors.ts'
 import { isUnreachable, isUntrusted } from '../system-errors.ts'
 
-/** What the Blob service refused. Holds neither URL nor headers, which may be signed. */
-export class AzureFailure extends Error {
+/** What the Blob service refused, without URL and headers, which may be signed. */
+class AzureFailure extends Error {
   override readonly name = 'AzureFailure'
-  readonly status: number
-  /** The service's error code; "" for an answer without one. */
-  readonly code: string
 
-  constructor(status: number, code: string) {
-    super(`the Blob service answered ${status} ${code}`)
-    this.status = status
-    this.code = code
+  constructor(error: unknown) {
+    super(`the Blob service answered ${statusOf(error)} ${codeOf(error)}`)
   }
 }
 
@@ -30,22 +26,30 @@ export const SILENT_STORE = 'SILENT_STORE'
 
 export const silence = (): Error => Object.assign(new Error('the store did not answer in time'), { code: SILENT_STORE })
 
-export const codeOf = (error: unknown): string =>
-  error instanceof Error ? String((error as { code?: unknown }).code || error.name) : 'Unknown'
+/** The service's error code, or that of a failed connection. */
+export function codeOf(error: unknown): string {
+  if (isRestError(error)) return error.response?.headers.get('x-ms-error-code') ?? error.code ?? ''
+  return error instanceof Error ? String((error as { code?: unknown }).code || error.name) : 'Unknown'
+}
 
-export const statusOf = (error: unknown): number => (error instanceof AzureFailure ? error.status : 0)
+/** 0 for anything but a response. */
+export const statusOf = (error: unknown): number => (isRestError(error) ? (error.statusCode ?? 0) : 0)
 
 /** No blob; a missing container is something else. */
 export function isMissing(error: unknown): boolean {
   return statusOf(error) === 404 && codeOf(error) !== 'ContainerNotFound'
 }
 
+const TRANSIENT_STATUSES = new Set([408, 429, 500, 502, 503, 504])
+
+export const isTransientStatus = (status: number): boolean => TRANSIENT_STATUSES.has(status)
+
 /** Failures that a repetition may mend. */
-export function isPassing(error: unknown): boolean {
-  const status = statusOf(error)
-  if (status > 0) return status === 408 || status === 429 || status === 500 || status === 502 || status === 503 || status === 504
-  return isUnreachable(error)
-}
+export const isTransient = (error: unknown): boolean => isTransientStatus(statusOf(error)) || isUnreachable(error)
+
+/** What the SDK makes of a body whose connection is lost. */
+export const isCutShort = (error: unknown): boolean =>
+  error instanceof Error && (error.name === 'AbortError' || error.message.startsWith('Data corruption failure'))
 
 const CODES: Record<string, readonly [ErrorCode, string]> = {
   ContainerNotFound: ['RESOURCE_DOES_NOT_EXIST', 'The container of the artifact location does not exist'],
@@ -73,10 +77,11 @@ const CODES: Record<string, readonly [ErrorCode, string]> = {
 const FULL = new Set(['AccountLimitExceeded', 'InsufficientStorage'])
 
 /** MLflow's code for what Azure answered; wording of ours, since Azure's quotes what was signed. */
-export function azureError(error: unknown, key: string): MlflowError {
-  if (error instanceof MlflowError) return error
-  const code = codeOf(error)
-  const status = statusOf(error)
+export function azureError(failure: unknown, key: string): MlflowError {
+  if (failure instanceof MlflowError) return failure
+  const code = codeOf(failure)
+  const status = statusOf(failure)
+  const error = isRestError(failure) ? new AzureFailure(failure) : failure
   const options = { cause: error }
   const known = Object.hasOwn(CODES, code) ? CODES[code] : undefined
   if (known) return new MlflowError(known[0], `${known[1]} (${code})`, options)
@@ -99,7 +104,7 @@ export function azureError(error: unknown, key: string): MlflowError {
     case 'ERR_STREAM_PREMATURE_CLOSE':
       return cancelled(`The transfer of artifact '${key}' was cut off`, options)
   }
-  if (isMissing(error)) return noSuchArtifact(key, error)
+  if (status === 404) return noSuchArtifact(key, error)
   if (status === 401) return new MlflowError('UNAUTHENTICATED', `The artifact store refused the server's credentials (${code})`, options)
   if (status === 403) return permissionDenied(`The artifact store refused the server access to artifact '${key}' (${code})`, options)
   if (status === 400) return invalidParameter(`The artifact store refused artifact '${key}' (${code})`, options)

@@ -23,8 +23,8 @@ export interface AzureIdentityConfig {
   federatedTokenFile?: string
   /** App Service, Container Apps, Functions. */
   managedIdentity?: { endpoint: string; header: string }
-  /** Instance metadata service. */
-  imdsHost: string
+  /** Of the instance metadata service; absent: where every machine in Azure has it. */
+  imdsHost?: string
 }
 
 export interface RawIdentityConfig {
@@ -41,7 +41,6 @@ export interface RawIdentityConfig {
 }
 
 const AUTHORITY_HOST = 'https://login.microsoftonline.com'
-const IMDS_HOST = 'http://169.254.169.254'
 
 export function readIdentityConfig(env: Env): RawIdentityConfig {
   const variable = (name: string) => read(env, {}, undefined, name)
@@ -62,15 +61,15 @@ export function readIdentityConfig(env: Env): RawIdentityConfig {
 export function checkIdentityConfig(raw: RawIdentityConfig): AzureIdentityConfig {
   const { identityEndpoint, identityHeader, certificatePath } = raw
   return {
-    authorityHost: checkUrl(raw.authorityHost, AUTHORITY_HOST),
+    authorityHost: checkAuthority(raw.authorityHost),
     credentials: checkKinds(raw.credentials),
     tenantId: raw.tenantId?.value,
     clientId: raw.clientId?.value,
     clientSecret: raw.clientSecret?.value,
     certificate: certificatePath && readPem(certificatePath),
     federatedTokenFile: raw.federatedTokenFile?.value,
-    managedIdentity: identityEndpoint && identityHeader && { endpoint: checkUrl(identityEndpoint, ''), header: identityHeader.value },
-    imdsHost: checkUrl(raw.imdsHost, IMDS_HOST),
+    managedIdentity: identityEndpoint && identityHeader && { endpoint: checkUrl(identityEndpoint), header: identityHeader.value },
+    imdsHost: raw.imdsHost && checkUrl(raw.imdsHost),
   }
 }
 
@@ -82,8 +81,14 @@ function checkKinds(raw: Raw | undefined): readonly AzureCredentialKind[] {
   return chosen === 'dev' ? DEVELOPER_KINDS : [chosen]
 }
 
-function checkUrl(raw: Raw | undefined, fallback: string): string {
-  if (!raw) return fallback
+/** Secrets go there. */
+function checkAuthority(raw: Raw | undefined): string {
+  const url = raw ? checkUrl(raw) : AUTHORITY_HOST
+  if (raw && !url.startsWith('https:')) throw refused(raw, 'an https:// URL')
+  return url
+}
+
+function checkUrl(raw: Raw): string {
   // Other SDKs take a host alone for https.
   const url = URL.parse(raw.value.includes('://') ? raw.value : `https://${raw.value}`)
   if (!url || !/^https?:$/.test(url.protocol)) throw refused(raw, 'an http:// or https:// URL')

@@ -2,9 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { doesNotExist, invalidParameter } from '@millrace/kit/errors'
 import { guessType } from '@millrace/kit/media-types'
 import type { Multipart, PartTarget, SentPart } from '../../driver.ts'
-import { type AzureLocation, blobPath } from './blobs.ts'
-import { abandon, blockId, commitBlocks, isUploadId, stateOf } from './blocks.ts'
-import { encode } from './client.ts'
+import { type AzureLocation, blobAt, blobName } from './blobs.ts'
+import { abandon, blockId, httpHeaders, isUploadId, stateOf } from './blocks.ts'
 import { azureError, codeOf } from './errors.ts'
 import type { SasSigner } from './sas.ts'
 
@@ -25,13 +24,16 @@ export class AzureMultipart implements Multipart {
 
   async start(key: string, partCount: number, signal?: AbortSignal): Promise<{ uploadId: string; parts: PartTarget[] }> {
     const uploadId = randomBytes(16).toString('hex')
-    const path = blobPath(this.#location, key)
     try {
-      const grant = { path, permissions: 'w', expirationSeconds: PART_URL_EXPIRATION_SECONDS }
+      const grant = { name: blobName(this.#location, key), permissions: 'w', expirationSeconds: PART_URL_EXPIRATION_SECONDS }
       const base = await this.#signer.url(grant, 'comp=block&blockid=BLOCK&', signal)
       const parts: PartTarget[] = []
       for (let partNumber = 1; partNumber <= partCount; partNumber++) {
-        parts.push({ partNumber, url: base.replace('blockid=BLOCK&', `blockid=${encode(blockId(uploadId, partNumber))}&`), headers: {} })
+        parts.push({
+          partNumber,
+          url: base.replace('blockid=BLOCK&', `blockid=${encodeURIComponent(blockId(uploadId, partNumber))}&`),
+          headers: {},
+        })
       }
       return { uploadId, parts }
     } catch (error) {
@@ -41,18 +43,21 @@ export class AzureMultipart implements Multipart {
 
   async complete(key: string, uploadId: string, parts: readonly SentPart[], signal?: AbortSignal): Promise<void> {
     if (!isUploadId(uploadId)) throw noSuchUpload()
-    const path = blobPath(this.#location, key)
+    const blob = blobAt(this.#location, key)
     const ids = parts.map(({ partNumber }) => blockId(uploadId, partNumber))
     const { type, encoding } = guessType(key)
     try {
-      const state = await stateOf(this.#location, path, uploadId, ids, signal)
+      const state = await stateOf(blob, uploadId, ids, signal)
       if (state === 'committed') return
       if (state === 'unknown') throw noSuchUpload()
       if (state === 'incomplete') throw invalidParameter(`The store doesn't have all the parts of artifact '${key}'`)
-      await commitBlocks(this.#location, path, ids, { contentType: type, contentEncoding: encoding }, signal)
+      await blob.commitBlockList(ids, {
+        blobHTTPHeaders: httpHeaders({ contentType: type, contentEncoding: encoding }),
+        abortSignal: signal,
+      })
     } catch (error) {
       // Another completion of the upload may have been faster.
-      const maybe = codeOf(error) === 'InvalidBlockList' && (await stateOf(this.#location, path, uploadId, ids, signal).catch(() => ''))
+      const maybe = codeOf(error) === 'InvalidBlockList' && (await stateOf(blob, uploadId, ids, signal).catch(() => ''))
       if (maybe !== 'committed') throw azureError(error, key)
     }
   }
@@ -60,7 +65,7 @@ export class AzureMultipart implements Multipart {
   async abort(key: string, uploadId: string, signal?: AbortSignal): Promise<void> {
     if (!isUploadId(uploadId)) return
     try {
-      await abandon(this.#location, blobPath(this.#location, key), uploadId, signal)
+      await abandon(blobAt(this.#location, key), uploadId, signal)
     } catch (error) {
       throw azureError(error, key)
     }

@@ -1,4 +1,5 @@
-import { type AzureLocation, listBlobs } from './blobs.ts'
+import type { BlockBlobClient } from '@azure/storage-blob'
+import { type AzureLocation, blobNamed, listBlobs } from './blobs.ts'
 import { discardBlocks, readBlockList } from './blocks.ts'
 import { isMissing } from './errors.ts'
 
@@ -12,22 +13,22 @@ export async function removeBelow(location: AzureLocation, prefix: string, signa
     folders.push(...page.filter(({ isFolder }) => isFolder).map(({ name }) => name))
     for (let i = 0; i < files.length; i += DELETIONS_AT_ONCE) {
       const some = files.slice(i, i + DELETIONS_AT_ONCE)
-      await Promise.all(some.map(({ name }) => removeBlob(location, `${location.container}/${name}`, signal)))
+      await Promise.all(some.map(({ name }) => removeBlob(blobNamed(location, name), signal)))
     }
   }
-  for (const name of folders.sort().reverse()) await deleteBlob(location, `${location.container}/${name}`, signal)
+  for (const name of folders.sort().reverse()) await deleteBlob(blobNamed(location, name), signal)
 }
 
 /** Deletes a blob with its snapshots and the unfinished uploads in its place. Absent is success. */
-export async function removeBlob(location: AzureLocation, path: string, signal?: AbortSignal): Promise<void> {
-  await deleteBlob(location, path, signal)
-  const { uncommitted } = await readBlockList(location, path, signal)
-  if (uncommitted.length > 0) await discardBlocks(location, path, signal)
+export async function removeBlob(blob: BlockBlobClient, signal?: AbortSignal): Promise<void> {
+  await deleteBlob(blob, signal)
+  const { uncommitted } = await readBlockList(blob, signal)
+  if (uncommitted.length > 0) await discardBlocks(blob, signal)
 }
 
-async function deleteBlob({ client }: AzureLocation, path: string, signal?: AbortSignal): Promise<void> {
+async function deleteBlob(blob: BlockBlobClient, abortSignal?: AbortSignal): Promise<void> {
   try {
-    await client.headers({ method: 'DELETE', path, headers: { 'x-ms-delete-snapshots': 'include' }, signal })
+    await blob.delete({ deleteSnapshots: 'include', abortSignal })
   } catch (error) {
     if (!isMissing(error)) throw error
   }

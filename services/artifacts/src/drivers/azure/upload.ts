@@ -1,13 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { addAbortSignal, type Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { BlockBlobClient } from '@azure/storage-blob'
 import { type BodyPart, partsOf } from '../../body-parts.ts'
 import type { DriverWriteOptions } from '../../driver.ts'
-import type { StreamedBody } from '../streamed-body.ts'
 import { isLost } from '../system-errors.ts'
-import type { AzureLocation } from './blobs.ts'
-import { abandon, blockId, commitBlocks, stageBlock, stateOf } from './blocks.ts'
-import { AzureFailure, codeOf, isMissing } from './errors.ts'
+import { abandon, blockId, httpHeaders, stateOf } from './blocks.ts'
+import { codeOf, isMissing, statusOf } from './errors.ts'
 
 /** Most that Azure takes as one PUT. */
 const PUT_SIZE_BYTES_MAX = 5_000 * 1024 * 1024
@@ -29,27 +28,28 @@ const REFUSAL_MS_MAX = 3_000
  * blocks, of which at most one more is held than are in flight.
  */
 export async function upload(
-  location: AzureLocation,
-  path: string,
+  blob: BlockBlobClient,
   body: Readable,
   { length, signal, contentType, contentEncoding }: DriverWriteOptions,
   closing: AbortSignal,
 ): Promise<void> {
   if (signal) addAbortSignal(signal, body)
-  const put = async (whole: Buffer | StreamedBody) => {
-    const headers = { 'x-ms-blob-type': 'BlockBlob', 'x-ms-blob-content-type': contentType, 'x-ms-blob-content-encoding': contentEncoding }
+  const options = { blobHTTPHeaders: httpHeaders({ contentType, contentEncoding }), abortSignal: signal }
+  if (length !== undefined && length > HELD_SIZE_BYTES_MAX && length <= PUT_SIZE_BYTES_MAX) {
     try {
-      await location.client.headers({ method: 'PUT', path, headers, body: whole, signal })
+      await blob.upload(body, length, options)
+      return
     } catch (error) {
-      throw Buffer.isBuffer(whole) ? error : await refusalBehind(location, path, error, signal)
+      throw await refusalBehind(blob, error, signal)
     }
   }
-  if (length !== undefined && length > HELD_SIZE_BYTES_MAX && length <= PUT_SIZE_BYTES_MAX) return put({ stream: body, length })
   const blocks = partsOf(body, number => blockSizeBytes(number, length))
   try {
     const first = await blocks.next()
-    if (first.done || first.value.last) await put(first.value?.bytes ?? Buffer.alloc(0))
-    else await uploadBlocks(location, path, first.value, blocks, { signal, contentType, contentEncoding }, closing)
+    if (first.done || first.value.last) {
+      const bytes = first.value?.bytes ?? Buffer.alloc(0)
+      await blob.upload(bytes, bytes.length, options)
+    } else await uploadBlocks(blob, first.value, blocks, { signal, contentType, contentEncoding }, closing)
   } finally {
     // A body that is held for its next block could not be read to its end by whoever answers the request.
     await blocks.return(undefined)
@@ -57,8 +57,7 @@ export async function upload(
 }
 
 async function uploadBlocks(
-  location: AzureLocation,
-  path: string,
+  blob: BlockBlobClient,
   first: BodyPart,
   rest: AsyncIterable<BodyPart>,
   { signal, contentType, contentEncoding }: DriverWriteOptions,
@@ -67,13 +66,13 @@ async function uploadBlocks(
   const uploadId = randomBytes(16).toString('hex')
   let ids: string[] = []
   try {
-    ids = await sendBlocks(location, path, uploadId, first, rest)
-    await commitBlocks(location, path, ids, { contentType, contentEncoding }, signal)
+    ids = await sendBlocks(blob, uploadId, first, rest)
+    await blob.commitBlockList(ids, { blobHTTPHeaders: httpHeaders({ contentType, contentEncoding }), abortSignal: signal })
   } catch (error) {
     // A commit that was sent twice, since its first answer got lost.
     const mayBeDone = codeOf(error) === 'InvalidBlockList'
-    if (mayBeDone && (await stateOf(location, path, uploadId, ids, signal).catch(() => undefined)) === 'committed') return
-    await abandonInTheEnd(location, path, uploadId, closing)
+    if (mayBeDone && (await stateOf(blob, uploadId, ids, signal).catch(() => undefined)) === 'committed') return
+    await abandonInTheEnd(blob, uploadId, closing)
     throw error
   }
 }
@@ -85,11 +84,11 @@ export function heldBytes(length: number | undefined): number {
 }
 
 /** A store that refuses a body which is still coming cuts the connection, and its answer may be lost; another call gets it. */
-async function refusalBehind({ client }: AzureLocation, path: string, error: unknown, signal?: AbortSignal): Promise<unknown> {
+async function refusalBehind(blob: BlockBlobClient, error: unknown, signal?: AbortSignal): Promise<unknown> {
   if (!isLost(error)) return error
   const limit = AbortSignal.any([AbortSignal.timeout(REFUSAL_MS_MAX), ...(signal ? [signal] : [])])
-  const refusal: unknown = await client.headers({ method: 'HEAD', path, signal: limit }).catch(reason => reason)
-  return refusal instanceof AzureFailure && !isMissing(refusal) ? refusal : error
+  const refusal: unknown = await blob.getProperties({ abortSignal: limit }).catch(reason => reason)
+  return statusOf(refusal) > 0 && !isMissing(refusal) ? refusal : error
 }
 
 /** Sizes double every 10,000 blocks of a stream of unknown length: 2.4 TiB fit while nothing below 78 GiB needs more than 8 MiB a block. */
@@ -98,13 +97,7 @@ function blockSizeBytes(number: number, length: number | undefined): number {
   return BLOCK_SIZE_BYTES_MIN * 2 ** Math.floor((number - 1) / 10_000)
 }
 
-async function sendBlocks(
-  location: AzureLocation,
-  path: string,
-  uploadId: string,
-  first: BodyPart,
-  rest: AsyncIterable<BodyPart>,
-): Promise<string[]> {
+async function sendBlocks(blob: BlockBlobClient, uploadId: string, first: BodyPart, rest: AsyncIterable<BodyPart>): Promise<string[]> {
   const tooLong = new AbortController()
   const ids: string[] = []
   const inFlight = new Set<Promise<void>>()
@@ -112,10 +105,12 @@ async function sendBlocks(
   const add = async ({ bytes }: BodyPart) => {
     const id = blockId(uploadId, ids.length + 1)
     ids.push(id)
-    const sending: Promise<void> = stageBlock(location, path, id, bytes, tooLong.signal)
-      .catch(error => {
-        failures.push(error)
-      })
+    const sending: Promise<void> = blob
+      .stageBlock(id, bytes, bytes.length, { abortSignal: tooLong.signal })
+      .then(
+        () => undefined,
+        error => void failures.push(error),
+      )
       .finally(() => inFlight.delete(sending))
     inFlight.add(sending)
     if (inFlight.size >= BLOCKS_IN_FLIGHT_MAX) await Promise.race(inFlight)
@@ -137,9 +132,9 @@ async function sendBlocks(
 }
 
 /** Tells the store at once, or later without anybody waiting for it: the blocks are not to be seen, but cost space for a week. */
-async function abandonInTheEnd(location: AzureLocation, path: string, uploadId: string, closing: AbortSignal): Promise<void> {
+async function abandonInTheEnd(blob: BlockBlobClient, uploadId: string, closing: AbortSignal): Promise<void> {
   const attempt = () =>
-    abandon(location, path, uploadId, closing).then(
+    abandon(blob, uploadId, closing).then(
       () => true,
       () => false,
     )
