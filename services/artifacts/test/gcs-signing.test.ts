@@ -1,12 +1,13 @@
-import { createPrivateKey, sign } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { describeWithServer } from '../../../test/services/backends.ts'
-import { startGcs } from '../../../test/services/gcs.ts'
+import { createGcsBucket, startGcs } from '../../../test/services/gcs.ts'
 import { gcsVenv } from '../../../test/services/install.ts'
 import { runOk } from '../../../test/services/process.ts'
-import { signUrl } from '../src/drivers/gcs/signing.ts'
+import { bodyOf } from '../src/conformance/bodies.ts'
+import type { Driver } from '../src/driver.ts'
+import { openGcsScheme } from '../src/drivers/gcs/scheme.ts'
+import { gcsConfig } from './gcs-server.ts'
 
 const SCRIPT = `
 import sys, json
@@ -19,31 +20,53 @@ print(generate_signed_url_v4(Credentials.from_service_account_file(file), f"/{bu
   headers=json.loads(headers), _request_timestamp=time))
 `
 
+const KEY = "sp ace é+(1)!*'.txt"
+
+interface Case {
+  method: 'GET' | 'PUT'
+  query: Record<string, string>
+  headers: Record<string, string>
+  sign(driver: Driver): Promise<string | undefined>
+}
+
+const CASES: Case[] = [
+  {
+    method: 'GET',
+    query: { 'response-content-disposition': "attachment; filename*=UTF-8''sp%20ace%20%C3%A9%2B%281%29!%2A%27.txt" },
+    headers: {},
+    sign: async driver => (await driver.presign?.download(KEY, 600))?.url,
+  },
+  {
+    method: 'PUT',
+    query: {},
+    headers: { 'Content-Type': 'application/json' },
+    sign: async driver => (await driver.presign?.upload?.(KEY, 600, 'application/json'))?.url,
+  },
+]
+
 await describeWithServer(
   'fake-gcs-server',
   () => startGcs(),
   server => {
-    test.each([
-      ['GET', { 'response-content-disposition': `attachment; filename="a'b.txt"` }, {}],
-      ['PUT', {}, { 'Content-Type': 'application/json' }],
-      ['PUT', {}, {}],
-    ] as const)('a %s signed with %j and %j is what Google’s own client signs', async (method, query, headers) => {
-      const file = await readFile(server.credentialsFile, 'utf8')
-      const { private_key: pem, client_email: email } = JSON.parse(file) as { private_key: string; client_email: string }
-      const key = createPrivateKey(pem)
-      const signer = { email, sign: async (text: string) => sign('RSA-SHA256', Buffer.from(text), key).toString('hex') }
-      const [bucket, name, now] = ['some-bucket', "p/sp ace é+(1)!*'.txt", new Date('2026-05-04T03:02:01Z')]
-      const about = { method, endpoint: 'https://storage.googleapis.com', bucket, name, expirationSeconds: 600 }
-      const { url } = await signUrl({ ...about, query, headers }, signer, now)
-      const args = [server.credentialsFile, bucket, name, method, JSON.stringify(query), JSON.stringify(headers), '20260504T030201Z']
-      const theirs = await runOk(join(await gcsVenv(), 'python'), ['-W', 'ignore', '-c', SCRIPT, ...args])
-      expect(parsed(url)).toEqual(parsed(theirs.trim()))
-    })
+    test.each(CASES)(
+      'a URL to $method with $query and $headers is what Google’s own client signs',
+      async ({ method, query, headers, sign }) => {
+        const bucket = await createGcsBucket(server)
+        const config = gcsConfig({ ...server.env, MILLRACE_GCS_PUBLIC_ENDPOINT: 'https://storage.googleapis.com' })
+        await using scheme = openGcsScheme(config)
+        const driver = await scheme.open(`${bucket.uri}/p`)
+        await driver.write(KEY, bodyOf('1'))
+        const url = new URL((await sign(driver)) ?? '')
+        const time = url.searchParams.get('X-Goog-Date') ?? ''
+        const args = [server.credentialsFile, bucket.name, `p/${KEY}`, method, JSON.stringify(query), JSON.stringify(headers), time]
+        const theirs = await runOk(join(await gcsVenv(), 'python'), ['-W', 'ignore', '-c', SCRIPT, ...args])
+        expect(parsed(url)).toEqual(parsed(new URL(theirs.trim())))
+      },
+    )
   },
 )
 
 /** The order of parameters and the writing of what is unreserved are free. */
-function parsed(url: string): unknown {
-  const { origin, pathname, searchParams } = new URL(url)
+function parsed({ origin, pathname, searchParams }: URL): unknown {
   return { origin, pathname, query: Object.fromEntries([...searchParams].sort()) }
 }

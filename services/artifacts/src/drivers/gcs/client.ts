@@ -1,33 +1,24 @@
-import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http'
-import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { isTaken, type StreamedBody, sendStreamed } from '../streamed-body.ts'
+import type { IncomingMessage } from 'node:http'
+import { ApiError } from '@google-cloud/storage'
+import { type HttpCall, HttpCaller, textOf } from '../http-call.ts'
+import { isSpent, retrying } from '../retrying.ts'
 import type { GcsConfig } from './config.ts'
-import type { Credentials } from './credentials.ts'
-import { GcsFailure, isPassing, isRefusedToken, timedOut } from './errors.ts'
+import { Credentials } from './credentials.ts'
+import { isRefusedToken, isTransient } from './errors.ts'
 
-const CONNECT_TIMEOUT_MS = 10_000
-const CONNECTIONS_MAX = 256
-const ATTEMPTS_MAX = 4
-const FIRST_DELAY_MS = 200
-/** Of an answer that is read whole: a page of 1,000 names of 1,024 bytes, escaped, fits. */
-const ANSWER_BYTES_MAX = 16 * 1024 * 1024
+/** Of a response that is read whole: a page of 1,000 names of 1,024 bytes, escaped, fits. */
+const RESPONSE_BYTES_MAX = 16 * 1024 * 1024
 
-export interface GcsRequest {
-  method: 'GET' | 'POST' | 'PUT' | 'DELETE'
-  /** Below the endpoint; or a whole URL that the store gave. */
-  path: string
-  query?: Record<string, string | number | boolean | undefined>
+export interface GcsRequest extends HttpCall {
   headers?: Record<string, string>
-  body?: readonly Buffer[] | StreamedBody
-  signal?: AbortSignal
-  /** Statuses besides 2xx that aren't failures. */
-  alsoFine?: readonly number[]
+  query?: Record<string, string | number | boolean | undefined>
+  /** A status outside 2xx that the caller expects. */
+  expected?: number
 }
 
-export interface GcsAnswer {
+export interface GcsResponse {
   status: number
-  headers: IncomingMessage['headers']
+  headers: Record<string, string>
   text: string
 }
 
@@ -37,137 +28,71 @@ export interface GcsAnswer {
  * when the store refuses the one that it had. But not once something of a streamed body was taken.
  */
 export class GcsClient implements Disposable {
-  readonly #config: GcsConfig
-  readonly #credentials: Credentials
-  readonly #agents: { 'http:': HttpAgent; 'https:': HttpsAgent }
+  readonly credentials: Credentials
+  readonly #caller: HttpCaller
 
-  constructor(config: GcsConfig, credentials: Credentials) {
-    const options = { keepAlive: true, maxSockets: CONNECTIONS_MAX, noDelay: true }
-    this.#config = config
-    this.#credentials = credentials
-    this.#agents = { 'http:': new HttpAgent(options), 'https:': new HttpsAgent({ ...options, ca: config.caBundle }) }
+  private constructor(caller: HttpCaller, credentials: Credentials) {
+    this.#caller = caller
+    this.credentials = credentials
   }
 
-  /** @throws GcsFailure for an answer that is none of the fine ones. */
-  async send(request: GcsRequest): Promise<GcsAnswer> {
-    return this.#repeated(request, async () => {
-      const answer = await this.#once(request)
-      return { status: answer.statusCode ?? 0, headers: answer.headers, text: await textOf(answer) }
+  static async connect({ caBundle, ...config }: GcsConfig): Promise<GcsClient> {
+    const caller = new HttpCaller({ ...config, tls: { ca: caBundle } })
+    try {
+      return new GcsClient(caller, await Credentials.open(config, caller))
+    } catch (error) {
+      caller[Symbol.dispose]()
+      throw error
+    }
+  }
+
+  /** @throws the SDK's ApiError for a response outside 2xx that the caller didn't expect. */
+  send(request: GcsRequest): Promise<GcsResponse> {
+    return retrying({ ...request, isTransient }, async () => {
+      const response = await this.#once(request)
+      const headers = Object.fromEntries(Object.entries(response.headers).map(([name, value]) => [name, String(value)]))
+      return { status: response.statusCode ?? 0, headers, text: await textOf(response, RESPONSE_BYTES_MAX) }
     })
   }
 
-  async json<T>(request: GcsRequest): Promise<T> {
-    return JSON.parse((await this.send(request)).text) as T
-  }
-
-  /** The answer as soon as its head is there. Whoever reads the body watches over its silence. */
+  /** The response as soon as its headers are there. Whoever reads the body watches over its silence. */
   async open(request: GcsRequest): Promise<IncomingMessage> {
-    const answer = await this.#repeated(request, () => this.#once(request))
-    answer.socket.setTimeout(0)
-    return answer
+    const response = await retrying({ ...request, isTransient }, () => this.#once(request))
+    response.socket.setTimeout(0)
+    return response
   }
 
   [Symbol.dispose](): void {
-    for (const agent of Object.values(this.#agents)) agent.destroy()
-  }
-
-  async #repeated<T>(request: GcsRequest, action: () => Promise<T>): Promise<T> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await action()
-      } catch (error) {
-        if (attempt === ATTEMPTS_MAX || request.signal?.aborted || isSpent(request) || !isPassing(error)) throw error
-      }
-      await sleep(FIRST_DELAY_MS * 2 ** (attempt - 1) * (1 + Math.random()), undefined, { signal: request.signal })
-    }
+    this.#caller[Symbol.dispose]()
   }
 
   async #once(request: GcsRequest): Promise<IncomingMessage> {
     request.signal?.throwIfAborted()
-    const url = this.#urlOf(request)
-    const credentials = await this.#credentials.headers(url.href)
+    const { url } = request
+    const credentials = await this.credentials.headers(url)
     try {
-      return await this.#answered(url, request, credentials)
+      return await this.#exchange(request, credentials)
     } catch (error) {
-      if (!isRefusedToken(error) || !(await this.#credentials.renew(url.href, credentials)) || isSpent(request)) throw error
-      return this.#answered(url, request, await this.#credentials.headers(url.href))
+      if (!isRefusedToken(error) || !(await this.credentials.renew(url, credentials)) || isSpent(request.body)) throw error
+      return this.#exchange(request, await this.credentials.headers(url))
     }
   }
 
-  async #answered(url: URL, request: GcsRequest, credentials: Record<string, string>): Promise<IncomingMessage> {
-    const answer = await this.#exchange(url, request, { ...credentials, ...request.headers })
-    const status = answer.statusCode ?? 0
-    if ((status >= 200 && status < 300) || request.alsoFine?.includes(status)) return answer
-    throw new GcsFailure(status, reasonOf(await textOf(answer)))
-  }
-
-  #urlOf({ path, query }: GcsRequest): URL {
-    const url = new URL(path.startsWith('/') ? `${this.#config.endpoint}${path}` : path)
-    for (const [name, value] of Object.entries(query ?? {})) if (value !== undefined) url.searchParams.set(name, String(value))
-    return url
-  }
-
-  #exchange(url: URL, { method, body = [], signal }: GcsRequest, headers: Record<string, string>): Promise<IncomingMessage> {
-    const { timeoutMs: timeout, caBundle: ca } = this.#config
-    if (isStreamed(body)) {
-      const options = {
-        method,
-        signal,
-        agent: false as const,
-        headers: { ...headers, 'Content-Length': body.length, Expect: '100-continue' },
-      }
-      const call = url.protocol === 'https:' ? requestHttps(url, { ...options, ca }) : requestHttp(url, options)
-      return sendStreamed(call, body, timeout)
-    }
-    const length = body.reduce((sum, { length }) => sum + length, 0)
-    const options = {
-      method,
-      signal,
-      timeout,
-      headers: { ...headers, ...(method === 'GET' || method === 'DELETE' ? {} : { 'Content-Length': length }) },
-    }
-    return new Promise((resolve, reject) => {
-      const sent =
-        url.protocol === 'https:'
-          ? requestHttps(url, { ...options, agent: this.#agents['https:'] })
-          : requestHttp(url, { ...options, agent: this.#agents['http:'] })
-      sent.once('response', resolve)
-      sent.on('error', reject)
-      sent.once('timeout', () => sent.destroy(timedOut()))
-      sent.once('socket', socket => {
-        if (!socket.connecting) return
-        const limit = setTimeout(() => sent.destroy(timedOut()), Math.min(timeout, CONNECT_TIMEOUT_MS))
-        const settle = () => clearTimeout(limit)
-        socket.once('connect', settle).once('close', settle)
-      })
-      for (const bytes of body) sent.write(bytes)
-      sent.end()
-    })
+  async #exchange({ query = {}, expected, ...call }: GcsRequest, credentials: Record<string, string>): Promise<IncomingMessage> {
+    const parameters = new URLSearchParams()
+    for (const [name, value] of Object.entries(query)) if (value !== undefined) parameters.set(name, String(value))
+    const url = parameters.size > 0 ? `${call.url}?${parameters}` : call.url
+    const asking = call.body && 'stream' in call.body ? { Expect: '100-continue' } : {}
+    const response = await this.#caller.send({ ...call, url, headers: { ...call.headers, ...credentials, ...asking } })
+    const status = response.statusCode ?? 0
+    if ((status >= 200 && status < 300) || status === expected) return response
+    throw refusal(status, await textOf(response, RESPONSE_BYTES_MAX))
   }
 }
 
-const isStreamed = (body: GcsRequest['body']): body is StreamedBody => body !== undefined && 'stream' in body
-
-const isSpent = ({ body }: GcsRequest) => isStreamed(body) && isTaken(body)
-
-async function textOf(answer: IncomingMessage): Promise<string> {
-  const parts: Buffer[] = []
-  let length = 0
-  for await (const part of answer as AsyncIterable<Buffer>) {
-    length += part.length
-    if (length > ANSWER_BYTES_MAX) throw new GcsFailure(answer.statusCode ?? 0, 'answer too long')
-    parts.push(part)
-  }
-  return Buffer.concat(parts).toString()
-}
-
-/** Of the JSON API's error; the upload and XML endpoints answer with others, of which the status has to do. */
-function reasonOf(text: string): string {
-  try {
-    const { error } = JSON.parse(text) as { error?: { errors?: { reason?: unknown }[] } }
-    const reason = error?.errors?.[0]?.reason
-    return typeof reason === 'string' && /^[\w .-]{1,60}$/.test(reason) ? reason : ''
-  } catch {
-    return ''
-  }
+/** Only the status and the JSON API's reason; its message quotes accounts. The upload and XML endpoints give no reason. */
+function refusal(code: number, text: string): ApiError {
+  const [, reason = ''] = /"reason":\s*"([\w .-]{1,60})"/.exec(text) ?? []
+  const message = `the store responded with ${code}${reason && ` (${reason})`}`
+  return Object.assign(new ApiError(message), { code, errors: reason ? [{ message, reason, domain: '', location: '' }] : [] })
 }

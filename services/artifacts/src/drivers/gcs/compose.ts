@@ -1,13 +1,14 @@
-import { type GcsLocation, objectPath } from './location.ts'
-import { eachAtOnce } from './objects.ts'
+import type { File } from '@google-cloud/storage'
+import { eachAtOnce } from '../../each-at-once.ts'
+import { bucketOf, type GcsLocation } from './location.ts'
 
 /** Source: Cloud Storage, composite objects. */
 const SOURCES_MAX = 32
 const COMPOSES_AT_ONCE = 8
 
-interface Source {
+export interface Source {
   name: string
-  generation: string
+  generation?: string | number
 }
 
 interface Target {
@@ -19,7 +20,7 @@ interface Target {
 /**
  * Makes an object of any number of others, 32 at a time: three levels take 32,768.
  * @param folder below which the objects of the levels between are; they stay.
- * @throws GcsFailure 404 or 412 when a source is gone or was replaced.
+ * @throws ApiError 404 when a source is gone or was replaced.
  */
 export async function composeInto(
   location: GcsLocation,
@@ -40,22 +41,22 @@ export async function composeInto(
 }
 
 async function compose(location: GcsLocation, target: Target, sources: readonly Source[], signal?: AbortSignal): Promise<Source> {
-  const { name, ...destination } = target
-  const request = {
-    destination,
-    sourceObjects: sources.map(source => ({
-      name: source.name,
-      generation: source.generation,
-      objectPreconditions: { ifGenerationMatch: source.generation },
-    })),
-  }
-  const { generation } = await location.client.json<{ generation: string }>({
-    method: 'POST',
-    path: `${objectPath(location, name)}/compose`,
-    query: { fields: 'generation' },
-    headers: { 'Content-Type': 'application/json; charset=UTF-8' },
-    body: [Buffer.from(JSON.stringify(request))],
-    signal,
-  })
+  const bucket = bucketOf(location, signal)
+  const { name, contentType, metadata } = target
+  const destination = bucket.file(name)
+  destination.metadata = { contentType }
+  if (metadata) addMetadata(destination, metadata)
+  const files = sources.map(({ name, generation }) => bucket.file(name, { generation }))
+  const [, { generation }] = (await bucket.combine(files, destination)) as [File, Source]
   return { name, generation }
+}
+
+/** The SDK sends no metadata of an object that is composed. */
+function addMetadata(destination: File, metadata: Record<string, string>): void {
+  destination.interceptors.push({
+    request: options => {
+      const { json } = options as { json?: { destination: object } }
+      return Object.assign(options, { json: { ...json, destination: { ...json?.destination, metadata } } }) as never
+    },
+  })
 }

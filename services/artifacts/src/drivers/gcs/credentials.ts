@@ -1,106 +1,96 @@
-import { sign as signWithKey } from 'node:crypto'
 import { access, readFile } from 'node:fs/promises'
-import { promisify } from 'node:util'
-import { Compute, type GoogleAuth, GoogleAuth as GoogleAuthClient, gcpMetadata, JWT, UserRefreshClient } from 'google-auth-library'
+import { MlflowError } from '@millrace/kit/errors'
+import { Compute, GoogleAuth, gcpMetadata } from 'google-auth-library'
+import { type HttpCaller, textOf } from '../http-call.ts'
+import { silentStore } from '../transport-errors.ts'
 import type { GcsConfig } from './config.ts'
-import { CredentialsFailure, timedOut } from './errors.ts'
-
-/** Signs as a service account, for V4 signed URLs. */
-export interface Signer {
-  email: string
-  /** RSA with SHA-256, in hexadecimal. */
-  sign(text: string): Promise<string>
-}
-
-export interface Credentials {
-  /** What a request carries; nothing for an anonymous one. */
-  headers(url: string): Promise<Record<string, string>>
-  /** Gets a new token after the store refused what a request carried. False when there is no other. */
-  renew(url: string, refused: Record<string, string>): Promise<boolean>
-  /** Absent for anonymous and personal credentials, which can't sign. */
-  signer?: Signer
-}
 
 /** Of IAM too, which signs where there is no key. */
 const SCOPE = 'https://www.googleapis.com/auth/cloud-platform'
 const TOKEN_TIMEOUT_MS_MAX = 30_000
+const TOKEN_BYTES_MAX = 1024 * 1024
 /** How often the store's refusal may make us ask for a new token. */
 const RENEW_INTERVAL_MS_MIN = 1_000
 
-const signAsync = promisify(signWithKey)
-
 /** Application default credentials: the configured file, gcloud's, the metadata server; else anonymous ones. */
-export async function openCredentials(config: GcsConfig): Promise<Credentials> {
-  const timeoutMs = Math.min(config.timeoutMs, TOKEN_TIMEOUT_MS_MAX)
-  const auth = await bounded(timeoutMs, () => defaultAuth(config))
-  if (!auth) return { headers: async () => ({}), renew: async () => false }
-  let client = await bounded(timeoutMs, () => auth.getClient())
-  let renewing: Promise<void> | undefined
-  let renewedAt = Number.NEGATIVE_INFINITY
-  const headers = async (url: string) => {
-    if (config.emulated) return {}
-    const given = await bounded(timeoutMs, () => client.getRequestHeaders(url))
-    return Object.fromEntries(given.entries())
+export class Credentials {
+  readonly #config: GcsConfig
+  readonly #caller: HttpCaller
+  #auth: GoogleAuth | undefined
+  #renewing: Promise<void> | undefined
+  #renewedAtMs = Number.NEGATIVE_INFINITY
+
+  private constructor(config: GcsConfig, caller: HttpCaller, auth: GoogleAuth | undefined) {
+    this.#config = config
+    this.#caller = caller
+    this.#auth = auth
   }
-  // The library has no way to drop the token of every kind of credentials; another client has none yet.
-  const reopen = async () => {
-    renewedAt = performance.now()
-    client = await bounded(timeoutMs, async () => ((await defaultAuth(config)) ?? auth).getClient())
+
+  static async open(config: GcsConfig, caller: HttpCaller): Promise<Credentials> {
+    return new Credentials(config, caller, await bounded(config, () => findAuth(config, caller)))
   }
-  return {
-    headers,
-    async renew(url, refused) {
-      const asked = client
-      const { authorization } = await headers(url)
-      if (authorization !== refused.authorization || asked !== client) return true
-      if (!renewing) {
-        if (config.emulated || performance.now() - renewedAt < RENEW_INTERVAL_MS_MIN) return false
-        renewing = reopen().finally(() => {
-          renewing = undefined
-        })
-      }
-      await renewing
-      return true
-    },
-    signer: await findSigner(auth, timeoutMs),
+
+  /** What the SDK signs with. Absent for anonymous and personal credentials, which can't sign. */
+  async signing(): Promise<GoogleAuth | undefined> {
+    const auth = this.#auth
+    return auth && (await bounded(this.#config, () => auth.getCredentials())).client_email ? auth : undefined
+  }
+
+  /** What a request carries; nothing for an anonymous one. */
+  async headers(url: string): Promise<Record<string, string>> {
+    const auth = this.#auth
+    if (!auth || this.#config.emulated) return {}
+    const headers = await bounded(this.#config, () => auth.getRequestHeaders(url))
+    return Object.fromEntries(headers.entries())
+  }
+
+  /** Gets a new token after the store refused what a request carried. False when there is no other. */
+  async renew(url: string, refused: Record<string, string>): Promise<boolean> {
+    const asked = this.#auth
+    const { authorization } = await this.headers(url)
+    if (authorization !== refused.authorization || asked !== this.#auth) return true
+    if (!this.#renewing) {
+      if (!authorization || performance.now() - this.#renewedAtMs < RENEW_INTERVAL_MS_MIN) return false
+      this.#renewing = this.#reopen().finally(() => {
+        this.#renewing = undefined
+      })
+    }
+    await this.#renewing
+    return true
+  }
+
+  /** The library can't drop the token of every kind of credentials; credentials opened again have none yet. */
+  async #reopen(): Promise<void> {
+    this.#renewedAtMs = performance.now()
+    this.#auth = (await bounded(this.#config, () => findAuth(this.#config, this.#caller))) ?? this.#auth
   }
 }
 
-async function defaultAuth({ credentialsFile, gcloudFile, emulated, metadataServer }: GcsConfig): Promise<GoogleAuth | undefined> {
+/** By the profile's settings: left alone, the library would look into the environment. */
+async function findAuth(config: GcsConfig, caller: HttpCaller): Promise<GoogleAuth | undefined> {
+  const { credentialsFile, gcloudFile, emulated, metadataServer } = config
   const file = credentialsFile ?? ((await isThere(gcloudFile)) ? gcloudFile : undefined)
-  if (file) return authOf(file)
-  if (emulated || !metadataServer || !(await gcpMetadata.isAvailable())) return undefined
-  return new GoogleAuthClient({ authClient: new Compute({ scopes: [SCOPE] }) })
+  if (!file && (emulated || !metadataServer || !(await gcpMetadata.isAvailable()))) return undefined
+  const clientOptions = { transporterOptions: { fetchImplementation: fetchBy(caller) } }
+  const auth = new GoogleAuth({ scopes: SCOPE, clientOptions, authClient: file ? undefined : new Compute({ scopes: [SCOPE] }) })
+  // The constructor's options for this write warnings, for files that come from others than the operator.
+  if (file) auth.jsonContent = JSON.parse(await readFile(file, 'utf8'))
+  // A service account makes its token by itself: no request to a token service, which may be unreachable.
+  auth.useJWTAccessWithScope = true
+  await auth.getClient()
+  return auth
 }
 
-async function authOf(file: string): Promise<GoogleAuth> {
-  const { type, ...content } = JSON.parse(await readFile(file, 'utf8')) as { type: string } & Record<string, string>
-  switch (type) {
-    case 'service_account': {
-      const authClient = new JWT({ email: content.client_email, key: content.private_key, keyId: content.private_key_id, scopes: [SCOPE] })
-      // A token of its own making: no request to a token service, which may be unreachable.
-      authClient.useJWTAccessWithScope = true
-      return new GoogleAuthClient({ authClient })
-    }
-    case 'authorized_user': {
-      const { client_id: clientId, client_secret: clientSecret, refresh_token: refreshToken } = content
-      return new GoogleAuthClient({ authClient: new UserRefreshClient({ clientId, clientSecret, refreshToken }) })
-    }
-    default:
-      return new GoogleAuthClient({ keyFilename: file, scopes: [SCOPE] })
+/** Token services are called as the store is: within the same limits, through the same proxies. */
+function fetchBy(caller: HttpCaller): typeof fetch {
+  return async (input, init) => {
+    const request = new Request(input, init)
+    const headers = Object.fromEntries(request.headers)
+    const body = request.body ? Buffer.from(await request.arrayBuffer()) : undefined
+    const response = await caller.send({ method: request.method, url: request.url, headers, body, signal: request.signal })
+    const text = await textOf(response, TOKEN_BYTES_MAX)
+    return new Response(text, { status: response.statusCode, headers: { 'Content-Type': response.headers['content-type'] ?? '' } })
   }
-}
-
-async function findSigner(auth: GoogleAuth, timeoutMs: number): Promise<Signer | undefined> {
-  const client = await auth.getClient()
-  if (client instanceof JWT && client.key && client.email) {
-    const { key, email } = client
-    return { email, sign: async text => (await signAsync('RSA-SHA256', Buffer.from(text), key)).toString('hex') }
-  }
-  if (client instanceof UserRefreshClient) return undefined
-  const { client_email: email } = await bounded(timeoutMs, () => auth.getCredentials())
-  if (!email) return undefined
-  return { email, sign: async text => Buffer.from(await bounded(timeoutMs, () => auth.sign(text)), 'base64').toString('hex') }
 }
 
 const isThere = (file: string | undefined) =>
@@ -112,25 +102,25 @@ const isThere = (file: string | undefined) =>
       )
 
 /** Calls of Google's library, whose own limits are longer and whose errors quote tokens. */
-async function bounded<T>(timeoutMs: number, call: () => Promise<T>): Promise<T> {
+async function bounded<T>({ timeoutMs }: GcsConfig, call: () => Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(timedOut()), timeoutMs)
+    timer = setTimeout(() => reject(silentStore('no token in time')), Math.min(timeoutMs, TOKEN_TIMEOUT_MS_MAX))
   })
   try {
     return await Promise.race([call(), limit])
   } catch (error) {
-    throw passingOn(error)
+    throw tokenError(error)
   } finally {
     clearTimeout(timer)
   }
 }
 
 /** Only what says what to do about it, without the request that the library keeps with its tokens. */
-function passingOn(error: unknown): Error {
+function tokenError(error: unknown): Error {
   const { code, status, response } = (error ?? {}) as { code?: unknown; status?: unknown; response?: { status?: unknown } }
   const answered = Number(response?.status ?? status)
   if (answered >= 500 || answered === 429) return Object.assign(new Error('the token service is busy'), { code: 'EAI_AGAIN' })
   if (typeof code === 'string' && /^E[A-Z_]+$/.test(code)) return Object.assign(new Error('no token could be had'), { code })
-  return new CredentialsFailure(`no token could be had${Number.isNaN(answered) ? '' : ` (${answered})`}`)
+  return new MlflowError('UNAUTHENTICATED', "Google refused the server's credentials for the artifact store")
 }

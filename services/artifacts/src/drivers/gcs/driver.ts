@@ -5,10 +5,10 @@ import type { Driver, DriverWriteOptions, Entry, Multipart, Presign, ReadOptions
 import { isDirectory, noSuchArtifact, rangeNotSatisfiable } from '../../errors.ts'
 import type { Hold } from '../../held-bytes.ts'
 import { byCodePoint } from '../../keys.ts'
-import { GcsFailure, gcsError, isMissing, noSuchBucket } from './errors.ts'
-import { folderPrefix, type GcsLocation, objectName, objectPath } from './location.ts'
+import { gcsError, hasStatus, isMissing, noSuchBucket } from './errors.ts'
+import { folderPrefix, type GcsLocation, objectName } from './location.ts'
 import { GcsMultipart } from './multipart.ts'
-import { deleteAll, deleteObject, pages } from './objects.ts'
+import { deleteBelow, deleteObject, metadataOf, pages } from './objects.ts'
 import { GcsPresign } from './presign.ts'
 import { read } from './read.ts'
 import { hold, upload } from './upload.ts'
@@ -23,9 +23,9 @@ export class GcsDriver implements Driver {
 
   constructor(location: GcsLocation) {
     this.#location = location
-    if (location.signer) {
-      this.multipart = new GcsMultipart(location, location.signer)
-      this.presign = new GcsPresign(location, location.signer)
+    if (location.canSign) {
+      this.multipart = new GcsMultipart(location)
+      this.presign = new GcsPresign(location)
     }
   }
 
@@ -33,8 +33,7 @@ export class GcsDriver implements Driver {
     const name = objectName(this.#location, key)
     try {
       if (name === '') return (await this.#isFolder(key, signal)) ? FOLDER : undefined
-      const path = objectPath(this.#location, name)
-      const { size } = await this.#location.client.json<{ size: string }>({ method: 'GET', path, query: { fields: 'size' }, signal })
+      const { size } = await metadataOf(this.#location, name, 'size', signal)
       return { isDir: false, sizeBytes: Number(size) }
     } catch (error) {
       if (!isMissing(error)) throw gcsError(error, key)
@@ -60,7 +59,7 @@ export class GcsDriver implements Driver {
     try {
       return await read(this.#location, key, range, signal)
     } catch (error) {
-      if (range && error instanceof GcsFailure && error.status === 416) throw rangeNotSatisfiable(range)
+      if (range && hasStatus(error, 416)) throw rangeNotSatisfiable(range)
       if (!isMissing(error)) throw gcsError(error, key)
       throw (await this.#isFolder(key, signal)) ? isDirectory(key, error) : noSuchArtifact(key, error)
     }
@@ -84,13 +83,7 @@ export class GcsDriver implements Driver {
     if (name === '') throw invalidParameter('Invalid path')
     try {
       await deleteObject(this.#location, name, signal)
-      for await (const page of pages(this.#location, { prefix: folderPrefix(this.#location, key) }, signal)) {
-        await deleteAll(
-          this.#location,
-          (page.items ?? []).map(item => item.name),
-          signal,
-        )
-      }
+      await deleteBelow(this.#location, folderPrefix(this.#location, key), signal)
     } catch (error) {
       throw isMissing(error) ? noSuchBucket(error) : gcsError(error, key)
     }

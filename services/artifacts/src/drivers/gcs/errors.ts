@@ -1,76 +1,49 @@
+import type { ApiError } from '@google-cloud/storage'
 import {
-  cancelled,
-  deadlineExceeded,
   doesNotExist,
+  type ErrorCode,
   internalError,
   invalidParameter,
   MlflowError,
   permissionDenied,
   temporarilyUnavailable,
 } from '@millrace/kit/errors'
-import { noSuchArtifact, storeIsFull, storeIsUntrusted } from '../../errors.ts'
-import { codeOf, isUnreachable, isUntrusted } from '../system-errors.ts'
+import { noSuchArtifact, storeIsFull } from '../../errors.ts'
+import { codeOf } from '../system-errors.ts'
+import { isTransportTransient, transportError } from '../transport-errors.ts'
 
-/** An answer that isn't a success. */
-export class GcsFailure extends Error {
-  override readonly name = 'GcsFailure'
-  readonly status: number
-  /** The store's own word for it: `notFound`, `rateLimitExceeded`, …; "" when it gave none. */
-  readonly reason: string
+type Refusal = ApiError & { code: number }
 
-  constructor(status: number, reason: string) {
-    super(`the store answered ${status}${reason && ` (${reason})`}`)
-    this.status = status
-    this.reason = reason
-  }
-}
+/** Whether it is the SDK's error for a response outside 2xx: by its status, since the SDK may not be loaded. Other errors have small codes. */
+const isRefusal = (error: unknown): error is Refusal =>
+  error instanceof Error && 'code' in error && typeof error.code === 'number' && error.code >= 100
 
-/** No credentials could be had, or the store's token service refused them. */
-export class CredentialsFailure extends Error {
-  override readonly name = 'CredentialsFailure'
-}
+export const hasStatus = (error: unknown, status: number): boolean => isRefusal(error) && error.code === status
 
-export const timedOut = (): Error => Object.assign(new Error('the store was silent for too long'), { code: 'ETIMEDOUT' })
-
-export const isMissing = (error: unknown): boolean => error instanceof GcsFailure && error.status === 404
+export const isMissing = (error: unknown): boolean => hasStatus(error, 404)
 
 /** A token may end before its time is over. */
-export const isRefusedToken = (error: unknown): boolean => error instanceof GcsFailure && error.status === 401
+export const isRefusedToken = (error: unknown): boolean => hasStatus(error, 401)
 
 /** Statuses after which Cloud Storage says to try again. */
 const BUSY = new Set([408, 429, 500, 502, 503, 504])
 
-/** Whether the same request may succeed now. Not after a silence, which has cost the whole time already. */
-export function isPassing(error: unknown): boolean {
-  return error instanceof GcsFailure ? BUSY.has(error.status) : isUnreachable(error)
-}
+/** Whether the same request may succeed soon. Not after a silence, which has cost the whole time already. */
+export const isTransient = (error: unknown): boolean => (isRefusal(error) ? BUSY.has(error.code) : isTransportTransient(error))
 
-/** MLflow's code for what Cloud Storage answered; wording of ours, since its own quotes accounts. */
+/** MLflow's code for what Cloud Storage responded; wording of ours, since its own quotes accounts. */
 export function gcsError(error: unknown, key: string): MlflowError {
-  if (error instanceof MlflowError) return error
+  if (isRefusal(error)) return ofStatus(error, key)
   const options = { cause: error }
-  if (error instanceof GcsFailure) return ofStatus(error, key)
-  if (error instanceof CredentialsFailure) {
-    return new MlflowError('UNAUTHENTICATED', "Google refused the server's credentials for the artifact store", options)
-  }
-  const code = codeOf(error) || (error instanceof Error ? error.name : 'Unknown')
-  if (isUnreachable(error)) return temporarilyUnavailable('The artifact store is not reachable', options)
-  if (isUntrusted(error)) return storeIsUntrusted(code, error)
-  switch (code) {
-    case 'ETIMEDOUT':
-    case 'TimeoutError':
-      return deadlineExceeded('The artifact store took too long', options)
-    case 'AbortError':
-    case 'ABORT_ERR':
-    case 'ERR_STREAM_PREMATURE_CLOSE':
-      return cancelled(`The transfer of artifact '${key}' was cut off`, options)
-    default:
-      return internalError(`The artifact store failed at artifact '${key}' (${code})`, options)
-  }
+  const name = error instanceof Error ? error.name : 'Unknown'
+  // Of why a URL couldn't be signed the SDK keeps only the message, which `signAs` makes MLflow's code.
+  if (name === 'SigningError') return new MlflowError((error as Error).message as ErrorCode, 'Google signed no URL for the server', options)
+  return transportError(error, key) ?? internalError(`The artifact store failed at artifact '${key}' (${codeOf(error) || name})`, options)
 }
 
-function ofStatus(error: GcsFailure, key: string): MlflowError {
-  const { status, reason } = error
+function ofStatus(error: Refusal, key: string): MlflowError {
+  const status = error.code
+  const reason = error.errors?.[0]?.reason ?? ''
   const options = { cause: error }
   switch (status) {
     case 400:

@@ -1,20 +1,22 @@
+import type { Bucket, Storage } from '@google-cloud/storage'
 import { invalidParameter } from '@millrace/kit/errors'
 import type { HeldBytes } from '../../held-bytes.ts'
 import { folderBelow, nameBelow, readPrefix } from '../key-prefix.ts'
 import type { GcsClient } from './client.ts'
 import type { GcsConfig } from './config.ts'
-import type { Signer } from './credentials.ts'
 
 /** Where a driver works, with what every call of it takes along. */
 export interface GcsLocation {
+  /** Sends what the SDK doesn't know to send within bounds. */
   client: GcsClient
+  storage: Storage
   config: GcsConfig
   bucket: string
   /** See `readPrefix`. */
   prefix: string
   held: HeldBytes
-  /** Absent when the credentials can't sign URLs. */
-  signer?: Signer
+  /** Whether the credentials can sign URLs. */
+  canSign: boolean
 }
 
 /** Bucket and name of `gs://bucket/prefix`; the prefix is taken as written, a query or fragment is not part of it. */
@@ -33,8 +35,16 @@ export function folderPrefix({ prefix }: GcsLocation, key: string): string {
   return folderBelow(prefix, key)
 }
 
-/** Path of a bucket's objects in the JSON API, with the object's name at its end when given. */
-export function objectPath({ bucket }: GcsLocation, name?: string): string {
-  const objects = `/storage/v1/b/${encodeURIComponent(bucket)}/o`
+/** The SDK's bucket: one for each call, as the SDK has no other way to take a signal along. */
+export function bucketOf({ storage, bucket: name }: GcsLocation, signal?: AbortSignal): Bucket {
+  // The SDK takes buckets' names as they are into its URLs.
+  const bucket = storage.bucket(encodeURIComponent(name))
+  bucket.interceptors.push({ request: options => Object.assign(options, { signal }) as never })
+  return bucket
+}
+
+/** Where the bytes of a bucket's objects, or of the one of that name, are sent or got. */
+export function bytesUrl({ config, bucket }: GcsLocation, direction: 'upload' | 'download', name?: string): string {
+  const objects = `${config.endpoint}/${direction}/storage/v1/b/${encodeURIComponent(bucket)}/o`
   return name === undefined ? objects : `${objects}/${encodeURIComponent(name)}`
 }

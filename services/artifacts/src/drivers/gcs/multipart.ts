@@ -2,13 +2,14 @@ import { randomBytes } from 'node:crypto'
 import { doesNotExist, invalidParameter } from '@millrace/kit/errors'
 import { guessType } from '@millrace/kit/media-types'
 import type { Multipart, PartTarget, SentPart } from '../../driver.ts'
+import { eachAtOnce } from '../../each-at-once.ts'
 import { TEMPORARY_PREFIX } from '../../keys.ts'
 import { composeInto } from './compose.ts'
-import type { Signer } from './credentials.ts'
 import { gcsError } from './errors.ts'
-import { folderPrefix, type GcsLocation, objectName, objectPath } from './location.ts'
-import { deleteAll, deleteObject, eachAtOnce, type ListedObject, orUndefined, pages } from './objects.ts'
-import { signUrl } from './signing.ts'
+import { bytesUrl, folderPrefix, type GcsLocation, objectName } from './location.ts'
+import { deleteBelow, deleteObject, metadataOf, orUndefined, type Page, pages } from './objects.ts'
+import { signUrl } from './presign.ts'
+import { sendWhole } from './upload.ts'
 
 /** A client asks for all URLs before it sends the first part, so they must last as long as the slowest upload. */
 const PART_URL_EXPIRATION_SECONDS = 12 * 60 * 60
@@ -28,31 +29,22 @@ const MADE_BY = 'millrace-upload'
 export class GcsMultipart implements Multipart {
   readonly partsMax = 10_000
   readonly #location: GcsLocation
-  readonly #signer: Signer
 
-  constructor(location: GcsLocation, signer: Signer) {
+  constructor(location: GcsLocation) {
     this.#location = location
-    this.#signer = signer
   }
 
   async start(key: string, partCount: number, signal?: AbortSignal): Promise<{ uploadId: string; parts: PartTarget[] }> {
-    const { client, config, bucket } = this.#location
     const uploadId = `${Date.now().toString(36)}-${randomBytes(UPLOAD_ID_BYTES).toString('base64url')}`
+    const sign = async (partNumber: number): Promise<PartTarget> => {
+      const about = { action: 'write', name: this.#name(uploadId, partNumber), expirationSeconds: PART_URL_EXPIRATION_SECONDS } as const
+      return { partNumber, url: await signUrl(this.#location, about), headers: {} }
+    }
     try {
       const numbers = Array.from({ length: partCount }, (_, i) => i + 1)
-      const parts = await eachAtOnce(numbers, SIGNATURES_AT_ONCE, async (partNumber): Promise<PartTarget> => {
-        const about = { method: 'PUT', endpoint: config.publicEndpoint, bucket, name: this.#name(uploadId, partNumber) } as const
-        const { url, headers } = await signUrl({ ...about, expirationSeconds: PART_URL_EXPIRATION_SECONDS }, this.#signer)
-        return { partNumber, url, headers }
-      })
-      await client.send({
-        method: 'POST',
-        path: `/upload${objectPath(this.#location)}`,
-        query: { uploadType: 'media', name: this.#name(uploadId, MARKER), fields: 'size' },
-        headers: { 'Content-Type': 'text/plain; charset=utf-8' },
-        body: [Buffer.from(key)],
-        signal,
-      })
+      const parts = await eachAtOnce(numbers, SIGNATURES_AT_ONCE, sign)
+      const options = { contentType: 'text/plain; charset=utf-8', signal }
+      await sendWhole(this.#location, `${FOLDER}/${uploadId}/${MARKER}`, Buffer.from(key), options)
       return { uploadId, parts }
     } catch (error) {
       throw gcsError(error, key)
@@ -109,20 +101,14 @@ export class GcsMultipart implements Multipart {
   /** The key that an open upload is for. */
   async #keyOf(uploadId: string, signal?: AbortSignal): Promise<string | undefined> {
     if (startedTimeOf(uploadId) === undefined) return undefined
-    const path = objectPath(this.#location, this.#name(uploadId, MARKER))
-    return (await orUndefined(this.#location.client.send({ method: 'GET', path, query: { alt: 'media' }, signal })))?.text
+    const url = bytesUrl(this.#location, 'download', this.#name(uploadId, MARKER))
+    return (await orUndefined(this.#location.client.send({ method: 'GET', url, query: { alt: 'media' }, signal })))?.text
   }
 
   /** Whether the object at the key is what this upload made. */
   async #isMade(key: string, uploadId: string, signal?: AbortSignal): Promise<boolean> {
-    const path = objectPath(this.#location, objectName(this.#location, key))
-    const asking = this.#location.client.json<{ metadata?: Record<string, string> }>({
-      method: 'GET',
-      path,
-      query: { fields: 'metadata' },
-      signal,
-    })
-    return (await orUndefined(asking))?.metadata?.[MADE_BY] === uploadId
+    const found = await orUndefined(metadataOf(this.#location, objectName(this.#location, key), 'metadata', signal))
+    return found?.metadata?.[MADE_BY] === uploadId
   }
 
   async #join(key: string, uploadId: string, parts: readonly SentPart[], signal?: AbortSignal): Promise<void> {
@@ -150,15 +136,11 @@ export class GcsMultipart implements Multipart {
   async #forget(uploadId: string, signal?: AbortSignal): Promise<void> {
     if (startedTimeOf(uploadId) === undefined) return
     await deleteObject(this.#location, this.#name(uploadId, MARKER), signal)
-    for await (const page of pages(this.#location, { prefix: this.#name(uploadId, '') }, signal)) {
-      await deleteAll(
-        this.#location,
-        (page.items ?? []).map(item => item.name),
-        signal,
-      )
-    }
+    await deleteBelow(this.#location, this.#name(uploadId, ''), signal)
   }
 }
+
+type ListedObject = NonNullable<Page['items']>[number]
 
 const noSuchUpload = (cause?: unknown) => doesNotExist('No such multipart upload', { cause })
 

@@ -1,21 +1,13 @@
+import type { FileMetadata, GetFilesOptions } from '@google-cloud/storage'
+import { eachAtOnce } from '../../each-at-once.ts'
 import { isMissing } from './errors.ts'
-import { type GcsLocation, objectPath } from './location.ts'
+import { bucketOf, type GcsLocation } from './location.ts'
 
 const DELETES_AT_ONCE = 32
 
-export interface ListedObject {
-  name: string
-  /** Decimal. */
-  size: string
-  generation: string
-  /** Base64; absent for a composed object. */
-  md5Hash?: string
-}
-
 export interface Page {
-  items?: ListedObject[]
+  items?: (FileMetadata & { name: string })[]
   prefixes?: string[]
-  nextPageToken?: string
 }
 
 /** Every page of a listing, in the order of names. */
@@ -24,47 +16,29 @@ export async function* pages(
   query: { prefix: string; delimiter?: string; maxResults?: number },
   signal?: AbortSignal,
 ): AsyncGenerator<Page> {
-  let pageToken: string | undefined
-  do {
-    const page = await location.client.json<Page>({
-      method: 'GET',
-      path: objectPath(location),
-      query: { ...query, pageToken, fields: 'items(name,size,generation,md5Hash),prefixes,nextPageToken' },
-      signal,
-    })
+  const fields = 'items(name,size,generation,md5Hash),prefixes,nextPageToken'
+  for (let next: GetFilesOptions | null = { ...query, fields, autoPaginate: false }; next; ) {
+    const [, following, page] = (await bucketOf(location, signal).getFiles(next)) as [unknown, GetFilesOptions | null, Page]
     yield page
-    pageToken = page.nextPageToken || undefined
-  } while (pageToken !== undefined)
+    next = following
+  }
 }
 
 /** Absent is success, of the bucket too. */
 export async function deleteObject(location: GcsLocation, name: string, signal?: AbortSignal): Promise<void> {
-  await location.client.send({ method: 'DELETE', path: objectPath(location, name), signal, alsoFine: [404] })
+  await bucketOf(location, signal).file(name).delete({ ignoreNotFound: true })
 }
 
-export async function deleteAll(location: GcsLocation, names: readonly string[], signal?: AbortSignal): Promise<void> {
-  await eachAtOnce(names, DELETES_AT_ONCE, name => deleteObject(location, name, signal))
-}
-
-/** Results in the order of the items, with at most so many calls at a time. After a failure no more begin; those that have are waited for. */
-export async function eachAtOnce<T, R>(items: readonly T[], atOnce: number, action: (item: T, index: number) => Promise<R>): Promise<R[]> {
-  const results: R[] = []
-  const left = items.entries()
-  let failed = false
-  const work = async () => {
-    for (const [i, item] of left) {
-      if (failed) return
-      try {
-        results[i] = await action(item, i)
-      } catch (error) {
-        failed = true
-        throw error
-      }
-    }
+export async function deleteBelow(location: GcsLocation, prefix: string, signal?: AbortSignal): Promise<void> {
+  for await (const { items = [] } of pages(location, { prefix }, signal)) {
+    await eachAtOnce(items, DELETES_AT_ONCE, ({ name }) => deleteObject(location, name, signal))
   }
-  const outcomes = await Promise.allSettled(Array.from({ length: Math.min(atOnce, items.length) }, work))
-  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
-  return results
+}
+
+/** @throws ApiError 404 when nothing is at the name. */
+export async function metadataOf(location: GcsLocation, name: string, fields: 'size' | 'metadata', signal?: AbortSignal) {
+  const [metadata] = await bucketOf(location, signal).file(name).getMetadata({ fields })
+  return metadata
 }
 
 /** Undefined when nothing is at the name. */

@@ -1,48 +1,56 @@
 import { posix } from 'node:path'
 import type { Presign, Presigned } from '../../driver.ts'
 import { attachment } from '../attachment.ts'
-import type { Signer } from './credentials.ts'
 import { gcsError } from './errors.ts'
-import { type GcsLocation, objectName, objectPath } from './location.ts'
-import { signUrl } from './signing.ts'
+import { bucketOf, type GcsLocation, objectName } from './location.ts'
+import { metadataOf } from './objects.ts'
+
+interface UrlToSign {
+  action: 'read' | 'write'
+  name: string
+  expirationSeconds: number
+  /** What the client must send along. */
+  contentType?: string
+  responseDisposition?: string
+}
 
 export class GcsPresign implements Presign {
   readonly #location: GcsLocation
-  readonly #signer: Signer
 
-  constructor(location: GcsLocation, signer: Signer) {
+  constructor(location: GcsLocation) {
     this.#location = location
-    this.#signer = signer
   }
 
   async download(key: string, expirationSeconds: number, signal?: AbortSignal): Promise<Presigned & { sizeBytes: number }> {
-    const { client } = this.#location
     const name = objectName(this.#location, key)
     try {
-      const path = objectPath(this.#location, name)
-      const { size } = await client.json<{ size: string }>({ method: 'GET', path, query: { fields: 'size' }, signal })
-      const query = { 'response-content-disposition': attachment(posix.basename(name)) }
-      return { ...(await this.#sign('GET', name, expirationSeconds, { query })), sizeBytes: Number(size) }
+      const { size } = await metadataOf(this.#location, name, 'size', signal)
+      const responseDisposition = attachment(posix.basename(name))
+      const url = await signUrl(this.#location, { action: 'read', name, expirationSeconds, responseDisposition })
+      return { url, headers: {}, sizeBytes: Number(size) }
     } catch (error) {
       throw gcsError(error, key)
     }
   }
 
   async upload(key: string, expirationSeconds: number, contentType: string): Promise<Presigned> {
+    const name = objectName(this.#location, key)
     try {
-      return await this.#sign('PUT', objectName(this.#location, key), expirationSeconds, { headers: { 'Content-Type': contentType } })
+      const url = await signUrl(this.#location, { action: 'write', name, expirationSeconds, contentType })
+      return { url, headers: { 'Content-Type': contentType } }
     } catch (error) {
       throw gcsError(error, key)
     }
   }
+}
 
-  #sign(
-    method: 'GET' | 'PUT',
-    name: string,
-    expirationSeconds: number,
-    rest: { query?: Record<string, string>; headers?: Record<string, string> },
-  ): Promise<Presigned> {
-    const { config, bucket } = this.#location
-    return signUrl({ method, endpoint: config.publicEndpoint, bucket, name, expirationSeconds, ...rest }, this.#signer)
-  }
+export async function signUrl(location: GcsLocation, { name, expirationSeconds, ...rest }: UrlToSign): Promise<string> {
+  const accessibleAt = Date.now()
+  const expires = accessibleAt + expirationSeconds * 1000
+  const host = location.config.publicEndpoint
+  const [url] = await bucketOf(location)
+    .file(name)
+    .getSignedUrl({ version: 'v4', host, accessibleAt, expires, ...rest })
+  // A path of the public endpoint is for the proxy that is there; the SDK leaves it out.
+  return `${host}${url.slice(new URL(host).origin.length)}`
 }

@@ -3,20 +3,24 @@ import { type ByteRange, type ReadResult, rangeHeader } from '@millrace/kit/byte
 import { internalError } from '@millrace/kit/errors'
 import { ResumingBody } from '@millrace/kit/resuming-body'
 import { resolveRange } from '../../errors.ts'
-import { gcsError, isPassing, timedOut } from './errors.ts'
-import { type GcsLocation, objectName, objectPath } from './location.ts'
+import { silentStore } from '../transport-errors.ts'
+import { gcsError, hasStatus, isTransient } from './errors.ts'
+import { bytesUrl, type GcsLocation, objectName } from './location.ts'
 
 /** Without gzip the store unpacks objects that were stored with that encoding, and then ignores ranges. */
 const AS_STORED = { 'Accept-Encoding': 'gzip' }
 
-/** An object, or a range of it, that is one generation from its first byte to its last. */
+/**
+ * An object, or a range of it, that is one generation from its first byte to its last. The SDK's stream takes 1.6 times the processor's
+ * time for the same bytes (2.75 s instead of 1.75 s for 512 MiB), which costs a third of the throughput, and has no limit on silence.
+ */
 export async function read(location: GcsLocation, key: string, range?: ByteRange, signal?: AbortSignal): Promise<ReadResult> {
   const { client, config } = location
-  const path = `/download${objectPath(location, objectName(location, key))}`
+  const url = bytesUrl(location, 'download', objectName(location, key))
   const open = (Range: string | undefined, generation?: string) =>
     client.open({
       method: 'GET',
-      path,
+      url,
       query: { alt: 'media', generation },
       headers: { ...AS_STORED, ...(Range ? { Range } : {}) },
       signal,
@@ -29,8 +33,8 @@ export async function read(location: GcsLocation, key: string, range?: ByteRange
     end: end + 1,
     timeoutMs: config.timeoutMs,
     signal,
-    silence: timedOut,
-    isPassing,
+    silence: silentStore,
+    isPassing: isTransient,
     told: failure => gcsError(failure, key),
     open: from => open(`bytes=${from}-${lastOf(from, end, config.downloadChunkBytes)}`, generation && String(generation)),
   })
@@ -57,7 +61,7 @@ const lastOf = (from: number, end: number, chunkBytes = Number.POSITIVE_INFINITY
 
 /** A chunk that nobody asked for as a range doesn't fail for an object without bytes. */
 async function openEmpty(error: unknown, range: ByteRange | undefined, open: () => Promise<IncomingMessage>): Promise<IncomingMessage> {
-  if (range || (error as { status?: unknown }).status !== 416) throw error
+  if (range || !hasStatus(error, 416)) throw error
   return open()
 }
 

@@ -1,11 +1,11 @@
 import { addAbortSignal, type Readable } from 'node:stream'
 import { internalError } from '@millrace/kit/errors'
-import { failingAsCancelled } from '../../body-parts.ts'
+import { type BodyPart, failingAsCancelled } from '../../body-parts.ts'
 import type { DriverWriteOptions } from '../../driver.ts'
 import type { Hold } from '../../held-bytes.ts'
 import { STREAM_BUFFER_BYTES } from '../../transfers.ts'
 import type { StreamedBody } from '../streamed-body.ts'
-import { type GcsLocation, objectName, objectPath } from './location.ts'
+import { bucketOf, bytesUrl, type GcsLocation, objectName } from './location.ts'
 
 /** Most that an object can be. */
 const PUT_SIZE_BYTES_MAX = 5 * 1024 ** 4
@@ -27,7 +27,7 @@ export async function upload(location: GcsLocation, key: string, body: Readable,
   using own = options.hold ? undefined : hold(location, length)
   const { bytes } = options.hold ?? own ?? {}
   if (bytes === 0 && length) return await sendWhole(location, key, { stream: body, length }, options)
-  const chunks = chunksOf(body, location.config.uploadChunkBytes ?? CHUNK_BYTES)
+  const chunks = chunksOf(body, Math.min(location.config.uploadChunkBytes ?? CHUNK_BYTES, length || CHUNK_BYTES))
   try {
     await sendAll(location, key, chunks, options)
   } finally {
@@ -47,83 +47,79 @@ export function hold({ held, config: { uploadChunkBytes } }: GcsLocation, length
   return held.hold(Math.min(length, 2 * chunkBytes), canPass)
 }
 
-async function sendWhole(
+/** In one request, of which nothing is seen until it is over. */
+export async function sendWhole(
   location: GcsLocation,
   key: string,
-  body: readonly Buffer[] | StreamedBody,
-  { signal, contentType = DEFAULT_TYPE }: DriverWriteOptions,
+  body: Buffer | StreamedBody,
+  options: DriverWriteOptions,
 ): Promise<void> {
-  const query = { uploadType: 'media', name: objectName(location, key), fields: 'size' }
-  const headers = { 'Content-Type': contentType }
-  await location.client.send({ method: 'POST', path: uploadPath(location), query, headers, body, signal })
+  const { signal, contentType = DEFAULT_TYPE } = options
+  await location.client.send({
+    method: 'POST',
+    url: bytesUrl(location, 'upload'),
+    query: { uploadType: 'media', name: objectName(location, key), fields: 'size' },
+    headers: { 'Content-Type': contentType },
+    body,
+    signal,
+  })
 }
 
-const uploadPath = (location: GcsLocation) => `/upload${objectPath(location)}`
-
+/**
+ * The SDK makes the session; it sends chunks with 2.1 times the processor's time (2.2 s instead of 1.1 s for 512 MiB), which halves the
+ * throughput, has no limit on silence and leaves the session behind when it fails.
+ */
 async function sendAll(
   location: GcsLocation,
   key: string,
-  chunks: AsyncGenerator<Chunk, undefined>,
+  chunks: AsyncGenerator<BodyPart, undefined>,
   options: DriverWriteOptions,
 ): Promise<void> {
   const first = await chunks.next()
-  if (first.done || first.value.last) return sendWhole(location, key, first.value?.bytes ?? [], options)
+  if (first.done || first.value.last) return sendWhole(location, key, first.value?.bytes ?? Buffer.alloc(0), options)
   const { signal, contentType = DEFAULT_TYPE } = options
-  const { headers } = await location.client.send({
-    method: 'POST',
-    path: uploadPath(location),
-    query: { uploadType: 'resumable', name: objectName(location, key), fields: 'size' },
-    headers: { 'Content-Type': 'application/json; charset=UTF-8' },
-    body: [Buffer.from(JSON.stringify({ contentType }))],
-    signal,
-  })
-  const session = headers.location
+  const file = bucketOf(location, signal).file(objectName(location, key))
+  const [session] = await file.createResumableUpload({ metadata: { contentType } })
   if (!session) throw internalError('The artifact store gave no place to upload to')
   try {
     await sendChunks(location, session, first.value, chunks, signal)
   } catch (error) {
-    // What has arrived would otherwise be kept for a week, though nobody sees it. 499 is the store's answer to this.
+    // What has arrived would otherwise be kept for a week, though nobody sees it. 499 is the store's response to this.
     const limit = AbortSignal.timeout(CANCEL_TIMEOUT_MS)
-    await location.client.send({ method: 'DELETE', path: session, signal: limit, alsoFine: [404, 410, 499] }).catch(() => undefined)
+    await location.client.send({ method: 'DELETE', url: session, signal: limit, expected: 499 }).catch(() => undefined)
     throw error
   }
-}
-
-interface Chunk {
-  bytes: Buffer[]
-  length: number
-  last: boolean
 }
 
 async function sendChunks(
   location: GcsLocation,
   session: string,
-  first: Chunk,
-  rest: AsyncGenerator<Chunk, undefined>,
+  first: BodyPart,
+  rest: AsyncGenerator<BodyPart, undefined>,
   signal?: AbortSignal,
 ): Promise<void> {
   let offset = 0
-  for (let chunk: Chunk | undefined = first; chunk; ) {
-    const filling: Promise<IteratorResult<Chunk, undefined>> | undefined = chunk.last ? undefined : rest.next()
+  for (let chunk: BodyPart | undefined = first; chunk; ) {
+    const filling: Promise<IteratorResult<BodyPart, undefined>> | undefined = chunk.last ? undefined : rest.next()
     filling?.catch(() => undefined)
     await sendChunk(location, session, offset, chunk, signal)
-    offset += chunk.length
+    offset += chunk.bytes.length
     chunk = (await filling)?.value
   }
 }
 
 /** Sends what the store hasn't kept yet until it has kept all. A chunk sent twice is kept once, by its position. */
-async function sendChunk({ client }: GcsLocation, session: string, offset: number, chunk: Chunk, signal?: AbortSignal): Promise<void> {
-  const end = offset + chunk.length
+async function sendChunk({ client }: GcsLocation, session: string, offset: number, chunk: BodyPart, signal?: AbortSignal): Promise<void> {
+  const end = offset + chunk.bytes.length
   const total = chunk.last ? end : '*'
   for (let start = offset; ; ) {
     const { status, headers, text } = await client.send({
       method: 'PUT',
-      path: session,
+      url: session,
       headers: { 'Content-Range': `bytes ${start}-${end - 1}/${total}` },
-      body: from(chunk.bytes, start - offset),
+      body: chunk.bytes.subarray(start - offset),
       signal,
-      alsoFine: [RESUME],
+      expected: RESUME,
     })
     const kept = status === RESUME ? keptBytes(headers.range) : sizeOf(text)
     if (kept === end && (status === RESUME) !== chunk.last) return
@@ -140,29 +136,21 @@ function sizeOf(text: string): number {
   return Number((JSON.parse(text) as { size?: unknown }).size)
 }
 
-/** What is left of the buffers after `skip` bytes. */
-function from(buffers: readonly Buffer[], skip: number): Buffer[] {
-  if (skip === 0) return [...buffers]
-  return [Buffer.concat(buffers).subarray(skip)]
-}
-
-/** Cuts a body into chunks; nothing for an empty one. */
-async function* chunksOf(body: Readable, size: number): AsyncGenerator<Chunk, undefined> {
-  let bytes: Buffer[] = []
+/** Cuts a body into chunks; nothing for an empty one. Each is filled in place: joined buffers would be held twice for a moment. */
+async function* chunksOf(body: Readable, size: number): AsyncGenerator<BodyPart, undefined> {
+  let bytes = Buffer.allocUnsafe(size)
   let length = 0
   for await (const part of failingAsCancelled(body)) {
     let rest = part
     // A full chunk waits for one more byte, which tells whether it is the last.
     while (length + rest.length > size) {
-      bytes.push(rest.subarray(0, size - length))
-      yield { bytes, length: size, last: false }
-      rest = rest.subarray(size - length)
-      bytes = []
+      rest = rest.subarray(rest.copy(bytes, length))
+      yield { bytes, last: false }
+      bytes = Buffer.allocUnsafe(size)
       length = 0
     }
-    bytes.push(rest)
-    length += rest.length
+    length += rest.copy(bytes, length)
   }
-  if (length > 0) yield { bytes, length, last: true }
+  if (length > 0) yield { bytes: bytes.subarray(0, length), last: true }
   return undefined
 }
