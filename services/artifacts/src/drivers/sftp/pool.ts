@@ -1,3 +1,4 @@
+import { LoanPool } from '../loan-pool.ts'
 import { MadeFolders } from '../made-folders.ts'
 import { LostSession, tooManyCalls, unreachable } from './errors.ts'
 import type { Session } from './session.ts'
@@ -9,22 +10,15 @@ const CALLS_BEFORE_OPENING = 4
 const CALLS_PER_SESSION_MAX = 64
 
 const IDLE_MS = 60_000
-const SWEEP_INTERVAL_MS = 5_000
 
 /** A server that refused the credentials, or isn't who it should be, isn't asked again for so long: it may lock the account. */
 const REFUSED_PAUSE_MS = 2_000
 
 const ATTEMPTS_MAX = 3
 
-interface Slot {
-  readonly session: Session
-  calls: number
-  idleSinceMs: number
-}
-
-interface Waiting {
-  grant: (lease: Lease) => void
-  refuse: (error: unknown) => void
+/** The right to one call at a time on a connection. */
+interface Seat {
+  session: Session
 }
 
 export interface Lease {
@@ -51,41 +45,57 @@ export interface PoolOptions {
   idleMs?: number
 }
 
-/** Connections of one user to one host: opened as they are needed, shared, closed when they are idle, left out when they are lost. */
+/**
+ * Connections of one user to one host: opened as they are needed, closed when they are idle, left out when they are lost. Calls share
+ * them: what is lent to one caller at a time is a seat on a connection, and seats move so that each connection has as many of them.
+ */
 export class SessionPool implements AsyncDisposable {
   readonly madeFolders = new MadeFolders()
   readonly #options: PoolOptions
-  readonly #slots = new Set<Slot>()
-  readonly #waiting = new Set<Waiting>()
-  readonly #idleMs: number
-  #opening = 0
+  readonly #seats: LoanPool<Seat>
+  /** Open connections and how many seats they have. */
+  readonly #sessions = new Map<Session, number>()
+  readonly #opening = new Set<Promise<void>>()
+  /** Seats that are there or on their way. */
+  #seatsWanted = 0
   /** Calls that may still ask for a connection. */
   #users = 0
-  #refused: { error: unknown; untilMs: number } | undefined
-  #sweeper: NodeJS.Timeout | undefined
-  #closed = false
+  #failure: unknown
+  #refusedUntilMs = 0
+  #isClosed = false
 
   constructor(options: PoolOptions) {
     this.#options = options
-    this.#idleMs = options.idleMs ?? IDLE_MS
+    const { sessionsMax, waitMs, idleMs = IDLE_MS } = options
+    this.#seats = new LoanPool({
+      open: () => this.#openSeat(),
+      close: seat => this.#closeSeat(seat),
+      isAlive: async ({ session }) => !session.isLost,
+      max: sessionsMax * CALLS_PER_SESSION_MAX,
+      waitMs,
+      idleMs,
+      isCrowded: () => this.#sessions.size > 0,
+      busy: tooManyCalls,
+      closed: unreachable,
+    })
   }
 
   /** Connections that are open or being opened. */
   get size(): number {
-    return this.#slots.size + this.#opening
+    return this.#sessions.size + this.#opening.size
   }
 
   /** @throws TEMPORARILY_UNAVAILABLE when no connection has room within the longest wait; what kept the first one from being opened. */
-  acquire(signal?: AbortSignal): Promise<Lease> {
-    if (this.#closed) return Promise.reject(unreachable())
-    if (signal?.aborted) return Promise.reject(signal.reason)
-    if (this.#refused && this.#slots.size === 0) {
-      if (performance.now() < this.#refused.untilMs) return Promise.reject(this.#refused.error)
-      this.#refused = undefined
+  async acquire(signal?: AbortSignal): Promise<Lease> {
+    const { resource: seat, release } = await this.#seats.acquire(signal)
+    const other = this.#leastUsed()
+    if (other && this.#seatsOf(seat.session) > this.#seatsOf(other) + 1) {
+      this.#addSeats(seat.session, -1)
+      this.#addSeats(other, 1)
+      seat.session = other
     }
-    const slot = this.#leastUsed()
-    this.#openFor(1)
-    return slot && slot.calls < CALLS_PER_SESSION_MAX ? Promise.resolve(this.#lease(slot)) : this.#wait(signal)
+    const { session } = seat
+    return { session, release: () => release({ isBroken: session.isLost }) }
   }
 
   /** Does `action` with a connection that stays its own until the lease is released; again with another one when that is lost at once. */
@@ -115,117 +125,88 @@ export class SessionPool implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed = true
-    clearInterval(this.#sweeper)
-    for (const { refuse } of this.#waiting) refuse(unreachable())
-    for (const { session } of this.#slots) session.close()
+    this.#isClosed = true
+    this.#seats[Symbol.dispose]()
+    for (const session of this.#sessions.keys()) session.close()
   }
 
-  #leastUsed(): Slot | undefined {
-    let found: Slot | undefined
-    for (const slot of this.#slots) if (!found || slot.calls < found.calls) found = slot
+  #leastUsed(): Session | undefined {
+    let found: Session | undefined
+    for (const [session, seats] of this.#sessions) if (!found || seats < this.#seatsOf(found)) found = session
     return found
   }
 
-  #lease(slot: Slot): Lease {
-    slot.calls++
-    let held = true
-    return {
-      session: slot.session,
-      release: () => {
-        if (!held) return
-        held = false
-        slot.calls--
-        slot.idleSinceMs = performance.now()
-        this.#serve()
-      },
+  #seatsOf(session: Session): number {
+    return this.#sessions.get(session) ?? 0
+  }
+
+  #addSeats(session: Session, count: number): void {
+    if (this.#sessions.has(session)) this.#sessions.set(session, this.#seatsOf(session) + count)
+  }
+
+  async #openSeat(): Promise<Seat> {
+    this.#seatsWanted++
+    try {
+      if (this.size < Math.min(this.#options.sessionsMax, Math.ceil(this.#seatsWanted / CALLS_BEFORE_OPENING))) this.#openSession()
+      for (;;) {
+        const session = this.#leastUsed()
+        if (session && this.#seatsOf(session) < CALLS_PER_SESSION_MAX) {
+          this.#addSeats(session, 1)
+          return { session }
+        }
+        if (this.#opening.size === 0) throw this.#failure ?? unreachable()
+        await Promise.race(this.#opening)
+      }
+    } catch (error) {
+      this.#seatsWanted--
+      throw error
     }
   }
 
-  #wait(signal?: AbortSignal): Promise<Lease> {
-    return new Promise((resolve, reject) => {
-      const end = () => {
-        clearTimeout(timer)
-        signal?.removeEventListener('abort', abort)
-        this.#waiting.delete(waiting)
-      }
-      const waiting: Waiting = {
-        grant: lease => {
-          end()
-          resolve(lease)
-        },
-        refuse: error => {
-          end()
-          reject(error)
-        },
-      }
-      const abort = () => waiting.refuse(signal?.reason)
-      const timer = setTimeout(() => waiting.refuse(tooManyCalls()), this.#options.waitMs)
-      signal?.addEventListener('abort', abort, { once: true })
-      this.#waiting.add(waiting)
-    })
+  #closeSeat({ session }: Seat): void {
+    this.#seatsWanted--
+    this.#addSeats(session, -1)
+    // It was idle for long. A connection that found no seat when it was open is so as well.
+    if (!session.isLost) for (const [other, seats] of [...this.#sessions]) if (seats === 0) other.close()
   }
 
-  #serve(): void {
-    for (const waiting of this.#waiting) {
-      const slot = this.#leastUsed()
-      if (!slot || slot.calls >= CALLS_PER_SESSION_MAX) return
-      waiting.grant(this.#lease(slot))
-    }
-  }
-
-  /** @param more calls beside those that have a connection or wait for one. */
-  #openFor(more: number): void {
-    let calls = this.#waiting.size + more
-    for (const slot of this.#slots) calls += slot.calls
-    if (this.size >= Math.min(this.#options.sessionsMax, Math.ceil(calls / CALLS_BEFORE_OPENING))) return
-    this.#opening++
-    this.#options.open().then(
-      session => this.#add(session),
-      error => this.#failed(error),
-    )
+  #openSession(): void {
+    if (this.#sessions.size === 0 && performance.now() < this.#refusedUntilMs) return
+    const opening = this.#options
+      .open()
+      .then(
+        session => this.#add(session),
+        error => this.#failed(error),
+      )
+      .finally(() => {
+        this.#opening.delete(opening)
+        this.#endIfUnused()
+      })
+    this.#opening.add(opening)
   }
 
   #add(session: Session): void {
-    this.#opening--
-    if (this.#closed) {
+    if (this.#isClosed) {
       session.close()
       return
     }
-    const slot = { session, calls: 0, idleSinceMs: performance.now() }
-    this.#slots.add(slot)
-    session.onLost = () => this.#drop(slot)
-    this.#sweeper ??= setInterval(() => this.#sweep(), Math.min(SWEEP_INTERVAL_MS, this.#idleMs)).unref()
-    this.#serve()
+    this.#failure = undefined
+    this.#sessions.set(session, 0)
+    session.onLost = () => {
+      this.#sessions.delete(session)
+      this.#endIfUnused()
+    }
   }
 
   #failed(error: unknown): void {
-    this.#opening--
+    this.#failure = error
     const { errorCode } = error as { errorCode?: unknown }
-    if (errorCode === 'UNAUTHENTICATED' || errorCode === 'PERMISSION_DENIED') {
-      this.#refused = { error, untilMs: performance.now() + REFUSED_PAUSE_MS }
-    }
-    if (this.size === 0) for (const { refuse } of this.#waiting) refuse(error)
-    this.#endIfUnused()
-  }
-
-  /** Those who wait get a connection in the place of a lost one. */
-  #drop(slot: Slot): void {
-    this.#slots.delete(slot)
-    if (!this.#closed) this.#openFor(0)
-    this.#endIfUnused()
-  }
-
-  #sweep(): void {
-    const deadline = performance.now() - this.#idleMs
-    for (const { session, calls, idleSinceMs } of [...this.#slots]) if (calls === 0 && idleSinceMs <= deadline) session.close()
+    if (errorCode === 'UNAUTHENTICATED' || errorCode === 'PERMISSION_DENIED') this.#refusedUntilMs = performance.now() + REFUSED_PAUSE_MS
   }
 
   #endIfUnused(): void {
     if (this.size > 0 || this.#users > 0) return
-    clearInterval(this.#sweeper)
-    this.#sweeper = undefined
-    const pauseMs = (this.#refused?.untilMs ?? 0) - performance.now()
+    const pauseMs = this.#refusedUntilMs - performance.now()
     if (pauseMs > 0) setTimeout(() => this.#endIfUnused(), pauseMs + 1).unref()
     else this.#options.onUnused?.()
   }
