@@ -1,9 +1,10 @@
 import { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MlflowError } from '@millrace/kit/errors'
-import ssh2, { type AnyAuthMethod, type ConnectConfig, type ServerHostKeyAlgorithm, type SFTPWrapper } from 'ssh2'
+import type { AnyAuthMethod, ConnectConfig, ServerHostKeyAlgorithm } from 'ssh2'
 import { codeOf } from '../system-errors.ts'
 import { useKeyObjects } from './cipher-keys.ts'
+import { createClient } from './client.ts'
 import type { SftpConfig } from './config.ts'
 import { authMethods, type KeyRing } from './credentials.ts'
 import { connectionError, refusedHostKey, tooSlow, unauthenticated, unreachable, wasDropped } from './errors.ts'
@@ -46,30 +47,23 @@ export async function connect(endpoint: Endpoint, config: SftpConfig, keys: KeyR
 function connectTo(target: Target, methods: AnyAuthMethod[], config: SftpConfig): Promise<Session> {
   const { hostname: host, port, user: username } = target
   const lines = linesOf(target.knownHosts, target.hostKeyName, port)
-  const client = new ssh2.Client()
+  const { client, ssh, connect } = createClient()
   const socket = new Socket()
-  useKeyObjects(client)
+  useKeyObjects(ssh)
   return new Promise<Session>((resolve, reject) => {
     const timeoutMs = Math.min(config.timeoutMs, CONNECT_TIMEOUT_MS)
     const timer = setTimeout(() => fail(tooSlow()), timeoutMs)
     const fail = (error: unknown) => {
       clearTimeout(timer)
       reject(error)
-      client.destroy()
+      ssh.destroy()
     }
-    client.on('error', error => {
+    ssh.on('error', error => {
       // A key of the agent that doesn't work; the next one is tried.
       if ((error as { level?: unknown }).level !== 'agent') fail(error)
     })
-    client.on('close', () => fail(unreachable()))
-    client.on('change password', () => fail(unauthenticated('The password for the artifact store has expired')))
-    client.on('ready', () => {
-      client.sftp((error, sftp: SFTPWrapper) => {
-        if (error) return fail(error)
-        clearTimeout(timer)
-        resolve(new Session({ client, sftp, socket }, config.timeoutMs))
-      })
-    })
+    ssh.on('close', () => fail(unreachable()))
+    ssh.on('change password', () => fail(unauthenticated('The password for the artifact store has expired')))
     const options: ConnectConfig = {
       sock: socket,
       username,
@@ -85,14 +79,19 @@ function connectTo(target: Target, methods: AnyAuthMethod[], config: SftpConfig)
       },
       authHandler: nextOf(methods, error => fail(error)),
     }
-    try {
-      client.connect(options)
-      socket.connect({ host, port })
-      // Requests are small and wait for their answers: held back for more to send, each would take 40 ms.
-      socket.setNoDelay(true)
-    } catch (error) {
-      fail(error)
-    }
+    connect(options).then(
+      channel => {
+        clearTimeout(timer)
+        resolve(new Session({ client, ssh, channel, socket }, config.timeoutMs))
+      },
+      (error: Error) => {
+        // Why the connection ended is told by the event that comes next.
+        if (!/unexpected end event/i.test(error.message)) fail(error)
+      },
+    )
+    socket.connect({ host, port })
+    // Requests are small and wait for their answers: held back for more to send, each would take 40 ms.
+    socket.setNoDelay(true)
   })
 }
 

@@ -91,7 +91,7 @@ export class SftpDriver implements Driver {
         await removeTree(session, path, signal)
       } catch (error) {
         // The folder around a root may be closed to the server: an empty root is as good as none.
-        if (key !== '' || statusOf(error) !== STATUS.permissionDenied || (await session.readdir(path)).length > 0) throw error
+        if (key !== '' || statusOf(error) !== STATUS.permissionDenied || (await session.list(path)).length > 0) throw error
       }
     })
   }

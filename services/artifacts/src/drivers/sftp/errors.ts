@@ -85,9 +85,9 @@ export function wasDropped(error: unknown): boolean {
   return level === 'protocol' || codeOf(error) === 'ECONNRESET' || isCrowded(error)
 }
 
-/** A connection that may have no channel, or no further one (MaxSessions). Source: RFC 4254 section 5.1. */
+/** A connection that may have no channel, or no further one (MaxSessions): RFC 4254 section 5.1, in ssh2's words. */
 function isCrowded(error: unknown): boolean {
-  return error instanceof Error && 'reason' in error && typeof error.reason === 'number'
+  return error instanceof Error && /channel open failure/i.test(error.message)
 }
 
 /** What ended a connection, or kept it from being made. */

@@ -1,4 +1,5 @@
 import { posix } from 'node:path'
+import pLimit from 'p-limit'
 import type { Entry } from '../../driver.ts'
 import { byCodePoint, TEMPORARY_PREFIX } from '../../keys.ts'
 import type { MadeFolders } from '../made-folders.ts'
@@ -18,20 +19,19 @@ const UNREADABLE: readonly (number | undefined)[] = [STATUS.failure, STATUS.perm
  * names in progress, which are removed once they are stale.
  */
 export async function listFolder(session: Session, folder: string, made: MadeFolders): Promise<Entry[]> {
-  const children = async (path: string) =>
-    (await childrenOf(session, path)).map(({ filename, attrs }) => ({ name: filename, isDir: attrs.isDirectory() }))
+  const children = async (path: string) => (await childrenOf(session, path)).map(({ name, type }) => ({ name, isDir: type === 'd' }))
   const entries: Entry[] = []
-  const links: Child[] = []
+  const lookedAt: string[] = []
   for (const child of await childrenOf(session, folder)) {
-    if (child.filename.startsWith(TEMPORARY_PREFIX)) await removeStale(session, folder, child)
-    else if (child.attrs.isSymbolicLink()) links.push(child)
-    else entries.push(entryOf(child.filename, child.attrs))
+    const { name, type, sizeBytes } = child
+    if (name.startsWith(TEMPORARY_PREFIX)) await removeStale(session, folder, child)
+    else if (type === 'd' || type === '-') entries.push(entryOf(name, type === 'd', sizeBytes))
+    else lookedAt.push(name)
   }
-  for (let i = 0; i < links.length; i += LINKS_AT_ONCE) {
-    const names = links.slice(i, i + LINKS_AT_ONCE).map(({ filename }) => filename)
-    const found = await Promise.all(names.map(name => findLinked(session, posix.join(folder, name))))
-    for (const [at, stats] of found.entries()) if (stats) entries.push(entryOf(names[at] ?? '', stats))
-  }
+  await pLimit(LINKS_AT_ONCE).map(lookedAt, async name => {
+    const stats = await findLinked(session, posix.join(folder, name))
+    if (stats) entries.push(entryOf(name, stats.isDirectory(), stats.size))
+  })
   const shown: Entry[] = []
   for (const entry of entries) if (!entry.isDir || (await made.isListed(posix.join(folder, entry.name), children))) shown.push(entry)
   return shown.sort((a, b) => byCodePoint(a.name, b.name))
@@ -49,7 +49,7 @@ async function findLinked(session: Session, path: string) {
 /** Nothing for a file or a missing folder. */
 export async function childrenOf(session: Session, folder: string): Promise<Child[]> {
   try {
-    return await session.readdir(folder)
+    return await session.list(folder)
   } catch (error) {
     if (isMissing(error)) return []
     if (statusOf(error) === STATUS.failure && !(await session.find(folder))?.isDirectory()) return []
@@ -57,15 +57,12 @@ export async function childrenOf(session: Session, folder: string): Promise<Chil
   }
 }
 
-function entryOf(name: string, stats: { isDirectory(): boolean; size: number }): Entry {
-  const isDir = stats.isDirectory()
-  return { name, isDir, sizeBytes: isDir ? 0 : stats.size }
-}
+const entryOf = (name: string, isDir: boolean, sizeBytes: number): Entry => ({ name, isDir, sizeBytes: isDir ? 0 : sizeBytes })
 
-async function removeStale(session: Session, folder: string, { filename, attrs }: Child): Promise<void> {
-  if (attrs.isDirectory() || Date.now() - attrs.mtime * 1000 <= STALE_UPLOAD_MS) return
+async function removeStale(session: Session, folder: string, { name, type, modifiedAtMs }: Child): Promise<void> {
+  if (type === 'd' || Date.now() - modifiedAtMs <= STALE_UPLOAD_MS) return
   try {
-    await session.unlink(posix.join(folder, filename))
+    await session.unlink(posix.join(folder, name))
   } catch (error) {
     // Finished, or somebody else's to remove: a listing doesn't fail for it.
     if (error instanceof LostSession) throw error

@@ -23,10 +23,12 @@ export async function checkContained(session: Session, root: string, path: strin
 async function resolvePath(session: Session, path: string): Promise<string> {
   for (let current = path; ; current = dirname(current)) {
     try {
-      return posix.join(await session.realpath(current), path.slice(current.length))
+      const real = await session.realpath(current)
+      if (real !== undefined) return posix.join(real, path.slice(current.length))
     } catch (error) {
-      if (!isMissing(error) || current === '/') throw error
+      if (!isMissing(error)) throw error
     }
+    if (current === '/') throw new Error('the root of the server cannot be resolved')
   }
 }
 

@@ -1,8 +1,8 @@
 import { posix } from 'node:path'
+import pLimit from 'p-limit'
 import { isMissing, STATUS, statusOf } from './errors.ts'
 import { childrenOf } from './list.ts'
-import { Pipeline } from './pipeline.ts'
-import type { Session } from './session.ts'
+import type { Child, Session } from './session.ts'
 
 const REMOVALS_AT_ONCE_MAX = 32
 
@@ -18,14 +18,26 @@ export async function removeTree(session: Session, path: string, signal?: AbortS
 
 async function removeFolder(session: Session, path: string, signal?: AbortSignal): Promise<void> {
   for (let attempt = 1; ; attempt++) {
-    const pipeline = new Pipeline(REMOVALS_AT_ONCE_MAX)
-    for (const { filename, attrs } of await childrenOf(session, path)) {
+    const children = await childrenOf(session, path)
+    const limit = pLimit(REMOVALS_AT_ONCE_MAX)
+    const remove = async ({ name, type }: Child) => {
       signal?.throwIfAborted()
-      const child = posix.join(path, filename)
-      if (attrs.isDirectory()) await removeFolder(session, child, signal)
-      else await pipeline.add(session.unlink(child).catch(allowMissing))
+      const child = posix.join(path, name)
+      if (type === undefined) await removeTree(session, child, signal)
+      else await session.unlink(child).catch(allowMissing)
     }
-    await pipeline.end()
+    try {
+      await limit.map(
+        children.filter(({ type }) => type !== 'd'),
+        remove,
+      )
+    } finally {
+      limit.clearQueue()
+    }
+    for (const { name, type } of children) {
+      signal?.throwIfAborted()
+      if (type === 'd') await removeFolder(session, posix.join(path, name), signal)
+    }
     try {
       return await session.rmdir(path).catch(allowMissing)
     } catch (error) {

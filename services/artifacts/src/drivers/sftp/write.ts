@@ -9,7 +9,6 @@ import { TEMPORARY_PREFIX } from '../../keys.ts'
 import type { UploadFolders } from '../made-folders.ts'
 import { isMissing, LostSession, STATUS, statusOf } from './errors.ts'
 import { checkContained, makeFolder } from './paths.ts'
-import { Pipeline } from './pipeline.ts'
 import { letGo, type SessionPool } from './pool.ts'
 import type { Session } from './session.ts'
 
@@ -101,20 +100,29 @@ async function openTemporary(session: Session, temporary: string, key: string, f
   }
 }
 
+/** Not by p-limit, which takes a request after the buffer is the next one's, and has no end to what waits. */
 async function sendBody(session: Session, handle: Buffer, body: Readable, signal?: AbortSignal): Promise<void> {
   if (signal) addAbortSignal(signal, body)
-  const pipeline = new Pipeline(REQUESTS_AT_ONCE_MAX)
+  const inFlight = new Set<Promise<void>>()
+  let failure: { error: unknown } | undefined
   let position = 0
   try {
     for await (const bytes of requestsOf(body)) {
-      await pipeline.add(session.write(handle, bytes, position))
+      const sent: Promise<void> = session
+        .write(handle, bytes, position)
+        .catch((error: unknown) => {
+          failure ??= { error }
+        })
+        .finally(() => inFlight.delete(sent))
+      inFlight.add(sent)
       position += bytes.length
+      if (inFlight.size >= REQUESTS_AT_ONCE_MAX) await Promise.race(inFlight)
+      if (failure) break
     }
-  } catch (error) {
-    await pipeline.end().catch(() => undefined)
-    throw error
+  } finally {
+    await Promise.all(inFlight)
   }
-  await pipeline.end()
+  if (failure) throw failure.error
 }
 
 /** Cuts a body into requests; small chunks of it go together. A yielded buffer is the taker's until the next one is asked for. */
