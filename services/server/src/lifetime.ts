@@ -1,4 +1,4 @@
-import type { Opened } from './targets.ts'
+import type { Opened } from './opened.ts'
 
 /** Closing it closes the port first, then what the port needs, last opened first. */
 export function closeWith(stack: AsyncDisposableStack, port: Opened): Opened {

@@ -9,7 +9,7 @@ import { type Metric, type MetricsHandler, metricsHandler } from '@millrace/kit/
 import { type Route, register } from '@millrace/kit/rpc'
 import { reachedHandler, receiveCall, refusePlainly, translateFailures } from '@millrace/kit/rpc-server'
 import type { AddressConfig } from './config.ts'
-import type { Opened } from './targets.ts'
+import type { Opened } from './opened.ts'
 
 const MESSAGE_BYTES_MAX = 256 * 1024 * 1024
 /** Joining the parts of a large upload takes as long as its store does. */

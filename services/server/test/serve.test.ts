@@ -3,8 +3,8 @@ import { createLogger } from '@millrace/kit/logger'
 import { route } from '@millrace/kit/rpc'
 import { ServerInfoService } from '@millrace/proto/millrace/server/v1/server_info_pb'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Opened } from '../src/opened.ts'
 import { serve } from '../src/serve.ts'
-import type { Opened } from '../src/targets.ts'
 
 let opened: Opened
 beforeAll(async () => {

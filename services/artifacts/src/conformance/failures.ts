@@ -2,8 +2,7 @@ import { finished } from 'node:stream/promises'
 import { MlflowError } from '@millrace/kit/errors'
 import { describe, expect, test } from 'vitest'
 import { bodyOf, generated } from './bodies.ts'
-import type { Call } from './harness.ts'
-import type { Suite } from './suite.ts'
+import type { Call, Suite } from './harness.ts'
 
 const SECRETS = /secret|password|AKIA|\bat \S+\.[jt]s:|node_modules/i
 

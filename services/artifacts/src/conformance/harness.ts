@@ -30,3 +30,10 @@ export interface Failing {
 }
 
 export type Call = 'read' | 'write' | 'stat' | 'remove' | 'list'
+
+/** Gives cases the harness once it is there, and drivers with nothing in them. */
+export interface Suite {
+  harness(): Harness
+  /** Runs `action` on an empty driver, removes what `keys` name and checks that nothing is left on the server. */
+  withDriver(keys: string[], action: (driver: Driver) => Promise<void>): Promise<void>
+}

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import type { Multipart, PartTarget, SentPart } from '../driver.ts'
 import { bodyOf, digest, text } from './bodies.ts'
-import type { Suite } from './suite.ts'
+import type { Suite } from './harness.ts'
 
 type Started = { multipart: Multipart; uploadId: string }
 

@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { IS_A_DIRECTORY, RANGE_NOT_SATISFIABLE } from '../errors.ts'
 import { bodyOf, cutOff, digest, generated, text } from './bodies.ts'
-import type { Suite } from './suite.ts'
+import type { Suite } from './harness.ts'
 
 // What the collector has not come to yet isn't held by anybody.
 setFlagsFromString('--expose-gc')

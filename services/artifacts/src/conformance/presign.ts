@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { bodyOf, text } from './bodies.ts'
-import type { Suite } from './suite.ts'
+import type { Suite } from './harness.ts'
 
 const EXPIRATION_SECONDS = 60
 

@@ -1,19 +1,11 @@
 import { afterAll, beforeAll, describe } from 'vitest'
-import type { Driver } from '../driver.ts'
 import { RECEIVED_PARTS } from '../keys.ts'
 import { failureCases } from './failures.ts'
-import type { Harness } from './harness.ts'
+import type { Harness, Suite } from './harness.ts'
 import { multipartCases } from './multipart.ts'
 import { objectCases } from './objects.ts'
 import { presignCases } from './presign.ts'
 import { treeCases } from './trees.ts'
-
-/** Gives cases the harness once it is there, and drivers with nothing in them. */
-export interface Suite {
-  harness(): Harness
-  /** Runs `action` on an empty driver, removes what `keys` name and checks that nothing is left on the server. */
-  withDriver(keys: string[], action: (driver: Driver) => Promise<void>): Promise<void>
-}
 
 /** A driver's whole test: what Driver promises, on a real server. */
 export function testArtifactDriver(name: string, makeHarness: () => Promise<Harness>): void {

@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import type { Driver, Entry } from '../driver.ts'
 import { bodyOf, paused } from './bodies.ts'
-import type { Suite } from './suite.ts'
+import type { Suite } from './harness.ts'
 
 const CHILDREN = 1_005
 const WRITES_AT_ONCE = 32

@@ -3,7 +3,7 @@ import { checkGateway, readGateway, startGateway } from '@millrace/gateway/servi
 import { createUpstream, type ReplicaCounts } from '@millrace/kit/balance'
 import { checkUpstreams, readUpstreams, type UpstreamConfig } from '../config.ts'
 import { closeWith } from '../lifetime.ts'
-import type { Opened, Setup } from '../targets.ts'
+import type { Opened, Setup } from '../opened.ts'
 
 /** The public port alone; the other services are called over the network. */
 export async function openGateway({ env, flags, log }: Setup): Promise<Opened> {

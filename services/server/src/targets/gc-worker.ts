@@ -2,8 +2,8 @@ import { checkGcWorker, openGcWorker, readGcWorker } from '@millrace/gc-worker/s
 import { createUpstream } from '@millrace/kit/balance'
 import { checkAddress, checkUpstreams, readAddress, readUpstreams } from '../config.ts'
 import { closeWith } from '../lifetime.ts'
+import type { Opened, Setup } from '../opened.ts'
 import { serve } from '../serve.ts'
-import type { Opened, Setup } from '../targets.ts'
 
 const DEFAULT_PORT = 5103
 

@@ -2,8 +2,8 @@ import { hostTargets } from '@millrace/artifacts/hosts'
 import { checkMetadata, openMetadata, readMetadata } from '@millrace/metadata/service'
 import { checkAddress, readAddress } from '../config.ts'
 import { closeWith } from '../lifetime.ts'
+import type { Opened, Setup } from '../opened.ts'
 import { serve } from '../serve.ts'
-import type { Opened, Setup } from '../targets.ts'
 
 const DEFAULT_PORT = 5101
 

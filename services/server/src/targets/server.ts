@@ -1,6 +1,6 @@
 import { createDirectTransport } from '@millrace/kit/rpc'
 import { closeWith } from '../lifetime.ts'
-import type { Opened, Setup } from '../targets.ts'
+import type { Opened, Setup } from '../opened.ts'
 
 /** Every service in this process, joined by direct calls: in-process bytes and jobs, no other software. */
 export async function openServer({ env, flags, log }: Setup): Promise<Opened> {
