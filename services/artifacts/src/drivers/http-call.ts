@@ -23,12 +23,13 @@ export interface HttpCall {
 export class HttpCaller implements Disposable {
   /** Longest silence of a store. */
   readonly timeoutMs: number
-  readonly #kept: HttpAgents
+  /** The kept connections, for libraries that call by themselves. */
+  readonly agents: HttpAgents
   readonly #single: HttpAgents
 
   constructor(settings: HttpSettings) {
     this.timeoutMs = settings.timeoutMs
-    this.#kept = new HttpAgents(settings)
+    this.agents = new HttpAgents(settings)
     this.#single = new HttpAgents(settings, false)
   }
 
@@ -41,7 +42,7 @@ export class HttpCaller implements Disposable {
     const { body } = call
     if (isStreamed(body)) return notFromProxy(await sendStreamed(this.#begin(call, body.length, this.#single), body, this.timeoutMs))
     for (let attempt = 1; ; attempt++) {
-      const request = this.#begin(call, body?.length, this.#kept)
+      const request = this.#begin(call, body?.length, this.agents)
       try {
         return notFromProxy(await responseTo(request, body))
       } catch (error) {
@@ -51,7 +52,7 @@ export class HttpCaller implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#kept[Symbol.dispose]()
+    this.agents[Symbol.dispose]()
     this.#single[Symbol.dispose]()
   }
 
@@ -106,6 +107,12 @@ function notFromProxy(response: IncomingMessage): IncomingMessage {
 export function discard(response: IncomingMessage): void {
   response.once('error', () => undefined)
   response.destroy()
+}
+
+/** A response whose reader watches over the store's silence by himself: that of a slow reader is none. */
+export function withoutTimeout(response: IncomingMessage): IncomingMessage {
+  response.socket.setTimeout(0)
+  return response
 }
 
 /** A whole response as text. @throws when it is longer than `bytesMax`. */

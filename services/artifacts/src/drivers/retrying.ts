@@ -9,6 +9,8 @@ const DELAY_MS_MAX = 10_000
 export interface RetryOptions {
   isTransient(error: unknown): boolean
   attemptsMax?: number
+  /** Before the attempt after this one, unless the store says when. */
+  delayMs?(attempt: number): number
   /** A body of which something was taken can't be sent again. */
   body?: HttpCall['body']
   signal?: AbortSignal
@@ -21,23 +23,21 @@ export interface RetryAfter {
 
 /** Repeats a call that failed for the moment, after twice the time each time. */
 export async function retrying<T>(options: RetryOptions, action: (attempt: number) => Promise<T>): Promise<T> {
-  const { isTransient, attemptsMax = ATTEMPTS_MAX, body, signal } = options
+  const { isTransient, attemptsMax = ATTEMPTS_MAX, delayMs = backoffMs, body, signal } = options
   for (let attempt = 1; ; attempt++) {
     try {
       return await action(attempt)
     } catch (error) {
       if (attempt >= attemptsMax || signal?.aborted || isSpent(body) || !isTransient(error)) throw error
-      await sleep(delayMs(error, attempt), undefined, { signal })
+      const { retryAfterMs = 0 } = (error ?? {}) as RetryAfter
+      await sleep(Math.min(Math.max(delayMs(attempt), retryAfterMs), DELAY_MS_MAX), undefined, { signal })
     }
   }
 }
 
 export const isSpent = (body: HttpCall['body']): boolean => body !== undefined && 'stream' in body && isTaken(body)
 
-function delayMs(error: unknown, attempt: number): number {
-  const { retryAfterMs = 0 } = (error ?? {}) as RetryAfter
-  return Math.min(Math.max(FIRST_DELAY_MS * 2 ** (attempt - 1) * (0.5 + Math.random()), retryAfterMs), DELAY_MS_MAX)
-}
+const backoffMs = (attempt: number) => FIRST_DELAY_MS * 2 ** (attempt - 1) * (0.5 + Math.random())
 
 /** Milliseconds that a Retry-After header names, in seconds or as a date. Source: RFC 9110 section 10.2.3. */
 export function retryAfterMs(header: string | undefined): number | undefined {

@@ -1,5 +1,7 @@
 import type { ClientRequest, IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import { finished, type Readable } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
 import { cancelled, internalError, MlflowError } from '@millrace/kit/errors'
 import { silentStore } from './transport-errors.ts'
 
@@ -8,6 +10,8 @@ export interface StreamedBody {
   stream: Readable
   /** Absent: not known before its end. */
   length?: number
+  /** Hears of the bytes that are sent. */
+  onSent?(bytes: number): void
 }
 
 const CONNECT_TIMEOUT_MS = 10_000
@@ -15,18 +19,18 @@ const CONNECT_TIMEOUT_MS = 10_000
 const CONTINUE_MS_MAX = 1_000
 
 /** Whether a body is of no use for another call. */
-export const isTaken = ({ stream }: StreamedBody): boolean => stream.readableDidRead || stream.destroyed
+export const isTaken = ({ stream }: Pick<StreamedBody, 'stream'>): boolean => stream.readableDidRead || stream.destroyed
 
 /**
- * Sends a body as fast as the store takes it, after having asked for it when the call has `Expect: 100-continue`: a refusal then comes
- * before anything was taken. It fails when the body isn't as long as announced, so that the store never takes less for the whole. When
+ * Sends a body as fast as the store takes it. Nothing of it is taken before the connection is there, and when the call has
+ * `Expect: 100-continue`, before the store wants it: a refusal comes before. It fails when the body isn't as long as announced, so that the store never takes less for the whole. When
  * the store ends the call, the body is left open for whoever it came from.
  * @param call on a connection of its own: a kept one may turn out to be closed when bytes of the body are gone already.
  * @param timeoutMs longest silence of the store. Waiting for the body is none.
  * @returns the answer of whatever status as soon as its headers are there; its consumer reads or destroys it.
  * @throws CANCELLED when the body fails; else what `transportError` knows.
  */
-export function sendStreamed(call: ClientRequest, { stream, length }: StreamedBody, timeoutMs: number): Promise<IncomingMessage> {
+export function sendStreamed(call: ClientRequest, { stream, length, onSent }: StreamedBody, timeoutMs: number): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     let sent = 0
     let last: Buffer | undefined
@@ -53,6 +57,7 @@ export function sendStreamed(call: ClientRequest, { stream, length }: StreamedBo
     }
     const take = (chunk: Buffer) => {
       sent += chunk.length
+      onSent?.(chunk.length)
       if (length !== undefined && sent > length) return checkLength()
       // The store takes the body for whole as soon as it has the last byte.
       if (sent === length) last ??= chunk
@@ -85,10 +90,21 @@ export function sendStreamed(call: ClientRequest, { stream, length }: StreamedBo
       finished(answer, () => call.destroy())
       resolve(answer)
     })
-    if (!call.getHeader('expect')) return begin()
-    call.once('continue', begin)
-    waiting = setTimeout(begin, CONTINUE_MS_MAX)
-    call.flushHeaders()
+    const isAsked = call.hasHeader('expect')
+    if (isAsked) call.once('continue', begin)
+    onceConnected(call, () => {
+      if (isAsked) waiting = setTimeout(begin, CONTINUE_MS_MAX)
+      else begin()
+    })
+    if (isAsked) call.flushHeaders()
+  })
+}
+
+function onceConnected(call: ClientRequest, action: () => void): void {
+  call.once('socket', (socket: Socket | TLSSocket) => {
+    const isSecuring = 'secureConnecting' in socket && socket.secureConnecting
+    if (socket.connecting || isSecuring) socket.once('encrypted' in socket ? 'secureConnect' : 'connect', action)
+    else action()
   })
 }
 

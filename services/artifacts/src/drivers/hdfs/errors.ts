@@ -1,14 +1,7 @@
-import {
-  cancelled,
-  deadlineExceeded,
-  internalError,
-  invalidParameter,
-  MlflowError,
-  permissionDenied,
-  temporarilyUnavailable,
-} from '@millrace/kit/errors'
-import { fileInTheWay, folderInTheWay, noSuchArtifact, storeIsFull, storeIsUntrusted } from '../../errors.ts'
-import { codeOf, isUnreachable as hasNoConnection, isUntrusted } from '../system-errors.ts'
+import { internalError, invalidParameter, MlflowError, permissionDenied, temporarilyUnavailable } from '@millrace/kit/errors'
+import { fileInTheWay, folderInTheWay, noSuchArtifact, storeIsFull } from '../../errors.ts'
+import { codeOf, isUnreachable } from '../system-errors.ts'
+import { transportError } from '../transport-errors.ts'
 
 /** What a server of WebHDFS answered instead of a result. The message may name users, paths and tokens: it stays within the server. */
 export class RemoteFailure extends Error {
@@ -24,11 +17,6 @@ export class RemoteFailure extends Error {
   }
 }
 
-/** A step that took longer than its limit. */
-export class SilentStore extends Error {
-  readonly code = 'ETIMEDOUT'
-}
-
 /** Kerberos gave nothing to show to the store. */
 export class NoTicket extends Error {
   override readonly name = 'NoTicket'
@@ -38,9 +26,7 @@ export class NoTicket extends Error {
   }
 }
 
-export function isUnreachable(error: unknown): boolean {
-  return hasNoConnection(error) || codeOf(error) === 'ERR_STREAM_WRITE_AFTER_END'
-}
+export const isUnreachableOrSilent = (error: unknown): boolean => isUnreachable(error) || codeOf(error) === 'ETIMEDOUT'
 
 /** Whether the path leads nowhere, also because one of its folders is a file. */
 export function isAbsent(error: unknown): boolean {
@@ -67,20 +53,12 @@ export function isStandby(error: unknown): boolean {
 
 /** MLflow's code for what went wrong at `key`. */
 export function hdfsError(error: unknown, key: string): MlflowError {
-  if (error instanceof MlflowError) return error
   if (error instanceof RemoteFailure) return remoteError(error, key)
   const options = { cause: error }
   if (error instanceof NoTicket) {
     return new MlflowError('UNAUTHENTICATED', 'The server has no valid Kerberos ticket for the artifact store', options)
   }
-  const code = codeOf(error)
-  if (code === 'ETIMEDOUT') return deadlineExceeded('The artifact store took too long', options)
-  if (isUnreachable(error)) return temporarilyUnavailable('The artifact store is not reachable', options)
-  if (code === 'ABORT_ERR' || code === 'ERR_STREAM_PREMATURE_CLOSE') {
-    return cancelled(`The transfer of artifact '${key}' was cut off`, options)
-  }
-  if (isUntrusted(error)) return storeIsUntrusted(code, error)
-  return internalError(`The artifact store failed at artifact '${key}'`, options)
+  return transportError(error, key) ?? internalError(`The artifact store failed at artifact '${key}'`, options)
 }
 
 function remoteError(error: RemoteFailure, key: string): MlflowError {

@@ -1,10 +1,11 @@
 import { lookup } from 'node:dns/promises'
 import { IncomingMessage } from 'node:http'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { internalError } from '@millrace/kit/errors'
-import { isLost } from '../system-errors.ts'
-import { isStandby, isUnreachable, SilentStore } from './errors.ts'
-import type { Exchange, Wire } from './exchange.ts'
+import type { HttpCall } from '../http-call.ts'
+import { retrying } from '../retrying.ts'
+import { isLost, isUnreachable } from '../system-errors.ts'
+import { isStandby, isUnreachableOrSilent } from './errors.ts'
+import type { Wire } from './exchange.ts'
 import type { Identity } from './identity.ts'
 
 const ROUNDS_MAX = 4
@@ -12,7 +13,7 @@ const FIRST_DELAY_MS = 500
 const DATA_NODES_TRIED_MAX = 4
 
 export interface Call {
-  method: Exchange['method']
+  method: HttpCall['method']
   op: string
   /** Absolute, in the name space. */
   path: string
@@ -51,36 +52,44 @@ export class NameNodes {
   }
 
   /**
-   * Has `action` do the second step of a call that moves bytes. A place that can't be reached, as `action` says by failing before any
-   * byte of a body was taken, is left out of the next attempt.
+   * Has `action` do the second step of a call that moves bytes. A place that turns out to be of no use, as `action` says by an
+   * UnusedDataNode, is left out of the next attempt.
+   * @param direct for the response of an endpoint that doesn't redirect.
    */
-  async throughDataNode<T>(call: Call, action: (to: Redirection) => Promise<T>): Promise<T> {
+  async throughDataNode<T>(
+    call: Call,
+    action: (to: Redirection) => Promise<T>,
+    direct: (response: IncomingMessage) => T = refuse,
+  ): Promise<T> {
     const excluded = new Set<string>()
-    for (let attempt = 1; ; attempt++) {
-      const to = await this.#locate({ ...call, query: { ...call.query, excludedatanodes: [...excluded].join(',') || undefined } })
-      if (to instanceof IncomingMessage) throw internalError('The artifact store does not redirect as WebHDFS does')
-      try {
-        return await action(to)
-      } catch (error) {
-        if (attempt === DATA_NODES_TRIED_MAX || call.signal?.aborted || !(error instanceof UnusedDataNode)) throw causeOf(error)
-        for (const name of await namesOf(to.url.hostname)) excluded.add(name)
-      }
+    const isTransient = (error: unknown) => error instanceof UnusedDataNode
+    const options = { isTransient, attemptsMax: DATA_NODES_TRIED_MAX, delayMs: () => 0, signal: call.signal }
+    try {
+      return await retrying(options, async () => {
+        const to = await this.#locate({ ...call, query: { ...call.query, excludedatanodes: [...excluded].join(',') || undefined } })
+        if (to instanceof IncomingMessage) return direct(to)
+        try {
+          return await action(to)
+        } catch (error) {
+          if (isTransient(error)) for (const name of await namesOf(to.url.hostname)) excluded.add(name)
+          throw error
+        }
+      })
+    } catch (error) {
+      throw error instanceof UnusedDataNode ? error.cause : error
     }
   }
 
-  /** As `throughDataNode`; an endpoint that sends the bytes itself has its answer returned. */
-  async open(call: Call): Promise<IncomingMessage> {
-    const excluded = new Set<string>()
-    for (let attempt = 1; ; attempt++) {
-      const to = await this.#locate({ ...call, query: { ...call.query, excludedatanodes: [...excluded].join(',') || undefined } })
-      if (to instanceof IncomingMessage) return to
+  /** The bytes of a call that reads; an endpoint may send them itself. */
+  async open({ method, signal, ...call }: Call): Promise<IncomingMessage> {
+    const openAt = async ({ url, headers }: Redirection) => {
       try {
-        return await this.wire.check(await this.wire.send(to.url, { method: call.method, headers: to.headers, signal: call.signal }))
+        return await this.wire.send({ method, url: url.href, headers, signal })
       } catch (error) {
-        if (attempt === DATA_NODES_TRIED_MAX || call.signal?.aborted || !isUnreachable(error)) throw error
-        for (const name of await namesOf(to.url.hostname)) excluded.add(name)
+        throw isUnreachable(error) ? new UnusedDataNode('not reached', { cause: error }) : error
       }
     }
+    return this.throughDataNode({ method, signal, ...call }, openAt, response => response)
   }
 
   async #locate(call: Call): Promise<Redirection | IncomingMessage> {
@@ -100,48 +109,38 @@ export class NameNodes {
 
   async #anywhere<T>(call: Call, action: (endpoint: URL) => Promise<T>): Promise<T> {
     const count = this.#endpoints.length
-    const begun = performance.now()
-    for (let attempt = 1; ; attempt++) {
+    const endsAt = performance.now() + this.wire.timeoutMs
+    const isTransient = (error: unknown) => this.#isElsewhere(error) && performance.now() < endsAt
+    const delayMs = (attempt: number) => (attempt % count === 0 ? FIRST_DELAY_MS * 2 ** (attempt / count - 1) : 0)
+    return retrying({ isTransient, attemptsMax: ROUNDS_MAX * count, delayMs, signal: call.signal }, async () => {
       const index = this.#active
       try {
         return await action(this.#endpoints[index] as URL)
       } catch (error) {
-        if (call.signal?.aborted || !this.#isElsewhere(error)) throw error
-        if (this.#active === index) this.#active = (index + 1) % count
-        if (attempt === ROUNDS_MAX * count || performance.now() - begun >= this.wire.timeoutMs) throw error
+        if (!call.signal?.aborted && this.#isElsewhere(error) && this.#active === index) this.#active = (index + 1) % count
+        throw error
       }
-      if (attempt % count === 0) await sleep(FIRST_DELAY_MS * 2 ** (attempt / count - 1), undefined, { signal: call.signal })
-    }
+    })
   }
 
   #isElsewhere(error: unknown): boolean {
-    if (isStandby(error)) return true
-    return this.#endpoints.length > 1 && (isUnreachable(error) || error instanceof SilentStore)
+    return isStandby(error) || (this.#endpoints.length > 1 && isUnreachableOrSilent(error))
   }
 
-  async #once(endpoint: URL, call: Call): Promise<IncomingMessage> {
-    const { method, signal } = call
-    const url = this.#urlOf(endpoint, call)
+  async #once(endpoint: URL, { method, signal, ...call }: Call): Promise<IncomingMessage> {
+    const url = this.#urlOf(endpoint, call).href
     for (let refused = false; ; refused = true) {
       const headers = await this.#identity.headers(endpoint, refused, signal)
-      const answer = await this.#send(url, { method, headers, signal })
-      this.#identity.accept(endpoint, answer.headers['set-cookie'])
-      if (answer.statusCode !== 401 || refused || !this.#identity.isRenewable) return this.wire.check(answer)
-      answer.resume()
+      const response = await retrying({ isTransient: isLost, attemptsMax: 2, delayMs: () => 0, signal }, () =>
+        this.wire.respond({ method, url, headers, signal }),
+      )
+      this.#identity.accept(endpoint, response.headers['set-cookie'])
+      if (response.statusCode !== 401 || refused || !this.#identity.isRenewable) return this.wire.check(response)
+      response.resume()
     }
   }
 
-  /** Once more when the connection was one that the endpoint had closed meanwhile. */
-  async #send(url: URL, exchange: Exchange): Promise<IncomingMessage> {
-    try {
-      return await this.wire.send(url, exchange)
-    } catch (error) {
-      if (exchange.signal?.aborted || !isLost(error)) throw error
-      return this.wire.send(url, exchange)
-    }
-  }
-
-  #urlOf(endpoint: URL, { op, path, query = {} }: Call): URL {
+  #urlOf(endpoint: URL, { op, path, query = {} }: Pick<Call, 'op' | 'path' | 'query'>): URL {
     const base = endpoint.href.replace(/\/+$/, '')
     const url = new URL(`${base}/webhdfs/v1${encodedPath(path)}`)
     url.searchParams.set('op', op)
@@ -160,7 +159,9 @@ function encodedPath(path: string): string {
 /** A place where nothing was sent to, so that another one may be tried. */
 export class UnusedDataNode extends Error {}
 
-const causeOf = (error: unknown) => (error instanceof UnusedDataNode ? error.cause : error)
+function refuse(): never {
+  throw internalError('The artifact store does not redirect as WebHDFS does')
+}
 
 /** Name nodes know data nodes by their addresses, and name them by their hosts. */
 async function namesOf(hostname: string): Promise<string[]> {

@@ -3,7 +3,10 @@ import type { ByteRange, ReadResult } from '@millrace/kit/bytes'
 import { temporarilyUnavailable } from '@millrace/kit/errors'
 import { ResumingBody } from '@millrace/kit/resuming-body'
 import { isDirectory, resolveRange } from '../../errors.ts'
-import { hdfsError, isUnreachable, SilentStore } from './errors.ts'
+import { withoutTimeout } from '../http-call.ts'
+import { isUnreachable } from '../system-errors.ts'
+import { silentStore } from '../transport-errors.ts'
+import { hdfsError } from './errors.ts'
 import type { FileStatus, Files } from './files.ts'
 
 const ATTEMPTS_MAX = 8
@@ -29,7 +32,7 @@ export async function readFile(files: Files, { path, key, range, signal }: ReadT
     /** Undefined when another version is there by now. A data node that has opened a file goes on reading it. */
     const open = async (from: number) => {
       const query = { offset: from, length: end + 1 - from }
-      const answer = await files.nodes.open({ method: 'GET', op: 'OPEN', path, query, signal })
+      const answer = withoutTimeout(await files.nodes.open({ method: 'GET', op: 'OPEN', path, query, signal }))
       try {
         if (isSame(await files.status(path, signal), status)) return answer
       } catch (error) {
@@ -51,7 +54,7 @@ export async function readFile(files: Files, { path, key, range, signal }: ReadT
       end: end + 1,
       timeoutMs: wire.timeoutMs,
       signal,
-      silence: () => new SilentStore('no bytes'),
+      silence: silentStore,
       isPassing: isUnreachable,
       told: failure => hdfsError(failure, key),
       open: again,

@@ -31,7 +31,7 @@ export function openHdfsScheme(config: HdfsConfig): Scheme {
 
 type Loaded = Awaited<ReturnType<typeof load>>
 
-async function load({ timeoutMs, caBundle, user, kerberos }: HdfsConfig) {
+async function load({ timeoutMs, caBundle, proxies, user, kerberos }: HdfsConfig) {
   const [{ HdfsDriver }, { Wire }, { NameNodes }, { Files }, { namedIdentity }, { KerberosIdentity }] = await Promise.all([
     import('./driver.ts'),
     import('./exchange.ts'),
@@ -40,7 +40,7 @@ async function load({ timeoutMs, caBundle, user, kerberos }: HdfsConfig) {
     import('./identity.ts'),
     import('./kerberos.ts'),
   ])
-  const wire = new Wire(timeoutMs, caBundle)
+  const wire = new Wire({ timeoutMs, tls: { ca: caBundle }, proxies })
   const openFiles = (endpoints: readonly string[], isKnown: boolean): Files => {
     const identity = kerberos && isKnown ? new KerberosIdentity(kerberos) : namedIdentity(user)
     return new Files(new NameNodes(wire, endpoints, identity))

@@ -5,7 +5,8 @@ import { internalError } from '@millrace/kit/errors'
 import { folderInTheWay } from '../../errors.ts'
 import { TEMPORARY_PREFIX } from '../../keys.ts'
 import type { UploadFolders } from '../made-folders.ts'
-import { isAbsent, isUnreachable, RemoteFailure, SilentStore } from './errors.ts'
+import { isUnreachable } from '../system-errors.ts'
+import { isAbsent, isUnreachableOrSilent, RemoteFailure } from './errors.ts'
 import type { Files } from './files.ts'
 import { joinPath, parentOf } from './location.ts'
 import { BODY_HEADERS, sendBody } from './send-body.ts'
@@ -56,8 +57,7 @@ async function askReason({ nodes }: Files, temporary: string, error: unknown): P
   const call = { method: 'PUT', op: 'CREATE', path: temporary, query: { overwrite: true }, signal } as const
   try {
     await nodes.throughDataNode(call, async ({ url, headers }) => {
-      const exchange = { method: 'PUT', headers: { ...headers, ...BODY_HEADERS }, signal } as const
-      await nodes.wire.check(await nodes.wire.send(url, exchange, Buffer.from('x')))
+      await nodes.wire.send({ method: 'PUT', url: url.href, headers: { ...headers, ...BODY_HEADERS }, body: Buffer.from('x'), signal })
     })
     return error
   } catch (reason) {
@@ -77,7 +77,7 @@ async function putInPlace(files: Files, temporary: string, target: WriteTarget, 
       return
     } catch (error) {
       if (isAbsent(error) && (await files.find(path))?.length === length) return
-      if (attempt === RENAME_ATTEMPTS_MAX || !(isUnreachable(error) || error instanceof SilentStore)) throw error
+      if (attempt === RENAME_ATTEMPTS_MAX || !isUnreachableOrSilent(error)) throw error
     }
   }
 }

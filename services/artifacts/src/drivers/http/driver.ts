@@ -104,7 +104,7 @@ export class HttpDriver implements Driver {
         const content = await taken(body, signal)
         ;(await this.#client.send(this.#location, call, content)).resume()
       } else {
-        await this.#client.stream(this.#location, call, body, length)
+        await this.#client.stream(this.#location, call, { stream: body, length })
       }
     } catch (error) {
       if (isLost(error)) throw await this.#refusalBehind(key, error, signal)

@@ -1,5 +1,4 @@
 import {
-  cancelled,
   deadlineExceeded,
   internalError,
   invalidParameter,
@@ -8,7 +7,7 @@ import {
   temporarilyUnavailable,
 } from '@millrace/kit/errors'
 import { noSuchArtifact } from '../../errors.ts'
-import { codeOf, isUnreachable, isUntrusted } from '../system-errors.ts'
+import { transportError } from '../transport-errors.ts'
 
 /** The other server's answer was not a success. */
 export class HttpFailure extends Error {
@@ -28,23 +27,11 @@ export class HttpFailure extends Error {
 
 /** MLflow's code for what the other server answered or its connection did; wording of ours. */
 export function httpError(error: unknown, key: string): MlflowError {
-  if (error instanceof MlflowError) return error
-  const options = { cause: error }
   if (error instanceof HttpFailure) return statusError(error, key)
-  if (isUnreachable(error)) return temporarilyUnavailable('The other tracking server is not reachable', options)
-  const code = codeOf(error)
-  switch (code) {
-    case 'ETIMEDOUT':
-      return deadlineExceeded('The other tracking server took too long', options)
-    case 'ABORT_ERR':
-    case 'ERR_STREAM_PREMATURE_CLOSE':
-      return cancelled(`The transfer of artifact '${key}' was cut off`, options)
-    default:
-      if (isUntrusted(error)) {
-        return temporarilyUnavailable(`No trusted connection to the other tracking server is possible (${code})`, options)
-      }
-      return internalError(`The other tracking server failed at artifact '${key}'`, options)
-  }
+  return (
+    transportError(error, key, 'The other tracking server') ??
+    internalError(`The other tracking server failed at artifact '${key}'`, { cause: error })
+  )
 }
 
 function statusError(failure: HttpFailure, key: string): MlflowError {

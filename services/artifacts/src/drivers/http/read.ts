@@ -4,7 +4,9 @@ import { type ByteRange, type ReadResult, rangeHeader } from '@millrace/kit/byte
 import { internalError } from '@millrace/kit/errors'
 import { isToldApart, ResumingBody } from '@millrace/kit/resuming-body'
 import { resolveRange } from '../../errors.ts'
+import { withoutTimeout } from '../http-call.ts'
 import { isUnreachable } from '../system-errors.ts'
+import { silentStore } from '../transport-errors.ts'
 import { httpError } from './errors.ts'
 
 export interface HttpRead {
@@ -24,12 +26,7 @@ export interface HttpRead {
  * where it was when its connection is lost.
  */
 export async function read({ key, range, timeoutMs, signal, get, sizeOf }: HttpRead): Promise<ReadResult> {
-  const open = async (headers: Record<string, string>) => {
-    const answer = await get(headers)
-    // Whoever reads it watches over the server's silence: that of a slow reader is none.
-    answer.socket.setTimeout(0)
-    return answer
-  }
+  const open = async (headers: Record<string, string>) => withoutTimeout(await get(headers))
   const answer = await open(range ? { Range: rangeHeader(range) } : {})
   try {
     const { from, start, end, size, isWhole } = await extentOf(answer, range, sizeOf)
@@ -41,7 +38,7 @@ export async function read({ key, range, timeoutMs, signal, get, sizeOf }: HttpR
       start,
       end,
       timeoutMs,
-      silence: () => Object.assign(new Error('no bytes'), { code: 'ETIMEDOUT' }),
+      silence: silentStore,
       signal,
       isPassing: failure => isTold && isUnreachable(failure),
       told: failure => httpError(failure, key),

@@ -1,19 +1,16 @@
-import { Agent as HttpAgent } from 'node:http'
-import { Agent as HttpsAgent } from 'node:https'
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
-import type { S3Config } from './config.ts'
+import { HttpAgents } from '../http-agents.ts'
+import { httpSettings, type S3Config } from './config.ts'
 import { type CredentialSource, createCredentials } from './credentials.ts'
 import { renewOutdated } from './renewal.ts'
 import { giveUpOnSilence } from './silence.ts'
 
-const CONNECT_TIMEOUT_MS = 10_000
 const ATTEMPTS_MAX = 3
-const CONNECTIONS_MAX = 256
 const DEFAULT_REGION = 'us-east-1'
 
 /** A client of S3 or a server that speaks its protocol, by MLflow's settings. Destroying it closes its connections. */
-export function createS3Client(config: S3Config): S3Client {
-  const shared = connectionConfig(config)
+export function createS3Client(config: S3Config, agents = new HttpAgents(httpSettings(config))): S3Client {
+  const shared = connectionConfig(config, agents)
   const credentials = config.unsigned
     ? undefined
     : createCredentials({ keys: config.credentials, identity: config.identity, sts: stsConfig(config, shared) })
@@ -26,8 +23,7 @@ export function createS3Client(config: S3Config): S3Client {
 type Shared = ReturnType<typeof connectionConfig>
 
 /** Everything that the SDK would look up in the environment or in files by itself is said here. */
-function connectionConfig(config: S3Config) {
-  const agent = { keepAlive: true, maxSockets: CONNECTIONS_MAX, noDelay: true }
+function connectionConfig(config: S3Config, agents: HttpAgents) {
   return {
     region: config.region ?? DEFAULT_REGION,
     maxAttempts: ATTEMPTS_MAX,
@@ -41,12 +37,11 @@ function connectionConfig(config: S3Config) {
     disableClockSkewCorrection: false,
     userAgentAppId: '',
     requestHandler: {
-      connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, config.timeoutMs),
       requestTimeout: config.timeoutMs,
       throwOnRequestTimeout: true,
       socketTimeout: config.timeoutMs,
-      httpAgent: new HttpAgent(agent),
-      httpsAgent: new HttpsAgent({ ...agent, ca: config.caBundle, rejectUnauthorized: config.verifyTls }),
+      httpAgent: agents.http,
+      httpsAgent: agents.https,
     },
   } satisfies S3ClientConfig
 }

@@ -1,4 +1,5 @@
 import { checkBoolean, checkOneOf, type Env, type Raw, read, refused } from '@millrace/kit/config'
+import type { HttpSettings } from '../http-agents.ts'
 import { checkProxies, type Proxies, type RawProxies, readProxies } from '../proxies.ts'
 import { checkTimeoutSeconds, readCertificates } from '../settings.ts'
 import { extraArgNames } from './extra-args.ts'
@@ -81,6 +82,10 @@ export function readS3Config(env: Env): RawS3Config {
     timeoutSeconds: variable('MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT'),
     proxies: readProxies(env),
   }
+}
+
+export function httpSettings({ timeoutMs, proxies, caBundle, verifyTls }: S3Config): HttpSettings {
+  return { timeoutMs, proxies, tls: { ca: caBundle, rejectUnauthorized: verifyTls } }
 }
 
 export function checkS3Config(raw: RawS3Config): S3Config {

@@ -1,5 +1,4 @@
 import {
-  cancelled,
   deadlineExceeded,
   doesNotExist,
   internalError,
@@ -8,8 +7,8 @@ import {
   permissionDenied,
   temporarilyUnavailable,
 } from '@millrace/kit/errors'
-import { noSuchArtifact, storeIsFull, storeIsUntrusted } from '../../errors.ts'
-import { codeOf, isUnreachable, isUntrusted } from '../system-errors.ts'
+import { noSuchArtifact, storeIsFull } from '../../errors.ts'
+import { refusedByProxy, transportError } from '../transport-errors.ts'
 import { SILENT_STORE } from './silence.ts'
 
 interface Failure {
@@ -48,11 +47,10 @@ export function isMissing(error: unknown): boolean {
 /** MLflow's code for what S3 answered; wording of ours, since S3's may quote keys of the account. */
 export function s3Error(error: unknown, key: string): MlflowError {
   if (error instanceof BodyTaken) return s3Error(error.failure, key)
-  if (error instanceof MlflowError) return error
   const { code, status } = failureOf(error)
+  const transport = transportError(status === 407 ? refusedByProxy() : error, key)
+  if (transport) return transport
   const options = { cause: error }
-  if (isUnreachable(error)) return temporarilyUnavailable('The artifact store is not reachable', options)
-  if (isUntrusted(error)) return storeIsUntrusted(codeOf(error), error)
   switch (code) {
     case 'NoSuchBucket':
       return doesNotExist('The bucket of the artifact location does not exist', options)
@@ -87,10 +85,8 @@ export function s3Error(error: unknown, key: string): MlflowError {
     case 'TooManyRequestsException':
     case 'RequestLimitExceeded':
       return temporarilyUnavailable('The artifact store is busy', options)
-    case 'TimeoutError':
     case SILENT_STORE:
     case 'RequestTimeout':
-    case 'ETIMEDOUT':
       return deadlineExceeded('The artifact store took too long', options)
     // MinIO's words, and Ceph's.
     case 'XMinioStorageFull':
@@ -99,10 +95,6 @@ export function s3Error(error: unknown, key: string): MlflowError {
       return storeIsFull(error, code)
     case 'InvalidObjectState':
       return new MlflowError('RESOURCE_CONFLICT', 'The artifact is in the archive tier of its store', options)
-    case 'AbortError':
-    case 'ABORT_ERR':
-    case 'ERR_STREAM_PREMATURE_CLOSE':
-      return cancelled(`The transfer of artifact '${key}' was cut off`, options)
     default:
       if (isMissing(error)) return noSuchArtifact(key, error)
       if (status === 401 || status === 403) {

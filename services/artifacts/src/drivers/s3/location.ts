@@ -1,6 +1,7 @@
 import type { S3Client } from '@aws-sdk/client-s3'
 import { invalidParameter } from '@millrace/kit/errors'
 import type { HeldBytes } from '../../held-bytes.ts'
+import type { HttpCaller } from '../http-call.ts'
 import { folderBelow, nameBelow, readPrefix } from '../key-prefix.ts'
 import type { S3Config } from './config.ts'
 
@@ -9,6 +10,8 @@ export interface S3Location {
   client: S3Client
   /** Signs URLs for clients, with the host that they reach. */
   signer: S3Client
+  /** For calls that the SDK can't make. */
+  caller: HttpCaller
   bucket: string
   /** See `readPrefix`. */
   prefix: string

@@ -1,8 +1,6 @@
-import { type ClientRequest, request as requestHttp } from 'node:http'
-import { request as requestHttps } from 'node:https'
 import { PutObjectCommand, type PutObjectCommandInput } from '@aws-sdk/client-s3'
-import { isTaken, type StreamedBody, sendStreamed } from '../streamed-body.ts'
-import type { S3Config } from './config.ts'
+import type { HttpCall } from '../http-call.ts'
+import { isTaken, type StreamedBody } from '../streamed-body.ts'
 import { BodyTaken } from './errors.ts'
 import type { S3Location } from './location.ts'
 
@@ -52,8 +50,7 @@ export async function passThrough(
   )
   command.middlewareStack.add(
     () => async args => {
-      const call = begin(args.request as SdkRequest, location.config, signal)
-      const answer = await sendStreamed(call, body, location.config.timeoutMs)
+      const answer = await location.caller.send(callOf(args.request as SdkRequest, body, signal))
       const headers = Object.fromEntries(Object.entries(answer.headers).map(([name, value]) => [name, String(value)]))
       return {
         response: { statusCode: answer.statusCode, reason: answer.statusMessage, headers, body: answer },
@@ -65,18 +62,13 @@ export async function passThrough(
   await location.client.send(command, { abortSignal: signal })
 }
 
-function begin(request: SdkRequest, { caBundle, verifyTls }: S3Config, signal?: AbortSignal): ClientRequest {
-  const query = new URLSearchParams()
-  for (const [name, value] of Object.entries(request.query ?? {})) query.append(name, String(value ?? ''))
-  const options = {
-    method: request.method,
-    host: request.hostname.replace(/^\[|\]$/g, ''),
-    port: request.port,
-    path: query.size > 0 ? `${request.path}?${query}` : request.path,
-    headers: request.headers,
-    agent: false as const,
-    signal,
-  }
-  if (request.protocol !== 'https:') return requestHttp(options)
-  return requestHttps({ ...options, ca: caBundle, rejectUnauthorized: verifyTls })
+function callOf(
+  { method, protocol, hostname, port, path, query, headers }: SdkRequest,
+  body: StreamedBody,
+  signal?: AbortSignal,
+): HttpCall {
+  const written = new URLSearchParams()
+  for (const [name, value] of Object.entries(query ?? {})) written.append(name, String(value ?? ''))
+  const url = `${protocol}//${hostname}${port === undefined ? '' : `:${port}`}${path}${written.size > 0 ? `?${written}` : ''}`
+  return { method, url, headers, body, signal }
 }

@@ -2,7 +2,8 @@ import type { S3Client } from '@aws-sdk/client-s3'
 import type { Driver, Scheme } from '../../driver.ts'
 import { HeldBytes } from '../../held-bytes.ts'
 import { schemeOf } from '../../uri.ts'
-import type { S3Config } from './config.ts'
+import { HttpCaller } from '../http-call.ts'
+import { httpSettings, type S3Config } from './config.ts'
 import { B2, type HostedLocation, type Hosting, parseHostedUri, R2 } from './hosting.ts'
 import { parseS3Uri } from './location.ts'
 
@@ -57,25 +58,27 @@ interface Server extends AsyncDisposable {
 
 /** The SDK is loaded with the first driver: it costs 30 MiB and 200 ms that a local server saves. */
 function openServer(config: S3Config, held: HeldBytes): Server {
+  const caller = new HttpCaller(httpSettings(config))
   let opening: Promise<{ client: S3Client; signer: S3Client }> | undefined
   const closing = new AbortController()
   const connect = async () => {
     const { createS3Client } = await import('./client.ts')
-    const client = createS3Client(config)
+    const client = createS3Client(config, caller.agents)
     const { publicEndpointUrl } = config
-    return { client, signer: publicEndpointUrl ? createS3Client({ ...config, endpointUrl: publicEndpointUrl }) : client }
+    return { client, signer: publicEndpointUrl ? createS3Client({ ...config, endpointUrl: publicEndpointUrl }, caller.agents) : client }
   }
   return {
     async driver(bucket, prefix) {
       opening ??= connect()
       const [{ S3Driver }, clients] = await Promise.all([import('./driver.ts'), opening])
-      return new S3Driver({ ...clients, bucket, prefix, config, held, closing: closing.signal })
+      return new S3Driver({ ...clients, caller, bucket, prefix, config, held, closing: closing.signal })
     },
     async [Symbol.asyncDispose]() {
       closing.abort()
       const clients = await opening
       clients?.client.destroy()
       clients?.signer.destroy()
+      caller[Symbol.dispose]()
     },
   }
 }
