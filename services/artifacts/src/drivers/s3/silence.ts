@@ -15,7 +15,7 @@ export function giveUpOnSilence(client: S3Client): void {
       try {
         return await next(args)
       } catch (error) {
-        throw isOwnTimeout(error) ? silence() : error
+        throw isOwnTimeout(error) ? Object.assign(silence(), { cause: error }) : error
       }
     },
     { name: 'giveUpOnSilence', step: 'finalizeRequest', priority: 'low' },
