@@ -74,7 +74,8 @@ export function readBody(req: IncomingMessage, bytesMax: number, held: HeldBody)
     const cutOff = () => {
       if (!ended) refuse(badRequest('The request body ended early.'))
     }
-    for (const event of ['aborted', 'error', 'close']) req.on(event, cutOff)
+    req.on('error', cutOff)
+    req.on('close', cutOff)
   })
 }
 

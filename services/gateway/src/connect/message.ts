@@ -21,16 +21,27 @@ type Decompress = (bytes: Uint8Array, options: { maxOutputLength: number }) => P
 
 const DECOMPRESS: Readonly<Record<string, Decompress>> = { gzip: promisify(gunzip), br: promisify(brotliDecompress) }
 
-/** Size limit of a request message. */
-const messageBytesMax = (method: DescMethod) => getOption(method, body_bytes_max) || JSON_BODY_BYTES_MAX
+/** Size limits of request messages, read from the descriptors once. */
+class MessageLimits {
+  readonly #bytes = new Map<DescMethod, number>()
+
+  of(method: DescMethod): number {
+    const known = this.#bytes.get(method)
+    if (known !== undefined) return known
+    const bytesMax = getOption(method, body_bytes_max) || JSON_BODY_BYTES_MAX
+    this.#bytes.set(method, bytesMax)
+    return bytesMax
+  }
+}
 
 /**
  * Reads the one message of a request, decompresses it and checks its number of values against the limits of JSON over REST before the library
  * parses it. The message counts in the budget until it is handed to the library.
  */
 export function examineMessage(budget: BodyBudget): Examine {
+  const limits = new MessageLimits()
   return async (request, { method }) => {
-    const bytesMax = messageBytesMax(method)
+    const bytesMax = limits.of(method)
     if (request.method === 'GET') return examineQuery(request, method, bytesMax)
     if (method.methodKind !== 'unary' && method.methodKind !== 'server_streaming') return request
     using held = budget.hold()
