@@ -16,6 +16,8 @@ export type LogFields = Readonly<Record<string, unknown>>
  * are cut. Of warnings and errors that repeat themselves the first few are written, then their number.
  */
 export interface Logger {
+  /** Whether entries of the level debug are written: for those that cost something to make. */
+  readonly isDebug: boolean
   debug(message: string, fields?: LogFields): void
   info(message: string, fields?: LogFields): void
   warn(message: string, fields?: LogFields): void
@@ -65,6 +67,7 @@ function loggerWith(log: Pino, repeats: LogRepeats, always: LogFields): Logger {
     if (log.isLevelEnabled(level) && repeats.admit(message, fields, report)) entry(level, message, fields)
   }
   return {
+    isDebug: log.isLevelEnabled('debug'),
     debug: (message, fields) => entry('debug', message, fields),
     info: (message, fields) => entry('info', message, fields),
     warn: (message, fields) => sampled('warn', message, fields),

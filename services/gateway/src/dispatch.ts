@@ -67,6 +67,7 @@ export function createDispatch(ctx: GatewayContext, { router, security, rpc, met
   const serve = (req: IncomingMessage, res: ServerResponse, call: HttpCall) => {
     const target = req.url ?? '/'
     const path = pathOf(target)
+    if (ctx.log?.isDebug) ctx.log.debug('a request', { requestId: call.requestId, method: req.method, path })
     if (call.sentId !== undefined) res.setHeader(SHOWN_ID, call.sentId)
     if (!unmetered.has(path)) {
       meter.watch(req, res)

@@ -1,3 +1,4 @@
+import type { Logger } from '@millrace/kit/logger'
 import type { Clients } from './dependencies.ts'
 import type { Notifier } from './notifier.ts'
 import type { ItemStore } from './store/items.ts'
@@ -11,6 +12,7 @@ export interface Context {
   readonly uploads: UploadStore
   readonly clients: Clients
   readonly notifier: Notifier
+  readonly log: Logger
   /** Sees to it that a due job is started soon; never rejects. */
   ring(jobId: string): Promise<void>
 }

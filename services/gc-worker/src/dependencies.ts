@@ -1,4 +1,5 @@
 import { type CallOptions, type Client, createClient, type Transport } from '@connectrpc/connect'
+import { ANONYMOUS, type CallIdentity, ownCallOptions } from '@millrace/kit/call-context'
 import type { Logger } from '@millrace/kit/logger'
 import { createDirectTransport } from '@millrace/kit/rpc'
 import { ArtifactStoreService } from '@millrace/proto/millrace/artifacts/v1/store_pb'
@@ -17,7 +18,12 @@ export interface GcWorkerDependencies {
 export interface Clients {
   readonly maintenance: Client<typeof MaintenanceService>
   readonly artifacts: Client<typeof ArtifactStoreService>
+  /** On whose behalf they are called. */
+  readonly call?: CallIdentity
 }
+
+/** Calls of a job have its id where those of a request have the request's. */
+export const jobCall = (jobId: string): CallIdentity => ({ requestId: jobId, principal: ANONYMOUS })
 
 export function createClients({ metadata = createDirectTransport([]), artifacts }: GcWorkerDependencies): Clients {
   return {
@@ -33,6 +39,6 @@ const ARTIFACTS_TIMEOUT_MS = 15 * 60_000
 const COMPLETION_TIMEOUT_MS = 24 * 3_600_000
 
 /** A call that has begun is allowed to end when the worker stops: cutting it would leave unknown what it did. */
-export const metadataCall = (): CallOptions => ({ timeoutMs: METADATA_TIMEOUT_MS, signal: AbortSignal.timeout(METADATA_TIMEOUT_MS) })
-export const artifactsCall = (): CallOptions => ({ timeoutMs: ARTIFACTS_TIMEOUT_MS, signal: AbortSignal.timeout(ARTIFACTS_TIMEOUT_MS) })
-export const completionCall = (): CallOptions => ({ timeoutMs: COMPLETION_TIMEOUT_MS, signal: AbortSignal.timeout(COMPLETION_TIMEOUT_MS) })
+export const metadataCall = (call: CallIdentity | undefined): CallOptions => ownCallOptions(METADATA_TIMEOUT_MS, call)
+export const artifactsCall = (call: CallIdentity | undefined): CallOptions => ownCallOptions(ARTIFACTS_TIMEOUT_MS, call)
+export const completionCall = (call: CallIdentity | undefined): CallOptions => ownCallOptions(COMPLETION_TIMEOUT_MS, call)

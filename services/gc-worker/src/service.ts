@@ -59,7 +59,7 @@ export async function openGcWorker(
   const engine = new Engine({ jobs, handlers, notifier, ringAt, timings, log })
   const supervisor = new Supervisor({ config, control, jobs, uploads: deps.uploads === false ? undefined : uploads, engine, timings, log })
   supervisor.start()
-  const context = { jobs, items, uploads, clients, notifier, ring: (jobId: string) => supervisor.ring(jobId) }
+  const context = { jobs, items, uploads, clients, notifier, log, ring: (jobId: string) => supervisor.ring(jobId) }
   return {
     routes: deps.metadata ? createRoutes(context) : createUploadRoutes(context),
     ready: () => supervisor.ready(),

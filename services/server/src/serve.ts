@@ -73,7 +73,7 @@ function loggedCalls(log: Logger): Interceptor {
   return next => {
     const logged = failures(next)
     return request => {
-      log.debug('a call', { requestId: request.contextValues.get(callKey)?.requestId, method: request.method.name })
+      if (log.isDebug) log.debug('a call', { requestId: request.contextValues.get(callKey)?.requestId, method: request.method.name })
       return logged(request)
     }
   }

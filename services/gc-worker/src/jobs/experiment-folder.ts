@@ -9,18 +9,24 @@ const DEPTH_MAX = 3
  * an artifact store, and their experiment numbers coincide.
  * @returns whether nothing is left.
  */
-export async function pruneFolder(artifacts: Clients['artifacts'], root: string, depth = DEPTH_MAX, path = ''): Promise<boolean> {
+export async function pruneFolder(
+  clients: Pick<Clients, 'artifacts' | 'call'>,
+  root: string,
+  depth = DEPTH_MAX,
+  path = '',
+): Promise<boolean> {
+  const { artifacts, call } = clients
   const uri = artifactPlace(root, path)
-  const { files } = await artifacts.list({ uri }, artifactsCall())
+  const { files } = await artifacts.list({ uri }, artifactsCall(call))
   let empty = true
   for (const file of files) {
     const below = path === '' ? file.path : `${path}/${file.path}`
-    const isEmpty = file.isDir === true && depth > 0 && (await pruneFolder(artifacts, root, depth - 1, below))
+    const isEmpty = file.isDir === true && depth > 0 && (await pruneFolder(clients, root, depth - 1, below))
     empty &&= isEmpty
   }
   if (!empty) return false
-  const { exists, isDir } = await artifacts.stat({ uri }, artifactsCall())
+  const { exists, isDir } = await artifacts.stat({ uri }, artifactsCall(call))
   if (exists && !isDir) return false
-  if (exists) await artifacts.delete({ uri }, artifactsCall())
+  if (exists) await artifacts.delete({ uri }, artifactsCall(call))
   return true
 }

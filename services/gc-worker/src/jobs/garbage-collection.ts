@@ -1,6 +1,6 @@
 import { cancelled, type MlflowError, toMlflowError } from '@millrace/kit/errors'
 import type { Logger } from '@millrace/kit/logger'
-import type { Clients } from '../dependencies.ts'
+import { type Clients, jobCall } from '../dependencies.ts'
 import type { Notifier } from '../notifier.ts'
 import type { Execution, JobHandler, Outcome } from '../queues/engine.ts'
 import type { Item, ItemChange, ItemKind, ItemStore } from '../store/items.ts'
@@ -44,7 +44,7 @@ class Collection {
     this.#options = options
     this.#execution = execution
     this.#context = {
-      clients,
+      clients: { ...clients, call: jobCall(job.id) },
       defaultArtifactRoot,
       deletedBefore: job.deletedBefore,
       artifactsRemoved: item => this.#write(item, { state: 'ARTIFACTS_REMOVED' }),

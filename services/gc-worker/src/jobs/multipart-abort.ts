@@ -1,6 +1,6 @@
 import { toMlflowError } from '@millrace/kit/errors'
 import type { Logger } from '@millrace/kit/logger'
-import { artifactsCall, type Clients } from '../dependencies.ts'
+import { artifactsCall, type Clients, jobCall } from '../dependencies.ts'
 import type { JobHandler } from '../queues/engine.ts'
 import type { UploadStore } from '../store/uploads.ts'
 import { backoffMs, type Timings } from '../timings.ts'
@@ -21,7 +21,7 @@ export function multipartAbort(uploads: UploadStore, artifacts: Clients['artifac
       return { ended: 'FAILED' }
     }
     try {
-      await artifacts.abortMultipart({ uri, uploadId }, artifactsCall())
+      await artifacts.abortMultipart({ uri, uploadId }, artifactsCall(jobCall(job.id)))
     } catch (reason) {
       const error = toMlflowError(reason)
       log.warn('multipart upload could not be aborted', { jobId: job.id, uri, attempt: job.attempts, error: reason })

@@ -1,6 +1,6 @@
 import { toMlflowError } from '@millrace/kit/errors'
 import type { Logger } from '@millrace/kit/logger'
-import { type Clients, completionCall } from '../dependencies.ts'
+import { type Clients, completionCall, jobCall } from '../dependencies.ts'
 import type { JobHandler } from '../queues/engine.ts'
 import type { UploadStore } from '../store/uploads.ts'
 import { backoffMs, type Timings } from '../timings.ts'
@@ -22,7 +22,7 @@ export function multipartCompletion(uploads: UploadStore, artifacts: Clients['ar
       return { ended: 'FAILED' }
     }
     try {
-      await artifacts.completeMultipart({ uri, uploadId, parts }, completionCall())
+      await artifacts.completeMultipart({ uri, uploadId, parts }, completionCall(jobCall(job.id)))
     } catch (reason) {
       const error = toMlflowError(reason)
       log.warn('multipart upload could not be completed', { jobId: job.id, uri, attempt: job.attempts, error: reason })

@@ -44,26 +44,26 @@ export function removeItem(context: RemovalContext, item: Item): Promise<Removal
 }
 
 async function removeRun(context: RemovalContext, item: Item): Promise<Removal> {
-  const { maintenance } = context.clients
+  const { maintenance, call } = context.clients
   const { subjectId: runId } = item
   const deletedBefore = context.deletedBefore ?? undefined
-  const { runs } = await maintenance.lookupRuns({ runIds: [runId] }, metadataCall())
+  const { runs } = await maintenance.lookupRuns({ runIds: [runId] }, metadataCall(call))
   const run = runs[0]
   if (run && (run.lifecycleStage !== 'deleted' || (!run.beingRemoved && isYounger(run.deletedTime, deletedBefore)))) {
     throw spared(item, 'Run', 'runs')
   }
   const uri = run?.artifactUri ?? item.artifactUri
   if (item.state === 'PENDING' && !run?.beingRemoved) await checkPlace(context, uri)
-  await maintenance.beginRunRemoval({ runId, deletedBefore }, metadataCall())
+  await maintenance.beginRunRemoval({ runId, deletedBefore }, metadataCall(call))
   await removeArtifacts(context, item, uri)
-  await maintenance.purgeRuns({ runIds: [runId] }, metadataCall())
+  await maintenance.purgeRuns({ runIds: [runId] }, metadataCall(call))
   return 'done'
 }
 
 /** Nothing makes a deleted model active again, so there is no mark to set. */
 async function removeModel(context: RemovalContext, item: Item): Promise<Removal> {
-  const { maintenance } = context.clients
-  const { models } = await maintenance.listDeletedModels({ modelIds: [item.subjectId], pageSize: 1 }, metadataCall())
+  const { maintenance, call } = context.clients
+  const { models } = await maintenance.listDeletedModels({ modelIds: [item.subjectId], pageSize: 1 }, metadataCall(call))
   const model = models[0]
   if (model && (model.lifecycleStage !== 'deleted' || isYounger(model.lastUpdatedTime, context.deletedBefore))) {
     throw spared(item, 'Logged model', 'logged models')
@@ -71,14 +71,14 @@ async function removeModel(context: RemovalContext, item: Item): Promise<Removal
   const uri = model?.artifactLocation ?? item.artifactUri
   if (item.state === 'PENDING') await checkPlace(context, uri)
   await removeArtifacts(context, item, uri)
-  await maintenance.purgeModels({ modelIds: [item.subjectId] }, metadataCall())
+  await maintenance.purgeModels({ modelIds: [item.subjectId] }, metadataCall(call))
   return 'done'
 }
 
 async function removeExperiment(context: RemovalContext, item: Item): Promise<Removal> {
-  const { maintenance, artifacts } = context.clients
+  const { maintenance, call } = context.clients
   const id = item.subjectId
-  const { experiments } = await maintenance.lookupExperiments({ experimentIds: [id] }, metadataCall())
+  const { experiments } = await maintenance.lookupExperiments({ experimentIds: [id] }, metadataCall(call))
   const experiment = experiments[0]
   // SQLite gives the number of a removed experiment to a new one, so nothing of an absent experiment is touched.
   if (!experiment) return 'done'
@@ -92,19 +92,19 @@ async function removeExperiment(context: RemovalContext, item: Item): Promise<Re
   }
   const isPending = item.state === 'PENDING'
   if (isPending && !experiment.beingRemoved) for (const { artifactLocation: uri } of models) await checkPlace(context, uri)
-  await maintenance.beginExperimentRemoval({ experimentId: id, updatedBefore: context.deletedBefore ?? undefined }, metadataCall())
+  await maintenance.beginExperimentRemoval({ experimentId: id, updatedBefore: context.deletedBefore ?? undefined }, metadataCall(call))
   if (isPending) {
     for (const { artifactLocation: uri, modelId } of models) await removeAll(context, uri, modelId)
     const folder = ownFolder(experiment.artifactLocation, id, context.defaultArtifactRoot)
-    if (folder !== undefined) await pruneFolder(artifacts, folder)
+    if (folder !== undefined) await pruneFolder(context.clients, folder)
     await context.artifactsRemoved(item)
   }
-  await maintenance.purgeExperiment({ experimentId: id }, metadataCall())
+  await maintenance.purgeExperiment({ experimentId: id }, metadataCall(call))
   return 'done'
 }
 
 async function removeJob({ clients }: RemovalContext, item: Item): Promise<Removal> {
-  await clients.maintenance.purgeJobs({ jobIds: [item.subjectId] }, metadataCall())
+  await clients.maintenance.purgeJobs({ jobIds: [item.subjectId] }, metadataCall(clients.call))
   return 'done'
 }
 
@@ -118,15 +118,15 @@ async function removeArtifacts(context: RemovalContext, item: Item, uri: string)
  * Refuses what can't be removed, before anything is touched and anything is marked: the root of a store, a store that can't be reached,
  * a place that is not the one that the URI names. There absence would prove nothing.
  */
-async function checkPlace({ clients: { artifacts } }: RemovalContext, uri: string): Promise<void> {
+async function checkPlace({ clients: { artifacts, call } }: RemovalContext, uri: string): Promise<void> {
   if (uri === '') return
   if (!isRemovable(uri)) throw invalidState(`The artifact location '${uri}' is the root of a store and is not removed`)
-  const { exists, hostIgnored } = await artifacts.stat({ uri: artifactPlace(uri) }, artifactsCall())
+  const { exists, hostIgnored } = await artifacts.stat({ uri: artifactPlace(uri) }, artifactsCall(call))
   if (exists) return
   if (hostIgnored) throw hostUnknown(uri)
   const root = relativeRoot(uri)
   if (root === undefined) return
-  const around = await artifacts.stat({ uri: artifactPlace(`./${root.replaceAll('%', '%25')}`) }, artifactsCall())
+  const around = await artifacts.stat({ uri: artifactPlace(`./${root.replaceAll('%', '%25')}`) }, artifactsCall(call))
   if (around.exists) return
   throw invalidState(
     `The artifact location '${uri}' is relative to the folder that its server was started in, which is another one: this one has no '${root}'`,
@@ -140,11 +140,11 @@ const hostUnknown = (uri: string) =>
   )
 
 /** @param id of whom the artifacts are; a folder of that name around them goes too when nothing is left in it. */
-async function removeAll({ clients: { artifacts } }: RemovalContext, uri: string, id: string): Promise<void> {
+async function removeAll({ clients }: RemovalContext, uri: string, id: string): Promise<void> {
   if (uri === '') return
-  await artifacts.delete({ uri: artifactPlace(uri) }, artifactsCall())
+  await clients.artifacts.delete({ uri: artifactPlace(uri) }, artifactsCall(clients.call))
   const around = folderAround(uri, id)
-  if (around !== undefined) await pruneFolder(artifacts, around, 0)
+  if (around !== undefined) await pruneFolder(clients, around, 0)
 }
 
 function spared(item: Item, what: string, many: string) {

@@ -109,7 +109,7 @@ export function notDeleted(what: string, many: string, id: string): string {
 async function namedExperiments(clients: Clients, rules: Rules, ids: readonly string[]): Promise<DeletedExperiment[] | undefined> {
   if (ids.length === 0) return undefined
   const found = await lookup(ids, async experimentIds => {
-    return (await clients.maintenance.lookupExperiments({ experimentIds }, metadataCall())).experiments
+    return (await clients.maintenance.lookupExperiments({ experimentIds }, metadataCall(clients.call))).experiments
   })
   const experiments = inOrder(
     ids,
@@ -123,7 +123,7 @@ async function namedExperiments(clients: Clients, rules: Rules, ids: readonly st
 
 async function namedRuns(clients: Clients, rules: Rules, ids: readonly string[]): Promise<DeletedRun[] | undefined> {
   if (ids.length === 0) return undefined
-  const found = await lookup(ids, async runIds => (await clients.maintenance.lookupRuns({ runIds }, metadataCall())).runs)
+  const found = await lookup(ids, async runIds => (await clients.maintenance.lookupRuns({ runIds }, metadataCall(clients.call))).runs)
   const runs = inOrder(
     ids,
     found,
@@ -172,27 +172,31 @@ async function* pages<P extends { nextPageToken: string }>(fetch: (pageToken: st
   } while (pageToken !== '')
 }
 
-async function* runPages({ maintenance }: Clients, deletedBefore: bigint | undefined, experimentIds: string[]): AsyncGenerator<DeletedRun> {
+async function* runPages(
+  { maintenance, call }: Clients,
+  deletedBefore: bigint | undefined,
+  experimentIds: string[],
+): AsyncGenerator<DeletedRun> {
   const request = { deletedBefore, experimentIds, pageSize: PAGE_ROWS }
-  const fetch = (pageToken: string) => maintenance.listDeletedRuns({ ...request, pageToken }, metadataCall())
+  const fetch = (pageToken: string) => maintenance.listDeletedRuns({ ...request, pageToken }, metadataCall(call))
   for await (const page of pages(fetch)) yield* page.runs
 }
 
 /** Deleted models; those named, or of named experiments, in any stage. */
 export async function* modelPages(
-  { maintenance }: Clients,
+  { maintenance, call }: Clients,
   updatedBefore: bigint | undefined,
   modelIds: string[],
   experimentIds: string[],
 ): AsyncGenerator<DeletedModel> {
   const request = { updatedBefore, modelIds, experimentIds, pageSize: PAGE_ROWS }
-  const fetch = (pageToken: string) => maintenance.listDeletedModels({ ...request, pageToken }, metadataCall())
+  const fetch = (pageToken: string) => maintenance.listDeletedModels({ ...request, pageToken }, metadataCall(call))
   for await (const page of pages(fetch)) yield* page.models
 }
 
-async function* deletedExperiments({ maintenance }: Clients, rules: Rules): AsyncGenerator<DeletedExperiment> {
+async function* deletedExperiments({ maintenance, call }: Clients, rules: Rules): AsyncGenerator<DeletedExperiment> {
   const request = { updatedBefore: rules.deletedBefore, pageSize: PAGE_ROWS }
-  const fetch = (pageToken: string) => maintenance.listDeletedExperiments({ ...request, pageToken }, metadataCall())
+  const fetch = (pageToken: string) => maintenance.listDeletedExperiments({ ...request, pageToken }, metadataCall(call))
   for await (const page of pages(fetch)) yield* page.experiments
 }
 
@@ -203,9 +207,9 @@ function jobParts(ids: readonly string[]): string[][] {
   return parts
 }
 
-async function* endedJobs({ maintenance }: Clients, createdBefore: bigint | undefined, jobIds: string[]): AsyncGenerator<string> {
+async function* endedJobs({ maintenance, call }: Clients, createdBefore: bigint | undefined, jobIds: string[]): AsyncGenerator<string> {
   const request = { createdBefore, jobIds, pageSize: PAGE_ROWS }
-  const fetch = (pageToken: string) => maintenance.listEndedJobs({ ...request, pageToken }, metadataCall())
+  const fetch = (pageToken: string) => maintenance.listEndedJobs({ ...request, pageToken }, metadataCall(call))
   for await (const page of pages(fetch)) yield* page.jobIds
 }
 

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { type CallContext, callOf } from '@millrace/kit/call-context'
 import { checkText } from '@millrace/kit/checked-text'
 import { doesNotExist, invalidParameter } from '@millrace/kit/errors'
 import { type Route, route } from '@millrace/kit/rpc'
@@ -30,8 +31,9 @@ export function garbageCollectionRoutes(context: Context): Route[] {
   }
   return [
     route(GarbageCollectionService, {
-      async startGarbageCollection(request) {
-        const id = await startCollection(context, checkSelection(request), request.dryRun ?? false)
+      async startGarbageCollection(request, { signal, values }) {
+        const call = callOf({ signal, values })
+        const id = await startCollection(context, { selection: checkSelection(request), dryRun: request.dryRun ?? false, call })
         return { job: await describe(await find(id)) }
       },
 
@@ -92,11 +94,17 @@ function checkIds(name: string, ids: readonly string[]): void {
   for (const id of ids) checkText(`An id of ${name}`, id, SELECTION_ID_BYTES_MAX)
 }
 
+interface Asked {
+  readonly selection: Selection
+  readonly dryRun: boolean
+  readonly call: CallContext
+}
+
 /** Writes down what the selection stands for; only then the job may run. @returns its id. */
-async function startCollection({ jobs, items, clients, ring }: Context, selection: Selection, dryRun: boolean): Promise<string> {
+async function startCollection({ jobs, items, clients, log, ring }: Context, { selection, dryRun, call }: Asked): Promise<string> {
   const now = Date.now()
   const { olderThanMs } = selection
-  const selected = select(clients, selection, now)
+  const selected = select({ ...clients, call }, selection, now)
   let next = await selected.next()
   const id = randomUUID()
   const deletedBefore = olderThanMs === undefined ? undefined : BigInt(now - olderThanMs)
@@ -113,6 +121,7 @@ async function startCollection({ jobs, items, clients, ring }: Context, selectio
     await jobs.discard(id)
     throw reason
   }
+  log.info('a garbage collection was asked for', { requestId: call.requestId, jobId: id, items: total })
   const nothingToDo = dryRun || total === 0
   await jobs.publish(id, nothingToDo ? 'SUCCEEDED' : 'PENDING')
   if (!nothingToDo) await ring(id)

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { callOf } from '@millrace/kit/call-context'
 import { doesNotExist, type ErrorCode, invalidParameter, MlflowError } from '@millrace/kit/errors'
 import { type Route, route } from '@millrace/kit/rpc'
 import { checkSentParts, checkUpload, UPLOAD_PARTS_MAX } from '@millrace/kit/upload-limits'
@@ -12,7 +13,7 @@ const WAIT_MS_MAX = 10 * 60_000
 const ABORT_WAIT_MS = 10_000
 
 export function multipartUploadRoutes(context: Context): Route[] {
-  const { uploads, ring } = context
+  const { uploads, log, ring } = context
   return [
     route(MultipartUploadService, {
       async recordUpload({ uri, uploadId, numParts }) {
@@ -22,14 +23,17 @@ export function multipartUploadRoutes(context: Context): Route[] {
         return {}
       },
 
-      async completeUpload({ uri, uploadId, parts, waitMs }, { signal }) {
+      async completeUpload({ uri, uploadId, parts, waitMs }, { signal, values }) {
         checkUpload({ uri, uploadId })
         checkSentParts(parts)
         const sent = parts.map(({ partNumber, etag, url }) => ({ partNumber, etag, url }))
         const upload = await uploads.record(uri, uploadId, parts.length)
         if (upload.state === 'OPEN' || upload.state === 'FAILED') {
           const jobId = randomUUID()
-          if (await uploads.startCompletion(upload.id, jobId, sent)) await ring(jobId)
+          if (await uploads.startCompletion(upload.id, jobId, sent)) {
+            log.debug('a completion was asked for', { requestId: callOf({ signal, values }).requestId, jobId })
+            await ring(jobId)
+          }
         }
         const { state, errorCode, error } = await untilEnded(context, upload, Math.min(waitMs, WAIT_MS_MAX), signal)
         switch (state) {
@@ -48,13 +52,16 @@ export function multipartUploadRoutes(context: Context): Route[] {
         }
       },
 
-      async abortUpload({ uri, uploadId }, { signal }) {
+      async abortUpload({ uri, uploadId }, { signal, values }) {
         checkUpload({ uri, uploadId })
         const upload = await uploads.record(uri, uploadId, 0)
         const { state } = await untilEnded(context, upload, ABORT_WAIT_MS, signal)
         if (state === 'COMPLETED') return {}
         const jobId = randomUUID()
-        if (await uploads.startAbort(upload.id, jobId)) await ring(jobId)
+        if (await uploads.startAbort(upload.id, jobId)) {
+          log.debug('an abort was asked for', { requestId: callOf({ signal, values }).requestId, jobId })
+          await ring(jobId)
+        }
         const ended = await untilEnded(context, upload, ABORT_WAIT_MS, signal)
         if (ended.state === 'COMPLETING') throw new MlflowError('RESOURCE_CONFLICT', `Multipart upload '${uploadId}' is being completed`)
         if (ended.state === 'FAILED') throw new MlflowError(ended.errorCode as ErrorCode, ended.error)
