@@ -1,16 +1,16 @@
 import type { MetadataConfig } from './config.ts'
 import { Datasets } from './store/datasets.ts'
-import { openDatabase } from './store/db.ts'
 import { Experiments } from './store/experiments/experiments.ts'
 import { Inputs } from './store/inputs.ts'
 import { LoggedModels } from './store/logged-models/logged-models.ts'
 import { Maintenance } from './store/maintenance.ts'
 import { MetricHistory } from './store/metrics/history.ts'
-import { openReads } from './store/reads.ts'
-import { openRunWrites } from './store/runs/open-writes.ts'
+import { openStore } from './store/open.ts'
 import { RunReader } from './store/runs/reader.ts'
 import { Runs } from './store/runs/runs.ts'
 import type { RunWrites } from './store/runs/writes.ts'
+import { PortableRunWrites } from './store/runs/writes-portable.ts'
+import { PlainReads } from './store/shapes/plain-reads.ts'
 
 /** What every handler is given: the stores. */
 export interface MetadataContext extends AsyncDisposable {
@@ -28,14 +28,21 @@ export interface MetadataContext extends AsyncDisposable {
   ready(): Promise<void>
 }
 
-export async function openContext(config: MetadataConfig): Promise<MetadataContext> {
+export interface Overrides {
+  /** Reads and writes as on a database that has no way of its own. */
+  readonly portable?: boolean
+}
+
+export async function openContext(config: MetadataConfig, { portable = false }: Overrides = {}): Promise<MetadataContext> {
   await using stack = new AsyncDisposableStack()
-  const db = stack.use(await openDatabase({ uri: config.backendStoreUri, poolSize: config.poolSize }))
-  const reads = stack.use(openReads(db))
+  const { db, ...own } = await openStore({ uri: config.backendStoreUri, poolSize: config.poolSize })
+  stack.use(db)
+  const { openReads = () => new PlainReads(db), openRunWrites = () => new PortableRunWrites(db) } = portable ? {} : own
+  const reads = stack.use(openReads())
   const experiments = new Experiments(db, reads, config)
   await experiments.checkWorkspaces()
   await experiments.ensureDefault()
-  const runWrites = stack.use(openRunWrites(db))
+  const runWrites = stack.use(openRunWrites())
   const owned = stack.move()
   return {
     config,

@@ -1,7 +1,7 @@
 import { temporarilyUnavailable } from '@millrace/kit/errors'
 import type { Route } from '@millrace/kit/rpc'
 import type { MetadataConfig } from './config.ts'
-import { openContext } from './context.ts'
+import { type Overrides, openContext } from './context.ts'
 import { routes } from './routes.ts'
 import { readyTimeoutMs } from './store/db/readiness.ts'
 
@@ -15,8 +15,8 @@ export interface Metadata extends AsyncDisposable {
 }
 
 /** @throws Error when the database cannot be opened or is of a revision that Millrace doesn't know. */
-export async function openMetadata(config: MetadataConfig): Promise<Metadata> {
-  const context = await openContext(config)
+export async function openMetadata(config: MetadataConfig, overrides?: Overrides): Promise<Metadata> {
+  const context = await openContext(config, overrides)
   return {
     routes: routes(context),
     ready: () => within(context.ready(), readyTimeoutMs),

@@ -1,6 +1,6 @@
 import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from 'vitest'
-import { openDatabase } from '../src/store/db.ts'
+import { openDatabase } from '../src/store/open.ts'
 import { onEachDatabase, openWorld } from './world.ts'
 
 onEachDatabase('the database', create => {
@@ -11,7 +11,7 @@ onEachDatabase('the database', create => {
     expect(found.experiment).toMatchObject({ name: 'Default', artifactLocation: 'mlflow-artifacts:/0', lifecycleStage: 'active' })
     await using db = await openDatabase({ uri: database.url, poolSize: 4 })
     const count =
-      db.dialect === 'sqlite'
+      db.dialect.name === 'sqlite'
         ? "SELECT count(*) AS n FROM sqlite_master WHERE type = 'table'"
         : "SELECT count(*) AS n FROM pg_tables WHERE schemaname = 'public'"
     expect(await db.get({ sql: count, parameters: [] })).toEqual({ n: 65 })

@@ -5,9 +5,9 @@ import { RunStatus } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 import pg from 'pg'
 import { expect, test } from 'vitest'
 import { createDatabase, describeWith } from '../../../test/services/backends.ts'
-import { onEachDatabase, openWorld, refusal } from './world.ts'
+import { onEachWay, openWorld, refusal } from './world.ts'
 
-onEachDatabase('group commit', create => {
+onEachWay('group commit', (create, openWorld, portable) => {
   test('everything that many callers log at once is there, and refusals hit only their own', async () => {
     await using database = await create()
     await using world = await openWorld(database.url)
@@ -104,7 +104,7 @@ onEachDatabase('group commit', create => {
     await using database = await create()
     await (await openWorld(database.url))[Symbol.asyncDispose]()
     for (let round = 0; round < 3; round++) {
-      const writer = fork(new URL('./writer-process.ts', import.meta.url), [database.url])
+      const writer = fork(new URL('./writer-process.ts', import.meta.url), [database.url, ...(portable ? ['portable'] : [])])
       const [runId] = (await once(writer, 'message')) as [string]
       const acknowledged = new Set<number>()
       writer.on('message', step => acknowledged.add(step as number))
@@ -120,9 +120,9 @@ onEachDatabase('group commit', create => {
 })
 
 describeWith(['postgres'], 'group commit on PostgreSQL', () => {
-  test('a run that another program has locked holds up no other', async () => {
+  test.each([false, true])('a run that another program has locked holds up no other (in the portable way: %s)', async portable => {
     await using database = await createDatabase('metadata')
-    await using world = await openWorld(database.url)
+    await using world = await openWorld(database.url, {}, { portable })
     const experimentId = '0'
     const runId = (await world.runs.createRun({ experimentId })).run?.info?.runId
     const other = new pg.Client({ connectionString: database.url })

@@ -2,12 +2,12 @@ import { createClient } from '@connectrpc/connect'
 import { DatasetService } from '@millrace/proto/millrace/tracking/v1/datasets_pb'
 import { LoggedModelService, LoggedModelStatus } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
 import { expect, test } from 'vitest'
-import { onEachDatabase, openWorld, refusal } from './world.ts'
+import { onEachWay, refusal } from './world.ts'
 
 const iris = { name: 'iris', digest: '1', sourceType: 'local', source: 'iris.csv', schema: '{}', profile: '{"rows":5}' }
 const context = (value: string) => [{ key: 'mlflow.data.context', value }]
 
-onEachDatabase('inputs and outputs', create => {
+onEachWay('inputs and outputs', (create, openWorld) => {
   test('data sets come back with the run; the first of equals counts and a repeated call changes nothing', async () => {
     await using database = await create()
     await using world = await openWorld(database.url)

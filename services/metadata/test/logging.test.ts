@@ -1,11 +1,11 @@
 import { createClient } from '@connectrpc/connect'
 import { LoggedModelService } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
 import { expect, test } from 'vitest'
-import { onEachDatabase, openWorld, refusal } from './world.ts'
+import { onEachWay, refusal } from './world.ts'
 
 const LARGEST = 1.7976931348623157e308
 
-onEachDatabase('logging', create => {
+onEachWay('logging', (create, openWorld) => {
   test('the latest of a metric is the greatest step, then timestamp, then value', async () => {
     await using database = await create()
     await using world = await openWorld(database.url)

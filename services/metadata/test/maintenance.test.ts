@@ -2,7 +2,7 @@ import { createClient } from '@connectrpc/connect'
 import { LoggedModelService } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
 import { MaintenanceService } from '@millrace/proto/millrace/tracking/v1/maintenance_pb'
 import { expect, test } from 'vitest'
-import { openDatabase } from '../src/store/db.ts'
+import { openDatabase } from '../src/store/open.ts'
 import { PURGE_CHUNK_ROWS } from '../src/store/purge.ts'
 import { onEachDatabase, openWorld, refusal, type World } from './world.ts'
 

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
-import { onEachDatabase, openWorld, refusal } from './world.ts'
+import { onEachWay, refusal } from './world.ts'
 
 const BIG = 9_223_372_036_854_775_807n
 
-onEachDatabase('metric history', create => {
+onEachWay('metric history', (create, openWorld) => {
   test('whole, in order, with exact 64-bit integers', async () => {
     await using database = await create()
     await using world = await openWorld(database.url)

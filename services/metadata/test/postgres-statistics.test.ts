@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createDatabase, describeWith } from '../../../test/services/backends.ts'
 import { eventually } from '../../../test/services/process.ts'
-import { openDatabase } from '../src/store/db.ts'
+import { openDatabase } from '../src/store/open.ts'
 import { openWorld } from './world.ts'
 
 const RUNS = 800

@@ -2,7 +2,7 @@ import { createClient } from '@connectrpc/connect'
 import { LoggedModelService } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
 import { MaintenanceService } from '@millrace/proto/millrace/tracking/v1/maintenance_pb'
 import { expect, test } from 'vitest'
-import { openDatabase } from '../src/store/db.ts'
+import { openDatabase } from '../src/store/open.ts'
 import { onEachDatabase, openWorld, refusal, type World } from './world.ts'
 
 const maintenanceOf = (world: World) => createClient(MaintenanceService, world.transport)

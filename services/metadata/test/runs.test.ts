@@ -1,8 +1,8 @@
 import { RunStatus } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 import { expect, test } from 'vitest'
-import { onEachDatabase, openWorld, refusal } from './world.ts'
+import { onEachWay, refusal } from './world.ts'
 
-onEachDatabase('runs', create => {
+onEachWay('runs', (create, openWorld) => {
   test('create answers what get answers', async () => {
     await using database = await create()
     await using world = await openWorld(database.url)

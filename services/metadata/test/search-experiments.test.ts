@@ -2,9 +2,9 @@ import { DatabaseSync } from 'node:sqlite'
 import { ViewType } from '@millrace/proto/millrace/tracking/v1/experiments_pb'
 import { expect, test } from 'vitest'
 import { query } from '../../../test/services/postgres.ts'
-import { onEachDatabase, openWorld, refusal } from './world.ts'
+import { onEachWay, refusal } from './world.ts'
 
-onEachDatabase('search of experiments', create => {
+onEachWay('search of experiments', (create, openWorld) => {
   test('filters, orders, views and pages', async () => {
     await using database = await create()
     await using world = await openWorld(database.url)

@@ -1,7 +1,7 @@
 import { type Client, createClient } from '@connectrpc/connect'
 import { LoggedModelService, LoggedModelStatus } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { onEachDatabase, openWorld, refusal, type TestDatabase, type World } from './world.ts'
+import { onEachWay, refusal, type TestDatabase, type World } from './world.ts'
 
 type Order = { fieldName?: string; ascending?: boolean; datasetName?: string; datasetDigest?: string }
 type Search = { filter?: string; orderBy?: Order[]; datasets?: { datasetName?: string; datasetDigest?: string }[] }
@@ -22,7 +22,7 @@ const POINTS: Record<string, Point[]> = {
   d: [['acc', 0.45, 1, 0]],
 }
 
-onEachDatabase('search for logged models', create => {
+onEachWay('search for logged models', (create, openWorld) => {
   let database: TestDatabase
   let world: World
   let models: Client<typeof LoggedModelService>

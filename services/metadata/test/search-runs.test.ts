@@ -1,6 +1,6 @@
 import { ViewType } from '@millrace/proto/millrace/tracking/v1/experiments_pb'
 import { expect, test } from 'vitest'
-import { onEachDatabase, openWorld, refusal, type TestDatabase, type World } from './world.ts'
+import { onEachWay, refusal, type TestDatabase, type World } from './world.ts'
 
 const START = 1_600_000_000_000n
 
@@ -19,7 +19,7 @@ async function seed(world: World, count: number, logged: (i: number) => object =
 
 const metric = (key: string, value: number) => ({ key, value, timestamp: 1n, step: 0n })
 
-onEachDatabase('search of runs', create => {
+onEachWay('search of runs', (create, openWorld) => {
   const withRuns = async (
     count: number,
     logged: Parameters<typeof seed>[2],

@@ -10,6 +10,7 @@ import { type Metric, MetricService } from '@millrace/proto/millrace/tracking/v1
 import { RunService } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 import { describe } from 'vitest'
 import { createDatabase, describeWith } from '../../../test/services/backends.ts'
+import type { Overrides } from '../src/context.ts'
 import { checkMetadata, type MetadataConfig, openMetadata } from '../src/service.ts'
 
 export interface TestDatabase extends AsyncDisposable {
@@ -20,6 +21,16 @@ export interface TestDatabase extends AsyncDisposable {
 export function onEachDatabase(name: string, body: (create: () => Promise<TestDatabase>) => void): void {
   describe(`${name} on SQLite`, () => body(createSqlite))
   describeWith(['postgres'], `${name} on PostgreSQL`, () => body(() => createDatabase('metadata')))
+}
+
+export type OpenWorld = (url: string, config?: Partial<MetadataConfig>) => Promise<World>
+
+/** Like `onEachDatabase`, each with its own ways to read and to write runs and again with the portable ones. */
+export function onEachWay(name: string, body: (create: () => Promise<TestDatabase>, open: OpenWorld, portable: boolean) => void): void {
+  onEachDatabase(name, create => body(create, openWorld, false))
+  onEachDatabase(`${name}, in the portable way,`, create => {
+    body(create, (url, config) => openWorld(url, config, { portable: true }), true)
+  })
 }
 
 async function createSqlite(): Promise<TestDatabase> {
@@ -41,8 +52,11 @@ export interface World extends AsyncDisposable {
 }
 
 /** The service on a database, through its clients. */
-export async function openWorld(url: string, config: Partial<MetadataConfig> = {}): Promise<World> {
-  const metadata = await openMetadata({ ...checkMetadata({ backendStoreUri: { value: url, source: 'test' } }, hostTargets), ...config })
+export async function openWorld(url: string, config: Partial<MetadataConfig> = {}, overrides: Overrides = {}): Promise<World> {
+  const metadata = await openMetadata(
+    { ...checkMetadata({ backendStoreUri: { value: url, source: 'test' } }, hostTargets), ...config },
+    overrides,
+  )
   const transport = createDirectTransport(metadata.routes)
   const experiments = createClient(ExperimentService, transport)
   const runs = createClient(RunService, transport)

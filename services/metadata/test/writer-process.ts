@@ -1,7 +1,7 @@
 import { openWorld } from './world.ts'
 
 /** Logs without pause and sends the step of every write that was acknowledged, after the run's id. */
-const world = await openWorld(process.argv[2] as string)
+const world = await openWorld(process.argv[2] as string, {}, { portable: process.argv[3] === 'portable' })
 const { runId } = await world.newRun()
 process.send?.(runId)
 let next = 0

@@ -1,7 +1,13 @@
 import type { Metric } from '@millrace/proto/millrace/tracking/v1/metrics_pb'
 import { type Param, type Run, type RunInfo, RunStatus, type RunTag } from '@millrace/proto/millrace/tracking/v1/runs_pb'
-import type { RunAggregate } from '../store/runs/reader.ts'
-import type { DatasetInputRecord, LoggedModelEdgeRecord, MetricColumns, RunInfoRecord, TextColumns } from '../store/runs/records.ts'
+import type {
+  DatasetInputRecord,
+  LoggedModelEdgeRecord,
+  MetricColumns,
+  RunInfoRecord,
+  RunRecord,
+  TextColumns,
+} from '../store/runs/records.ts'
 
 /** Messages are written as literals: a page of 1,000 runs has 26,000 of them, and create() costs three times as much. */
 
@@ -14,8 +20,8 @@ const STATUS: Record<string, RunStatus> = {
 }
 
 /** @param withModelInputs A search leaves the models that went into a run out, as MLflow's does. */
-export function runMessage({ run, datasetInputs, loggedModelEdges }: RunAggregate, withModelInputs: boolean): Run {
-  const [info, metrics, params, tags] = run
+export function runMessage(record: RunRecord, withModelInputs: boolean): Run {
+  const [info, metrics, params, tags, datasetInputs, loggedModelEdges] = record
   return {
     $typeName: 'millrace.tracking.v1.Run',
     info: infoMessage(info),

@@ -62,9 +62,8 @@ export function runReads({
           throwIfEnded(caller)
           for (const run of slice) runs.push(runMessage(run, false))
         }
-        const nextPageToken = page.more
-          ? createPageToken(offset + pageSize, query && page.last ? [...page.last, query] : undefined)
-          : undefined
+        const last = page.ids.at(-1)
+        const nextPageToken = page.more ? createPageToken(offset + pageSize, query && last ? [...last, query] : undefined) : undefined
         return { $typeName: 'millrace.tracking.v1.SearchRunsResponse', runs, nextPageToken }
       }
       return searches.read(keyOf(request), read, callOf(context))

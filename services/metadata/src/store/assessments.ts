@@ -1,9 +1,9 @@
-import type { AnyDatabase, Executor } from './db.ts'
+import type { Database, Executor } from './db.ts'
 
 const sourceRun = '"mlflow.assessment.sourceRunId": "'
 
 /** Removes the trace assessments that came from runs, as MLflow does when a run is deleted: their metadata's JSON text names the run. */
-export async function deleteAssessmentsOf(db: AnyDatabase, tx: Executor, runIds: readonly string[]): Promise<void> {
+export async function deleteAssessmentsOf(db: Database, tx: Executor, runIds: readonly string[]): Promise<void> {
   if (runIds.length === 0) return
   const pattern = runIds.length === 1 ? `%${sourceRun}${runIds[0]}"%` : `%${sourceRun}%`
   const query = db.kysely

@@ -1,7 +1,7 @@
 import type { Caller } from '@millrace/kit/call-context'
 import type { CompiledQuery, Kysely } from 'kysely'
 import type { DB } from '../../../../prisma/tracking/gen/tables.ts'
-import { parseStoreUri } from './db/uri.ts'
+import type { Dialect, Fragment } from './dialects/dialect.ts'
 
 export type { DB } from '../../../../prisma/tracking/gen/tables.ts'
 
@@ -29,8 +29,6 @@ export interface Executor {
   run(query: CompiledQuery<unknown> | Query): Promise<number>
 }
 
-export type Dialect = 'sqlite' | 'postgresql'
-
 /**
  * The tracking database. `all` and `get` read what is committed, on a connection that cannot write; `run` writes in a transaction
  * of its own.
@@ -50,33 +48,18 @@ export interface Database extends Executor, AsyncDisposable {
   transaction<T>(work: (tx: Executor) => Promise<T>): Promise<T>
 }
 
-export interface SqliteDatabase extends Database {
-  readonly dialect: 'sqlite'
-  /** Absolute path of the file; undefined for a database in memory. */
-  readonly path: string | undefined
-  /** Runs `work` while nobody else in this process writes; `writer` is not in a transaction. */
-  exclusive<T>(work: (writer: SqliteConnection) => T): Promise<T>
+/** Runs statements one after the other. @returns the number of rows changed. */
+export async function runEach(tx: Executor, statements: readonly Fragment[], { kysely }: Database): Promise<number> {
+  let changed = 0
+  for (const statement of statements) changed += await tx.run(statement.compile(kysely))
+  return changed
 }
 
-export interface PostgresDatabase extends Database {
-  readonly dialect: 'postgresql'
-}
-
-export type AnyDatabase = SqliteDatabase | PostgresDatabase
-export type SqliteConnection = import('node:sqlite').DatabaseSync
-
-export interface DatabaseOptions {
-  /** SQLAlchemy's form: `sqlite:///relative`, `sqlite:////absolute`, `postgresql://...`, `postgresql+psycopg2://...`. */
-  uri: string
-  /** Connections to PostgreSQL. */
-  poolSize: number
-}
-
-/** Opens the database; makes MLflow's tables when there are none. @throws when the tables are of another revision. */
-export async function openDatabase({ uri, poolSize }: DatabaseOptions): Promise<AnyDatabase> {
-  const target = parseStoreUri(uri)
-  if (target.dialect === 'sqlite') return (await import('./dialects/sqlite/database.ts')).openSqlite(target.path)
-  return (await import('./dialects/postgresql/database.ts')).openPostgres(target.connectionString, poolSize)
+/** Like `runEach`, for statements of `insertGivingId`. */
+export async function runGivingId(tx: Executor, statements: readonly Fragment[], db: Database): Promise<unknown> {
+  await runEach(tx, statements.slice(0, -1), db)
+  const last = statements.at(-1)?.compile(db.kysely) as CompiledQuery<{ id: unknown }> | undefined
+  return last && (await tx.get(last))?.id
 }
 
 let statements = 0

@@ -1,9 +1,9 @@
 import { invalidParameter, invalidState } from '@millrace/kit/errors'
 import { sql } from 'kysely'
-import { type AnyDatabase, type Executor, wide } from './db.ts'
+import { type Database, type Executor, runEach, wide } from './db.ts'
+import type { Dialect, Fragment } from './dialects/dialect.ts'
 import { Purge } from './purge.ts'
 import { EXPERIMENT_MARK_KEY, RUN_IS_BEING_REMOVED, RUN_MARK } from './removal-marks.ts'
-import { type Fragment, POSTGRESQL, type SearchDialect, SQLITE } from './search-dialect.ts'
 
 export interface RunLocation {
   run_uuid: string
@@ -45,28 +45,28 @@ export interface TimePlace {
 
 /** What was deleted, and its rows removed for good. Everything is sorted, may be repeated, and leaves what is active alone. */
 export class Maintenance {
-  readonly #db: AnyDatabase
-  readonly #dialect: SearchDialect
+  readonly #db: Database
+  readonly #dialect: Dialect
   readonly #purge: Purge
 
-  constructor(db: AnyDatabase) {
+  constructor(db: Database) {
     this.#db = db
-    this.#dialect = db.dialect === 'sqlite' ? SQLITE : POSTGRESQL
+    this.#dialect = db.dialect
     this.#purge = new Purge(db)
   }
 
   /** Deleted runs, oldest deletion first; one without a time of deletion, as old versions left them, counts as the oldest. */
   deletedRuns(before: bigint | undefined, experimentIds: readonly bigint[], limit: number, after?: TimePlace): Promise<RunLocation[]> {
     const time = sql`coalesce(deleted_time, 0)`
-    return this.#all(sql`${RUNS} WHERE lifecycle_stage = 'deleted'
+    return this.#all(sql`${this.#runs()} WHERE lifecycle_stage = 'deleted'
       ${and(before !== undefined && sql`${time} <= ${before}`)} ${and(experimentIds.length > 0 && this.#ids('experiment_id', experimentIds))}
       ${and(after && sql`(${time} > ${after.time} OR (${time} = ${after.time} AND run_uuid > ${after.id}))`)}
-      ORDER BY ${time}, run_uuid LIMIT ${limit}`)
+      ORDER BY ${time}, run_uuid ${this.#dialect.page(limit)}`)
   }
 
   deletedExperiments(before: bigint | undefined, limit: number, afterId = -1n): Promise<ExperimentLocation[]> {
-    return this.#all(sql`${EXPERIMENTS} WHERE lifecycle_stage = 'deleted' AND experiment_id > ${afterId}
-      ${and(before !== undefined && sql`last_update_time < ${before}`)} ORDER BY experiment_id LIMIT ${limit}`)
+    return this.#all(sql`${this.#experiments()} WHERE lifecycle_stage = 'deleted' AND experiment_id > ${afterId}
+      ${and(before !== undefined && sql`last_update_time < ${before}`)} ORDER BY experiment_id ${this.#dialect.page(limit)}`)
   }
 
   /** Deleted models, oldest deletion first; with `modelIds` or `experimentIds` those in any stage. */
@@ -79,10 +79,10 @@ export class Maintenance {
     const time = sql`last_updated_timestamp_ms`
     const named = modelIds.length > 0 && this.#dialect.oneOf(sql`model_id`, modelIds)
     const anyStage = modelIds.length > 0 || experimentIds.length > 0
-    return this.#all(sql`${MODELS} WHERE ${anyStage ? sql`1 = 1` : sql`lifecycle_stage = 'deleted'`} ${and(named)}
+    return this.#all(sql`${this.#loggedModels} WHERE ${anyStage ? sql`1 = 1` : sql`lifecycle_stage = 'deleted'`} ${and(named)}
       ${and(before !== undefined && sql`${time} <= ${before}`)} ${and(experimentIds.length > 0 && this.#ids('experiment_id', experimentIds))}
       ${and(after && sql`(${time} > ${after.time} OR (${time} = ${after.time} AND model_id > ${after.id}))`)}
-      ORDER BY ${time}, model_id LIMIT ${limit}`)
+      ORDER BY ${time}, model_id ${this.#dialect.page(limit)}`)
   }
 
   /** Jobs that have ended, oldest first. */
@@ -91,15 +91,15 @@ export class Maintenance {
     return this.#all(sql`SELECT id, creation_time FROM jobs WHERE ${ENDED}
       ${and(ids.length > 0 && this.#dialect.oneOf(sql`id`, ids))} ${and(before !== undefined && sql`creation_time < ${before}`)}
       ${and(after && sql`(creation_time > ${after.time} OR (creation_time = ${after.time} AND id > ${after.id}))`)}
-      ORDER BY creation_time, id LIMIT ${limit}`)
+      ORDER BY creation_time, id ${this.#dialect.page(limit)}`)
   }
 
   runs(runIds: readonly string[]): Promise<RunLocation[]> {
-    return this.#all(sql`${RUNS} WHERE ${this.#dialect.oneOf(sql`run_uuid`, runIds)} ORDER BY run_uuid`)
+    return this.#all(sql`${this.#runs()} WHERE ${this.#dialect.oneOf(sql`run_uuid`, runIds)} ORDER BY run_uuid`)
   }
 
   experiments(ids: readonly bigint[]): Promise<ExperimentLocation[]> {
-    return this.#all(sql`${EXPERIMENTS} WHERE ${this.#ids('experiment_id', ids)} ORDER BY experiment_id`)
+    return this.#all(sql`${this.#experiments()} WHERE ${this.#ids('experiment_id', ids)} ORDER BY experiment_id`)
   }
 
   /**
@@ -109,8 +109,9 @@ export class Maintenance {
    */
   beginRuns(runIds: readonly string[], before?: bigint): Promise<RunLocation[]> {
     const named = this.#dialect.oneOf(sql`run_uuid`, runIds)
+    const lock = this.#dialect.rowLock('change')
     return this.#db.transaction(async tx => {
-      const found = await this.#in<RunLocation>(tx, sql`${RUNS} WHERE ${named} ORDER BY run_uuid ${this.#lock}`)
+      const found = await this.#in<RunLocation>(tx, sql`${this.#runs(lock.hint)} WHERE ${named} ORDER BY run_uuid ${lock.end}`)
       for (const run of found) {
         if (run.lifecycle_stage !== 'deleted') throw notDeleted('Run', run.run_uuid, 'runs')
         const isYoung = before !== undefined && (run.deleted_time ?? 0n) > before
@@ -129,20 +130,21 @@ export class Maintenance {
     return this.#markExperiment(id, async (tx, found) => {
       const isYoung = before !== undefined && (found.last_update_time ?? before) >= before
       if (isYoung && !found.being_removed) throw deletedAgain('Experiment', String(id))
-      const left = sql`${RUNS} WHERE experiment_id = ${id} ORDER BY lifecycle_stage, run_uuid LIMIT ${RUNS_NAMED_MAX}`
+      const left = sql`${this.#runs()} WHERE experiment_id = ${id} ORDER BY lifecycle_stage, run_uuid ${this.#dialect.page(RUNS_NAMED_MAX)}`
       const runs = await this.#in<RunLocation>(tx, left)
       if (runs.length > 0) throw hasRuns(id, runs)
     })
   }
 
   async #markExperiment(id: bigint, check: (tx: Executor, found: ExperimentLocation) => Promise<void>) {
+    const lock = this.#dialect.rowLock('change')
     return this.#db.transaction(async tx => {
-      const [found] = await this.#in<ExperimentLocation>(tx, sql`${EXPERIMENTS} WHERE experiment_id = ${id} ${this.#lock}`)
+      const [found] = await this.#in<ExperimentLocation>(tx, sql`${this.#experiments(lock.hint)} WHERE experiment_id = ${id} ${lock.end}`)
       if (!found) return undefined
       if (found.lifecycle_stage !== 'deleted') throw notDeleted('Experiment', String(id), 'experiments')
       await check(tx, found)
-      const mark = sql`INSERT INTO experiment_tags (experiment_id, key, value) VALUES (${id}, ${EXPERIMENT_MARK_KEY}, '') ON CONFLICT DO NOTHING`
-      await tx.run(mark.compile(this.#db.kysely))
+      const mark = { experiment_id: id, key: EXPERIMENT_MARK_KEY, value: '' }
+      await runEach(tx, this.#dialect.insertNew('experiment_tags', ['key', 'experiment_id'], [mark]), this.#db)
       return found
     })
   }
@@ -151,7 +153,7 @@ export class Maintenance {
   async purgeRuns(runIds: readonly string[]): Promise<number> {
     let purged = 0
     for (const { run_uuid: id } of await this.beginRuns(runIds)) {
-      if (await this.#purge.run(id, sql`runs WHERE run_uuid = ${id} AND ${sql.raw(RUN_IS_BEING_REMOVED)}`)) purged++
+      if (await this.#purge.run(id, { table: 'runs', where: sql`run_uuid = ${id} AND ${sql.raw(RUN_IS_BEING_REMOVED)}` })) purged++
     }
     return purged
   }
@@ -164,13 +166,14 @@ export class Maintenance {
   /** Like purgeRuns, for logged models. */
   async purgeLoggedModels(modelIds: readonly string[]): Promise<number> {
     const found = await this.#all<LoggedModelLocation>(
-      sql`${MODELS} WHERE ${this.#dialect.oneOf(sql`model_id`, modelIds)} ORDER BY model_id`,
+      sql`${this.#loggedModels} WHERE ${this.#dialect.oneOf(sql`model_id`, modelIds)} ORDER BY model_id`,
     )
     const active = found.find(model => model.lifecycle_stage !== 'deleted')
     if (active) throw notDeleted('Logged model', active.model_id, 'logged models')
     let purged = 0
     for (const { model_id: id } of found) {
-      if (await this.#purge.loggedModel(id, sql`logged_models WHERE model_id = ${id} AND lifecycle_stage = 'deleted'`)) purged++
+      if (await this.#purge.loggedModel(id, { table: 'logged_models', where: sql`model_id = ${id} AND lifecycle_stage = 'deleted'` }))
+        purged++
     }
     return purged
   }
@@ -182,11 +185,13 @@ export class Maintenance {
    */
   async purgeExperiment(id: bigint): Promise<boolean> {
     if (!(await this.#markExperiment(id, async () => {}))) return false
-    const guard = sql`experiments WHERE experiment_id = ${id} AND lifecycle_stage = 'deleted'`
-    for (const { run_uuid } of await this.#all<RunLocation>(sql`${RUNS} WHERE experiment_id = ${id} ORDER BY run_uuid`)) {
+    const guard = { table: 'experiments', where: sql`experiment_id = ${id} AND lifecycle_stage = 'deleted'` }
+    for (const { run_uuid } of await this.#all<RunLocation>(sql`${this.#runs()} WHERE experiment_id = ${id} ORDER BY run_uuid`)) {
       await this.#purge.run(run_uuid, guard)
     }
-    for (const { model_id } of await this.#all<LoggedModelLocation>(sql`${MODELS} WHERE experiment_id = ${id} ORDER BY model_id`)) {
+    for (const { model_id } of await this.#all<LoggedModelLocation>(
+      sql`${this.#loggedModels} WHERE experiment_id = ${id} ORDER BY model_id`,
+    )) {
       await this.#purge.loggedModel(model_id, guard)
     }
     await this.#purge.traces(id, guard)
@@ -211,21 +216,31 @@ export class Maintenance {
     return on.all<T>(wide(fragment.compile(this.#db.kysely) as never))
   }
 
-  /** Keeps rows as they are until the end of the transaction; SQLite has one writer anyway. */
-  get #lock(): Fragment {
-    return this.#db.dialect === 'postgresql' ? sql`FOR NO KEY UPDATE` : sql``
+  #runs(hint = sql``): Fragment {
+    const removed = this.#flag(sql.raw(RUN_IS_BEING_REMOVED))
+    return sql`SELECT run_uuid, ${this.#id} AS experiment_id, artifact_uri, lifecycle_stage, deleted_time, ${removed} FROM runs ${hint}`
+  }
+
+  #experiments(hint = sql``): Fragment {
+    const removed = this.#flag(sql`EXISTS (SELECT 1 FROM experiment_tags t
+      WHERE t.experiment_id = experiments.experiment_id AND t."key" = ${sql.lit(EXPERIMENT_MARK_KEY)})`)
+    return sql`SELECT ${this.#id} AS experiment_id, name, artifact_location, lifecycle_stage, last_update_time, ${removed} FROM experiments ${hint}`
+  }
+
+  get #loggedModels(): Fragment {
+    return sql`SELECT model_id, ${this.#id} AS experiment_id, artifact_location, lifecycle_stage, last_updated_timestamp_ms FROM logged_models`
+  }
+
+  get #id(): Fragment {
+    return this.#dialect.integer(sql`experiment_id`)
+  }
+
+  #flag(condition: Fragment): Fragment {
+    return sql`${this.#dialect.integer(sql`CASE WHEN ${condition} THEN 1 ELSE 0 END`)} AS being_removed`
   }
 
   #ids = (column: string, ids: readonly bigint[]) => this.#dialect.oneOfIds(sql.raw(column), ids)
 }
-
-const flag = (condition: Fragment) => sql`CAST(CASE WHEN ${condition} THEN 1 ELSE 0 END AS BIGINT) AS being_removed`
-const RUNS = sql`SELECT run_uuid, CAST(experiment_id AS BIGINT) AS experiment_id, artifact_uri, lifecycle_stage, deleted_time,
-  ${flag(sql.raw(RUN_IS_BEING_REMOVED))} FROM runs`
-const EXPERIMENTS = sql`SELECT CAST(experiment_id AS BIGINT) AS experiment_id, name, artifact_location, lifecycle_stage, last_update_time,
-  ${flag(sql`EXISTS (SELECT 1 FROM experiment_tags t WHERE t.experiment_id = experiments.experiment_id AND t.key = ${sql.lit(EXPERIMENT_MARK_KEY)})`)}
-  FROM experiments`
-const MODELS = sql`SELECT model_id, CAST(experiment_id AS BIGINT) AS experiment_id, artifact_location, lifecycle_stage, last_updated_timestamp_ms FROM logged_models`
 
 /** SUCCEEDED, FAILED, TIMEOUT and CANCELED as MLflow 3.17.2 numbers them (mlflow.entities.JobStatus). */
 const ENDED = sql`status IN (2, 3, 4, 5)`

@@ -1,29 +1,33 @@
 import { sql } from 'kysely'
-import type { AnyDatabase, Executor } from './db.ts'
-import type { Fragment } from './search-dialect.ts'
+import type { Database, Executor } from './db.ts'
+import type { Fragment } from './dialects/dialect.ts'
 
 /** Rows of one delete statement: 2,000 metrics with their four indexes hold SQLite's writer for about 15 ms. */
 export const PURGE_CHUNK_ROWS = 2000
 /** Traces of one statement: each takes its spans, tags and assessments along. */
 export const PURGE_CHUNK_TRACES = 50
 
+export interface Guard {
+  table: string
+  where: Fragment
+}
+
 const table = (name: string) => sql.raw(name)
 
 /** Removes rows for good, in transactions that are short enough for writers to get their turn in between. */
 export class Purge {
-  readonly #db: AnyDatabase
+  readonly #db: Database
 
-  constructor(db: AnyDatabase) {
+  constructor(db: Database) {
     this.#db = db
   }
 
   /**
    * Removes a run with its metrics, params, tags, edges and their tags, and associations.
-   * @param guard a table and the condition of the row in it that must be there for anything to be removed. Each transaction looks again
-   *   and keeps the row as it is.
+   * @param guard the row that must be there for anything to be removed. Each transaction looks again and keeps it as it is.
    * @returns whether the run was there and is gone.
    */
-  async run(runId: string, guard: Fragment): Promise<boolean> {
+  async run(runId: string, guard: Guard): Promise<boolean> {
     for (const name of ['metrics', 'latest_metrics', 'params', 'tags']) await this.chunks(name, sql`run_uuid = ${runId}`, guard)
     await this.chunks('logged_model_metrics', sql`run_id = ${runId}`, guard)
     const edges = sql`((source_type IN ('RUN', 'RUN_INPUT', 'RUN_OUTPUT') AND source_id = ${runId}) OR (destination_type = 'RUN' AND destination_id = ${runId}))`
@@ -36,7 +40,7 @@ export class Purge {
   }
 
   /** Removes a logged model with its params, tags, metrics and edges. */
-  async loggedModel(modelId: string, guard: Fragment): Promise<boolean> {
+  async loggedModel(modelId: string, guard: Guard): Promise<boolean> {
     const ofModel = sql`model_id = ${modelId}`
     for (const name of ['logged_model_metrics', 'logged_model_params', 'logged_model_tags']) await this.chunks(name, ofModel, guard)
     return this.#db.transaction(async tx => {
@@ -48,8 +52,8 @@ export class Purge {
   }
 
   /** Removes traces of an experiment, a chunk of them at a time, with all that refers to them. */
-  async traces(experimentId: bigint, guard: Fragment): Promise<void> {
-    const chunk = sql`SELECT request_id FROM trace_info WHERE experiment_id = ${experimentId} ORDER BY request_id LIMIT ${PURGE_CHUNK_TRACES}`
+  async traces(experimentId: bigint, guard: Guard): Promise<void> {
+    const chunk = sql`SELECT request_id FROM trace_info WHERE experiment_id = ${experimentId} ORDER BY request_id ${this.#db.dialect.page(PURGE_CHUNK_TRACES)}`
     for (;;) {
       const removed = await this.#db.transaction(async tx => {
         if (!(await this.holds(tx, guard))) return 0
@@ -61,11 +65,8 @@ export class Purge {
   }
 
   /** Deletes the rows of `name` that meet `where`, a chunk per transaction, while `guard` holds. */
-  async chunks(name: string, where: Fragment, guard: Fragment): Promise<void> {
-    const row = this.#db.dialect === 'sqlite' ? table('rowid') : table('ctid')
-    const chunk = sql`SELECT ${row} FROM ${table(name)} WHERE ${where} LIMIT ${PURGE_CHUNK_ROWS}`
-    const found = this.#db.dialect === 'sqlite' ? sql`${row} IN (${chunk})` : sql`${row} = ANY(ARRAY(${chunk}))`
-    const query = sql`DELETE FROM ${table(name)} WHERE ${found}`.compile(this.#db.kysely)
+  async chunks(name: string, where: Fragment, guard: Guard): Promise<void> {
+    const query = this.#db.dialect.deleteSome(name, where, PURGE_CHUNK_ROWS).compile(this.#db.kysely)
     const remove = () => this.#db.transaction(async tx => ((await this.holds(tx, guard)) ? tx.run(query) : 0))
     while ((await remove()) === PURGE_CHUNK_ROWS);
   }
@@ -85,8 +86,10 @@ export class Purge {
     return tx.run(sql`DELETE FROM ${table(name)} WHERE ${where}`.compile(this.#db.kysely))
   }
 
-  async holds(tx: Executor, guard: Fragment): Promise<boolean> {
-    const lock = this.#db.dialect === 'postgresql' ? sql`FOR SHARE` : sql``
-    return (await tx.get(sql`SELECT 1 AS found FROM ${guard} ${lock}`.compile(this.#db.kysely))) !== undefined
+  /** @param guard see `run`. */
+  async holds(tx: Executor, guard: Guard): Promise<boolean> {
+    const { hint, end } = this.#db.dialect.rowLock('share')
+    const query = sql`SELECT 1 AS found FROM ${table(guard.table)} ${hint} WHERE ${guard.where} ${end}`
+    return (await tx.get(query.compile(this.#db.kysely))) !== undefined
   }
 }

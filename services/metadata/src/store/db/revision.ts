@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises'
-import type { Dialect } from '../db.ts'
+import type { DatabaseName } from '../dialects/dialect.ts'
 
 /** The alembic revision of MLflow 3.17.2. */
 export const headRevision = 'dc11669786a5'
 
 /** SQL that makes MLflow's 64 tables at `headRevision` with their first rows. */
-export function headSchema(dialect: Dialect): Promise<string> {
-  return readFile(new URL(`../../../../../prisma/tracking/${dialect}.sql`, import.meta.url), 'utf8')
+export function headSchema(database: DatabaseName): Promise<string> {
+  return readFile(new URL(`../../../../../prisma/tracking/${database}.sql`, import.meta.url), 'utf8')
 }
 
 /** @throws Error naming both revisions when the database's is not `headRevision`. */

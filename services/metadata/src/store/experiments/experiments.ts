@@ -6,11 +6,10 @@ import { experimentId } from '../../search/values.ts'
 import { appendToUriPath, resolveIfLocal } from '../artifact-uri.ts'
 import { deleteAssessmentsOf } from '../assessments.ts'
 import { isUniqueViolation } from '../db/errors.ts'
-import { type AnyDatabase, type Executor, statement } from '../db.ts'
-import type { Reads } from '../reads.ts'
+import { type Database, type Executor, runEach, runGivingId, statement } from '../db.ts'
 import { beingRemoved, EXPERIMENT_MARK_KEY, RUN_IS_BEING_REMOVED, RUN_WITHOUT_MARK } from '../removal-marks.ts'
-import { parsed } from '../slices.ts'
-import { type ExperimentRecord, type ExperimentSearch, searchExperimentsSql } from './search.ts'
+import type { Reads } from '../shapes/reads.ts'
+import { EXPERIMENT, type ExperimentRecord, type ExperimentSearch, searchExperimentsSql } from './search.ts'
 
 export interface ExperimentRow {
   experiment_id: number
@@ -41,13 +40,13 @@ const INT32_MAX = 2_147_483_647n
 
 /** Experiments with their tags. Ids are decimal texts; "" is the default experiment where one is read or renamed, as in MLflow's store. */
 export class Experiments {
-  readonly #db: AnyDatabase
+  readonly #db: Database
   readonly #reads: Reads
   readonly #root: string
   #lastChange = 0
   readonly #tagsOf: (id: number) => ReturnType<ReturnType<typeof statement<{ key: string; value: string | null }>>>
 
-  constructor(db: AnyDatabase, reads: Reads, { defaultArtifactRoot }: ExperimentOptions) {
+  constructor(db: Database, reads: Reads, { defaultArtifactRoot }: ExperimentOptions) {
     this.#db = db
     this.#reads = reads
     this.#root = resolveIfLocal(defaultArtifactRoot)
@@ -56,9 +55,10 @@ export class Experiments {
 
   /** @throws Error when experiments belong to a workspace: without workspaces they could not be reached. */
   async checkWorkspaces(): Promise<void> {
-    const query = this.#db.kysely.selectFrom('experiments').select('workspace').where('workspace', '!=', workspace).limit(1).compile()
-    const found = await this.#db.get(query)
-    if (found) throw new Error(`experiments exist outside the default workspace, in '${found.workspace}': Millrace has no workspaces`)
+    const query = sql<{ workspace: string }>`SELECT min(workspace) AS workspace FROM experiments WHERE workspace <> ${workspace}`
+    const found = await this.#db.get(query.compile(this.#db.kysely))
+    if (found?.workspace)
+      throw new Error(`experiments exist outside the default workspace, in '${found.workspace}': Millrace has no workspaces`)
   }
 
   /** Makes the default experiment, id 0, when there is none. */
@@ -73,16 +73,12 @@ export class Experiments {
       last_update_time: now,
       workspace,
     }
-    const insert = this.#db.kysely
-      .insertInto('experiments')
-      .values(values)
-      .onConflict(c => c.doNothing())
-    await this.#db.run(insert.compile())
+    await this.#db.transaction(tx => runEach(tx, this.#db.dialect.insertNew('experiments', ['experiment_id'], [values]), this.#db))
   }
 
   /** @throws RESOURCE_ALREADY_EXISTS when an experiment, a deleted one too, has the name. */
   async create(name: string, artifactLocation: string | undefined, tags: readonly Tag[]): Promise<string> {
-    const { kysely } = this.#db
+    const { kysely, dialect } = this.#db
     const now = this.#changeTime()
     const values = {
       name,
@@ -94,16 +90,13 @@ export class Experiments {
     }
     try {
       return await this.#db.transaction(async tx => {
-        const insert = kysely.insertInto('experiments').values(values).returning('experiment_id')
-        const id = (await tx.all(insert.compile()))[0]?.experiment_id as number
+        const id = Number(await runGivingId(tx, dialect.insertGivingId('experiments', values, 'experiment_id'), this.#db))
         if (!artifactLocation) {
           const location = appendToUriPath(this.#root, String(id))
           await tx.run(kysely.updateTable('experiments').set({ artifact_location: location }).where('experiment_id', '=', id).compile())
         }
-        if (tags.length > 0) {
-          const rows = tags.map(({ key, value }) => ({ experiment_id: id, key, value }))
-          await tx.run(kysely.insertInto('experiment_tags').values(rows).compile())
-        }
+        const rows = tags.map(({ key, value }) => ({ experiment_id: id, key, value }))
+        await runEach(tx, dialect.insert('experiment_tags', rows), this.#db)
         return String(id)
       })
     } catch (reason) {
@@ -127,9 +120,8 @@ export class Experiments {
   /** A page of experiments in order, and whether more follow. */
   async search(search: ExperimentSearch, pageSize: number, caller?: Caller): Promise<{ experiments: ExperimentRecord[]; more: boolean }> {
     const experiments: ExperimentRecord[] = []
-    const statement = this.#reads.compile(searchExperimentsSql(search, pageSize + 1, this.#reads.dialect))
-    const slices = await this.#reads.rows(statement, caller)
-    for await (const slice of parsed<ExperimentRecord>(slices)) experiments.push(...slice)
+    const found = this.#reads.list<ExperimentRecord>(EXPERIMENT, searchExperimentsSql(search, pageSize + 1, this.#reads.dialect), caller)
+    for await (const slice of found) experiments.push(...slice)
     const more = experiments.length > pageSize
     if (more) experiments.length = pageSize
     return { experiments, more }
@@ -147,7 +139,7 @@ export class Experiments {
   /** Deletes an active experiment and all of its runs; both can be restored. Whoever makes a run in it locks its row: see dialects/postgresql/run-sql.ts. */
   async delete(id: string): Promise<void> {
     await this.#db.transaction(async tx => {
-      const { experiment_id } = await this.#find(tx, id, 'active', 'NO KEY UPDATE')
+      const { experiment_id } = await this.#find(tx, id, 'active', 'change')
       const { kysely } = this.#db
       await this.#update(tx, experiment_id, { lifecycle_stage: 'deleted' })
       const runs = await tx.all(kysely.selectFrom('runs').select('run_uuid').where('experiment_id', '=', experiment_id).compile())
@@ -169,7 +161,7 @@ export class Experiments {
    */
   async restore(id: string): Promise<void> {
     await this.#db.transaction(async tx => {
-      const { experiment_id } = await this.#find(tx, id, 'deleted', 'NO KEY UPDATE')
+      const { experiment_id } = await this.#find(tx, id, 'deleted', 'change')
       if (await isMarked(this.#db, tx, experiment_id)) throw beingRemoved('Experiment', String(experiment_id))
       await this.#update(tx, experiment_id, { lifecycle_stage: 'active' })
       await this.#updateRuns(tx, experiment_id, { lifecycle_stage: 'active', deleted_time: null })
@@ -181,7 +173,7 @@ export class Experiments {
    * @throws RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE for a deleted one.
    */
   async lockActive(tx: Executor, id: string): Promise<ExperimentRow> {
-    const found = await this.#find(tx, id || String(defaultId), undefined, 'SHARE')
+    const found = await this.#find(tx, id || String(defaultId), undefined, 'share')
     checkActive(found)
     return found
   }
@@ -192,8 +184,8 @@ export class Experiments {
       const found = await this.#find(tx, id)
       if (guard) guard(await this.#withTags(found, tx))
       checkActive(found)
-      const insert = this.#db.kysely.insertInto('experiment_tags').values({ experiment_id: found.experiment_id, key, value })
-      await tx.run(insert.onConflict(c => c.columns(['key', 'experiment_id']).doUpdateSet({ value })).compile())
+      const rows = [{ experiment_id: found.experiment_id, key, value }]
+      await runEach(tx, this.#db.dialect.upsert({ table: 'experiment_tags', key: ['key', 'experiment_id'], rows }), this.#db)
     })
   }
 
@@ -208,14 +200,14 @@ export class Experiments {
     })
   }
 
-  /** @param lock keeps the row as it is until the end of the transaction; SQLite has one writer anyway. */
-  async #find(on: Executor, id: string, stage?: string, lock?: 'SHARE' | 'NO KEY UPDATE'): Promise<ExperimentRow> {
+  /** @param strength keeps the row as it is until the end of the transaction. */
+  async #find(on: Executor, id: string, stage?: string, strength?: 'share' | 'change'): Promise<ExperimentRow> {
     const number = experimentId(id)
     const absent = () => doesNotExist(`No Experiment with id=${shorten(String(number))} exists`)
     if (number < 0n || number > INT32_MAX) throw absent()
-    const query = this.#db.kysely.selectFrom('experiments').selectAll().where('experiment_id', '=', Number(number))
-    const locking = lock && this.#db.dialect === 'postgresql' ? query.modifyEnd(sql.raw(`FOR ${lock}`)) : query
-    const row = (await on.get(locking.compile())) as ExperimentRow | undefined
+    const lock = strength && this.#db.dialect.rowLock(strength)
+    const query = sql<ExperimentRow>`SELECT * FROM experiments ${lock?.hint ?? sql``} WHERE experiment_id = ${Number(number)} ${lock?.end ?? sql``}`
+    const row = await on.get(query.compile(this.#db.kysely))
     if (!row || (stage && row.lifecycle_stage !== stage)) throw absent()
     return row
   }
@@ -249,7 +241,7 @@ export class Experiments {
 }
 
 /** Whether the removal of a deleted experiment has begun. The caller has locked the experiment's row. */
-export async function isMarked({ kysely }: AnyDatabase, tx: Executor, id: number): Promise<boolean> {
+export async function isMarked({ kysely }: Database, tx: Executor, id: number): Promise<boolean> {
   const mark = kysely.selectFrom('experiment_tags').select('key').where('experiment_id', '=', id).where('key', '=', EXPERIMENT_MARK_KEY)
   return (await tx.get(mark.compile())) !== undefined
 }

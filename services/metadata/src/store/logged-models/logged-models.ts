@@ -4,13 +4,13 @@ import { doesNotExist } from '@millrace/kit/errors'
 import { sql } from 'kysely'
 import { repr } from '../../search/python.ts'
 import { appendToUriPath } from '../artifact-uri.ts'
-import type { AnyDatabase, Executor } from '../db.ts'
+import { type Database, type Executor, runEach } from '../db.ts'
+import type { Fragment } from '../dialects/dialect.ts'
 import type { Experiments } from '../experiments/experiments.ts'
-import type { Reads } from '../reads.ts'
 import { randomRunName } from '../runs/names.ts'
-import type { JsonInteger, TextRecord } from '../runs/records.ts'
-import type { Fragment, SearchDialect } from '../search-dialect.ts'
-import { type PageJob, parsed } from '../slices.ts'
+import type { TextRecord } from '../runs/records.ts'
+import type { Reads } from '../shapes/reads.ts'
+import type { JsonInteger, Shape } from '../shapes/shape.ts'
 import { loggedModelAbsent } from './errors.ts'
 import { type LoggedModelSearch, searchLoggedModelsSql } from './search.ts'
 
@@ -27,6 +27,7 @@ export type LoggedModelRecord = [
     modelType: string | null,
     sourceRunId: string | null,
     statusMessage: string | null,
+    lifecycleStage: string,
   ],
   params: TextRecord[],
   tags: TextRecord[],
@@ -58,27 +59,21 @@ const PENDING = 1
 
 /** Logged models with their params, tags and metrics. */
 export class LoggedModels {
-  readonly #db: AnyDatabase
+  readonly #db: Database
   readonly #experiments: Experiments
   readonly #reads: Reads
-  readonly #select: string
-  readonly #page: PageJob['follow']
 
-  constructor(db: AnyDatabase, reads: Reads, experiments: Experiments) {
+  constructor(db: Database, reads: Reads, experiments: Experiments) {
     this.#db = db
     this.#experiments = experiments
     this.#reads = reads
-    const { dialect } = reads
-    this.#select = `SELECT ${jsonSql(dialect)} AS json FROM logged_models m`
-    const page = `SELECT ${jsonSql(dialect)} AS json FROM ${dialect.pageIds} ${dialect.join} logged_models m ON m.model_id = id`
-    this.#page = [{ sql: page, name: 'millrace_model_page' }]
   }
 
   /** @throws RESOURCE_DOES_NOT_EXIST for an unknown experiment, INVALID_PARAMETER_VALUE for a deleted one. */
   async create(experimentId: string, model: NewLoggedModel): Promise<LoggedModelRecord> {
     const modelId = `m-${randomUUID().replaceAll('-', '')}`
     const now = Date.now()
-    const { kysely } = this.#db
+    const { dialect: d } = this.#db
     await this.#db.transaction(async tx => {
       const experiment = await this.#experiments.lockActive(tx, experimentId)
       const location = appendToUriPath(experiment.artifact_location ?? '', 'models', modelId, 'artifacts')
@@ -94,35 +89,34 @@ export class LoggedModels {
         model_type: model.modelType,
         source_run_id: model.sourceRunId,
       }
-      await tx.run(kysely.insertInto('logged_models').values(values).compile())
       const params = model.params.map(([param_key, param_value]) => ({ ...owner, param_key, param_value }))
       const tags = model.tags.map(([tag_key, tag_value]) => ({ ...owner, tag_key, tag_value }))
-      await inParts(params, part => tx.run(kysely.insertInto('logged_model_params').values(part).compile()))
-      await inParts(tags, part => tx.run(kysely.insertInto('logged_model_tags').values(part).compile()))
+      const inserts = [d.insert('logged_models', [values]), d.insert('logged_model_params', params), d.insert('logged_model_tags', tags)]
+      await runEach(tx, inserts.flat(), this.#db)
     })
     return this.get(modelId)
   }
 
   /** An active model, or one in any stage. @throws RESOURCE_DOES_NOT_EXIST */
-  get(modelId: string, anyStage = false): Promise<LoggedModelRecord> {
-    return this.#find(this.#db, modelId, anyStage ? sql`` : sql`AND m.lifecycle_stage <> 'deleted'`)
+  async get(modelId: string, anyStage = false): Promise<LoggedModelRecord> {
+    const found = await this.#reads.one<LoggedModelRecord>(LOGGED_MODEL, modelId)
+    if (!found || (found[0][STAGE] === 'deleted' && !anyStage)) throw loggedModelAbsent(modelId)
+    return found
   }
 
   /** A page of active models in order, and whether more follow. */
   async search(search: LoggedModelSearch, pageSize: number, caller?: Caller): Promise<{ models: LoggedModelRecord[]; more: boolean }> {
-    const ids = this.#reads.compile(searchLoggedModelsSql(search, pageSize + 1, this.#reads.dialect))
-    const page = await this.#reads.page({ ids, pageSize, follow: this.#page }, caller)
-    const found = new Map<string, LoggedModelRecord>()
-    for await (const slice of parsed<LoggedModelRecord>(page.parts[0] ?? [])) for (const model of slice) found.set(model[0][0], model)
-    return { models: page.ids.map(([id]) => found.get(id)).filter(model => model !== undefined), more: page.more }
+    const ids = searchLoggedModelsSql(search, pageSize + 1, this.#reads.dialect)
+    const page = await this.#reads.page<LoggedModelRecord>(LOGGED_MODEL, ids, pageSize, caller)
+    const models: LoggedModelRecord[] = []
+    for await (const slice of page.slices()) models.push(...slice)
+    return { models, more: page.more }
   }
 
   /** Sets the status of a model in any stage. @throws RESOURCE_DOES_NOT_EXIST */
   async finalize(modelId: string, status: number): Promise<LoggedModelRecord> {
-    return this.#db.transaction(async tx => {
-      await this.#change(tx, modelId, sql`status = ${status}`)
-      return this.#find(tx, modelId)
-    })
+    await this.#db.transaction(tx => this.#change(tx, modelId, sql`status = ${status}`))
+    return this.get(modelId, true)
   }
 
   /** Marks a model in any stage as deleted now. @throws RESOURCE_DOES_NOT_EXIST */
@@ -136,10 +130,8 @@ export class LoggedModels {
     return this.#db.transaction(async tx => {
       const owner = await this.#owner(tx, modelId)
       const rows = last.map(([tag_key, tag_value]) => ({ ...owner, tag_key, tag_value }))
-      const insert = this.#db.kysely
-        .insertInto('logged_model_tags')
-        .onConflict(on => on.columns(['model_id', 'tag_key']).doUpdateSet(to => ({ tag_value: to.ref('excluded.tag_value') })))
-      await inParts(rows, part => tx.run(insert.values(part).compile()))
+      const upsert = this.#db.dialect.upsert({ table: 'logged_model_tags', key: ['model_id', 'tag_key'], rows })
+      await runEach(tx, upsert, this.#db)
     })
   }
 
@@ -158,7 +150,7 @@ export class LoggedModels {
     return this.#db.transaction(async tx => {
       const owner = await this.#owner(tx, modelId)
       const rows = params.map(([param_key, param_value]) => ({ ...owner, param_key, param_value }))
-      await inParts(rows, part => tx.run(this.#db.kysely.insertInto('logged_model_params').values(part).compile()))
+      await runEach(tx, this.#db.dialect.insert('logged_model_params', rows), this.#db)
     })
   }
 
@@ -174,47 +166,49 @@ export class LoggedModels {
     if (!owner) throw loggedModelAbsent(modelId)
     return owner
   }
-
-  async #find(on: Executor, modelId: string, condition = sql``): Promise<LoggedModelRecord> {
-    const query = sql<{ json: string }>`${sql.raw(this.#select)} WHERE m.model_id = ${modelId} ${condition}`
-    const row = await on.get(query.compile(this.#db.kysely))
-    if (!row) throw loggedModelAbsent(modelId)
-    return JSON.parse(row.json) as LoggedModelRecord
-  }
 }
 
-/** SQLite takes 32,766 parameters in one statement, PostgreSQL 65,535. */
-const ROWS_AT_ONCE = 5000
+/** The place of the stage in a record's own columns. */
+const STAGE = 10
 
-async function inParts<T>(rows: readonly T[], write: (part: T[]) => Promise<unknown>): Promise<void> {
-  for (let at = 0; at < rows.length; at += ROWS_AT_ONCE) await write(rows.slice(at, at + ROWS_AT_ONCE))
-}
+const pairs = (of: 'param' | 'tag') =>
+  ({ table: `logged_model_${of}s t`, parent: 't.model_id', columns: [`t.${of}_key`, `t.${of}_value`], as: 'rows' }) as const
 
-/** The text of a LoggedModelRecord of the row `m`. */
-function jsonSql(d: SearchDialect): string {
-  const info = d.jsonArray(
+/** What is read of a logged model: a LoggedModelRecord. */
+const LOGGED_MODEL: Shape = {
+  name: 'logged_model',
+  table: 'logged_models m',
+  key: 'm.model_id',
+  ids: 'text',
+  columns: [
     'm.model_id',
     'm.experiment_id',
     'm.name',
     'm.artifact_location',
-    d.jsonInteger('m.creation_timestamp_ms'),
-    d.jsonInteger('m.last_updated_timestamp_ms'),
+    { integer: 'm.creation_timestamp_ms' },
+    { integer: 'm.last_updated_timestamp_ms' },
     'm.status',
     'm.model_type',
     'm.source_run_id',
     'm.status_message',
-  )
-  const of = (table: string, row: string) => d.jsonRows(row, `FROM ${table} t WHERE t.model_id = m.model_id`)
-  const metric = d.jsonArray(
-    't.metric_name',
-    't.metric_value',
-    d.jsonInteger('t.metric_timestamp_ms'),
-    d.jsonInteger('t.metric_step'),
-    't.run_id',
-    't.dataset_name',
-    't.dataset_digest',
-  )
-  const params = of('logged_model_params', d.jsonArray('t.param_key', 't.param_value'))
-  const tags = of('logged_model_tags', d.jsonArray('t.tag_key', 't.tag_value'))
-  return d.jsonText(info, params, tags, of('logged_model_metrics', metric))
+    'm.lifecycle_stage',
+  ],
+  children: [
+    pairs('param'),
+    pairs('tag'),
+    {
+      table: 'logged_model_metrics t',
+      parent: 't.model_id',
+      columns: [
+        't.metric_name',
+        't.metric_value',
+        { integer: 't.metric_timestamp_ms' },
+        { integer: 't.metric_step' },
+        't.run_id',
+        't.dataset_name',
+        't.dataset_digest',
+      ],
+      as: 'rows',
+    },
+  ],
 }

@@ -2,9 +2,9 @@ import { sql } from 'kysely'
 import { isText } from '../../search/logged-model-columns.ts'
 import type { LoggedModelCondition } from '../../search/logged-model-filter.ts'
 import type { LoggedModelOrder } from '../../search/logged-model-order.ts'
-import { Looks } from '../looks.ts'
+import type { Dialect, Fragment } from '../dialects/dialect.ts'
 import { ordered, text } from '../runs/search.ts'
-import type { Fragment, SearchDialect } from '../search-dialect.ts'
+import { Looks } from '../shapes/looks.ts'
 
 /** Points logged with this data set; without a digest those that have none, as in MLflow. */
 export interface PointDataset {
@@ -24,8 +24,8 @@ export interface LoggedModelSearch {
 const column = (name: string) => sql.raw(name)
 
 /** The ids of active models in order, for a page: the newest first after what `order` asks for. */
-export function searchLoggedModelsSql(search: LoggedModelSearch, limit: number, d: SearchDialect): Fragment {
-  const looks = new Looks()
+export function searchLoggedModelsSql(search: LoggedModelSearch, limit: number, d: Dialect): Fragment {
+  const looks = new Looks(d)
   const datasets = datasetsSql(search.datasets)
   const where = [
     sql`m.lifecycle_stage <> 'deleted'`,
@@ -36,16 +36,16 @@ export function searchLoggedModelsSql(search: LoggedModelSearch, limit: number, 
   const order = search.order.map(term => orderSql(term, d))
   order.push(sql`m.creation_timestamp_ms DESC`, sql`${d.textOrder(column('m.model_id'))} ASC`)
   return sql`SELECT m.model_id AS id, NULL AS sort_key FROM logged_models m WHERE ${sql.join(where, sql` AND `)}
-    ORDER BY ${sql.join(order)} LIMIT ${limit} OFFSET ${search.offset}`
+    ORDER BY ${sql.join(order)} ${d.page(limit, search.offset)}`
 }
 
-function conditionSql(condition: LoggedModelCondition, datasets: Fragment, looks: Looks, d: SearchDialect): Fragment {
+function conditionSql(condition: LoggedModelCondition, datasets: Fragment, looks: Looks, d: Dialect): Fragment {
   switch (condition.on) {
     case 'time':
       return ordered(column(`m.${condition.column}`), condition.operator, d.real(condition.value))
     case 'attribute': {
       const value = column(`m.${condition.column}`)
-      return text(isText(condition.column) ? value : sql`CAST(${value} AS TEXT)`, condition, d)
+      return text(isText(condition.column) ? value : d.text(value), condition, d)
     }
     case 'metric':
       return pointSql(
@@ -77,15 +77,15 @@ function datasetsSql(datasets: readonly PointDataset[]): Fragment {
 }
 
 /** Missing values come last in both directions. */
-function orderSql(term: LoggedModelOrder, d: SearchDialect): Fragment {
-  const direction = sql.raw(term.ascending ? 'ASC' : 'DESC')
+function orderSql(term: LoggedModelOrder, d: Dialect): Fragment {
   if (term.by === 'attribute') {
     const value = column(`m.${term.column}`)
-    return sql`${isText(term.column) ? d.textOrder(value) : value} ${direction} NULLS LAST`
+    return d.ordered(isText(term.column) ? d.textOrder(value) : value, term.ascending, 'last')
   }
   const name = term.datasetName ? sql`AND o.dataset_name = ${term.datasetName}` : sql``
   const digest = term.datasetDigest ? sql`AND o.dataset_digest = ${term.datasetDigest}` : sql``
-  return sql`(SELECT o.metric_value FROM logged_model_metrics o
+  const latest = sql`(SELECT o.metric_value FROM logged_model_metrics o
     WHERE o.model_id = m.model_id AND o.metric_name = ${term.key} ${name} ${digest}
-    ORDER BY o.metric_timestamp_ms DESC, o.metric_step DESC, ${d.textOrder(column('o.run_id'))} ASC LIMIT 1) ${direction} NULLS LAST`
+    ORDER BY o.metric_timestamp_ms DESC, o.metric_step DESC, ${d.textOrder(column('o.run_id'))} ASC ${d.page(1)})`
+  return d.ordered(latest, term.ascending, 'last')
 }

@@ -2,7 +2,7 @@ import { doesNotExist, invalidParameter, type MlflowError } from '@millrace/kit/
 import { shorten } from '@millrace/kit/shown'
 import { sql } from 'kysely'
 import { repr } from '../../search/python.ts'
-import type { AnyDatabase, Executor } from '../db.ts'
+import type { Database, Executor } from '../db.ts'
 import type { KeyValue, LogEntry } from './writes.ts'
 
 export const runAbsent = (runId: string): MlflowError => doesNotExist(`Run with id=${shorten(runId)} not found`)
@@ -15,7 +15,7 @@ export function checkRunActive(runId: string, stage: string): void {
  * The experiment of a run that may be written to.
  * @throws RESOURCE_DOES_NOT_EXIST for an unknown run, INVALID_PARAMETER_VALUE for a deleted one.
  */
-export async function activeRun(db: AnyDatabase, tx: Executor, runId: string): Promise<bigint> {
+export async function activeRun(db: Database, tx: Executor, runId: string): Promise<bigint> {
   const query = sql<{
     experiment_id: number
     lifecycle_stage: string

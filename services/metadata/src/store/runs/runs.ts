@@ -2,7 +2,7 @@ import { badRequest, doesNotExist } from '@millrace/kit/errors'
 import { shorten } from '@millrace/kit/shown'
 import { sql } from 'kysely'
 import { deleteAssessmentsOf } from '../assessments.ts'
-import type { AnyDatabase, Executor } from '../db.ts'
+import { type Database, type Executor, runEach } from '../db.ts'
 import { beingRemoved, RUN_IS_BEING_REMOVED, RUN_WITHOUT_MARK } from '../removal-marks.ts'
 import { activeRun, checkRunActive, runAbsent } from './checks.ts'
 
@@ -10,9 +10,9 @@ const LOGGED_MODELS_TAG = 'mlflow.log-model.history'
 
 /** What is done to a run now and then; for the rest see RunWrites. */
 export class Runs {
-  readonly #db: AnyDatabase
+  readonly #db: Database
 
-  constructor(db: AnyDatabase) {
+  constructor(db: Database) {
     this.#db = db
   }
 
@@ -49,16 +49,14 @@ export class Runs {
    * @param summary the model as JSON text.
    */
   recordLoggedModel(runId: string, summary: string): Promise<void> {
-    const { kysely } = this.#db
+    const { kysely, dialect } = this.#db
     return this.#db.transaction(async tx => {
       await activeRun(this.#db, tx, runId)
       const tag = kysely.selectFrom('tags').select('value').where('run_uuid', '=', runId).where('key', '=', LOGGED_MODELS_TAG)
       const before = await tx.get(tag.compile())
       const value = before ? append(before.value ?? '', summary) : `[${summary}]`
-      await tx.run(
-        sql`INSERT INTO tags (key, value, run_uuid) VALUES (${LOGGED_MODELS_TAG}, ${value}, ${runId})
-          ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value`.compile(kysely),
-      )
+      const rows = [{ key: LOGGED_MODELS_TAG, value, run_uuid: runId }]
+      await runEach(tx, dialect.upsert({ table: 'tags', key: ['key', 'run_uuid'], rows }), this.#db)
     })
   }
 

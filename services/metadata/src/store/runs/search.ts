@@ -2,8 +2,9 @@ import { sql } from 'kysely'
 import { checkPattern } from '../../search/limits.ts'
 import type { RunOrder } from '../../search/order-by.ts'
 import type { RunCondition } from '../../search/run-filter.ts'
-import { Looks } from '../looks.ts'
-import type { Fragment, SearchDialect } from '../search-dialect.ts'
+import type { Dialect, Fragment } from '../dialects/dialect.ts'
+import { Looks } from '../shapes/looks.ts'
+import type { Reads } from '../shapes/reads.ts'
 
 export type LifecycleStage = 'active' | 'deleted'
 
@@ -18,8 +19,6 @@ export interface RunSearch {
   stages: readonly LifecycleStage[]
   conditions: readonly RunCondition[]
   order: readonly RunOrder[]
-  /** Rows to read; ask for one more than the page to see whether another page follows. */
-  limit: number
   /** Rows to skip; unused with `after`. */
   offset: number
   /** Only for the default order. */
@@ -29,19 +28,21 @@ export interface RunSearch {
 const column = (name: string) => sql.raw(name)
 
 /** The ids of a page of runs, in order: rows of [id, sort_key], the sort key being the start time. */
-export function searchRunsSql(search: RunSearch, d: SearchDialect): Fragment {
-  const looks = new Looks()
-  const runs = d.runsOf(search.experimentIds)
+export function searchRunsSql(search: RunSearch, limit: number, reads: Pick<Reads, 'dialect' | 'runsOf'>): Fragment {
+  const d = reads.dialect
+  const looks = new Looks(d)
+  const runs = reads.runsOf(search.experimentIds)
   const where: Fragment[] = [runs.where, stageIn(search.stages)]
   bestFirst(search.conditions).forEach((condition, i) => {
     where.push(conditionSql(condition, `f${i}`, looks, d))
   })
   const order = search.order.flatMap((term, i) => orderSql(term, `o${i}`, looks, d))
-  if (!search.order.some(term => term.by === 'attribute' && term.name === 'start_time')) order.push(sql`${runs.startTime} DESC NULLS LAST`)
+  if (!search.order.some(term => term.by === 'attribute' && term.name === 'start_time'))
+    order.push(d.ordered(runs.startTime, false, 'last'))
   order.push(sql`r.run_uuid ASC`)
   if (search.after) where.push(afterSql(search.after, runs.startTime))
   const offset = search.after ? 0 : search.offset
-  return sql`SELECT r.run_uuid AS id, CAST(${runs.startTime} AS TEXT) AS sort_key FROM ${runs.from} ${sql.join(looks.joins, sql` `)} WHERE ${sql.join(where, sql` AND `)} ORDER BY ${sql.join(order)} LIMIT ${search.limit} OFFSET ${offset}`
+  return sql`SELECT r.run_uuid AS id, ${d.text(runs.startTime)} AS sort_key FROM ${runs.from} ${sql.join(looks.joins, sql` `)} WHERE ${sql.join(where, sql` AND `)} ORDER BY ${sql.join(order)} ${d.page(limit, offset)}`
 }
 
 const stageIn = (stages: readonly LifecycleStage[]) => sql`r.lifecycle_stage IN (${sql.join(stages.map(stage => sql.lit(stage)))})`
@@ -56,7 +57,7 @@ const bestFirst = (conditions: readonly RunCondition[]) =>
 
 const TABLES = { metric: 'latest_metrics', param: 'params', tag: 'tags' } as const
 
-function conditionSql(condition: RunCondition, alias: string, looks: Looks, d: SearchDialect): Fragment {
+function conditionSql(condition: RunCondition, alias: string, looks: Looks, d: Dialect): Fragment {
   switch (condition.on) {
     case 'number-attribute':
       return ordered(column(`r.${condition.name}`), condition.operator, number(condition.value, d))
@@ -66,7 +67,7 @@ function conditionSql(condition: RunCondition, alias: string, looks: Looks, d: S
     case 'metric': {
       const value = ordered(column(`${alias}.value`), condition.operator, d.real(condition.value))
       // NaN is stored as 0 with is_nan, and differs from every number.
-      const nan = column(`${alias}.is_nan`)
+      const nan = d.isTrue(column(`${alias}.is_nan`))
       const inRow = looks.row(column('latest_metrics'), alias, condition.key, d.join)
       return inRow(condition.operator === '!=' ? sql`(${value} OR ${nan})` : sql`(${value} AND NOT ${nan})`)
     }
@@ -74,7 +75,7 @@ function conditionSql(condition: RunCondition, alias: string, looks: Looks, d: S
     case 'tag': {
       if (condition.operator === 'IS NULL' || condition.operator === 'IS NOT NULL') {
         const table = column(TABLES[condition.on])
-        const has = looks.exists(sql`FROM ${table} t WHERE t.run_uuid = r.run_uuid AND t.key = ${condition.key}`)
+        const has = looks.exists(sql`FROM ${table} t WHERE t.run_uuid = r.run_uuid AND t."key" = ${condition.key}`)
         return condition.operator === 'IS NULL' ? sql`NOT ${has}` : has
       }
       return pairSql(TABLES[condition.on], alias, condition.key, condition, looks, d)
@@ -84,12 +85,12 @@ function conditionSql(condition: RunCondition, alias: string, looks: Looks, d: S
   }
 }
 
-function pairSql(table: string, alias: string, key: string, condition: TextCondition, looks: Looks, d: SearchDialect): Fragment {
+function pairSql(table: string, alias: string, key: string, condition: TextCondition, looks: Looks, d: Dialect): Fragment {
   const inRow = looks.row(column(table), alias, key, d.join)
   return inRow(text(column(`${alias}.value`), condition, d))
 }
 
-function datasetSql(condition: Extract<RunCondition, { on: 'dataset' }>, looks: Looks, d: SearchDialect): Fragment {
+function datasetSql(condition: Extract<RunCondition, { on: 'dataset' }>, looks: Looks, d: Dialect): Fragment {
   const edge = sql`FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id`
   const ofRun = sql`i.destination_type = 'RUN' AND i.destination_id = r.run_uuid`
   if (condition.field !== 'context') {
@@ -103,32 +104,31 @@ export type TextCondition =
   | { operator: '=' | '!=' | 'LIKE' | 'ILIKE' | 'IS NULL' | 'IS NOT NULL'; value?: string }
   | { operator: 'IN' | 'NOT IN'; value: string[] }
 
-export function text(left: Fragment, { operator, value = '' }: TextCondition, d: SearchDialect): Fragment {
+export function text(left: Fragment, { operator, value = '' }: TextCondition, d: Dialect): Fragment {
   if (Array.isArray(value)) return operator === 'NOT IN' ? sql`NOT (${d.oneOf(left, value)})` : d.oneOf(left, value)
   if (operator === 'LIKE' || operator === 'ILIKE') {
     checkPattern(value)
     return d.like(left, value, operator === 'LIKE')
   }
-  return operator === '!=' ? sql`${left} <> ${value}` : sql`${left} = ${value}`
+  return operator === '!=' ? sql`NOT (${d.equal(left, value)})` : d.equal(left, value)
 }
 
 export const ordered = (left: Fragment, operator: string, right: Fragment) =>
   sql`${left} ${sql.raw(operator === '!=' ? '<>' : operator)} ${right}`
 
-const number = (value: bigint | number, d: SearchDialect) => (typeof value === 'bigint' ? sql`${value}` : d.real(value))
+const number = (value: bigint | number, d: Dialect) => (typeof value === 'bigint' ? sql`${value}` : d.real(value))
 
 /** Missing values come last in both directions; of metrics, numbers come first, then NaN. */
-function orderSql(term: RunOrder, alias: string, looks: Looks, d: SearchDialect): Fragment[] {
-  const direction = sql.raw(term.ascending ? 'ASC' : 'DESC')
+function orderSql(term: RunOrder, alias: string, looks: Looks, d: Dialect): Fragment[] {
   if (term.by === 'attribute') {
     const name = term.name === 'run_id' ? 'run_uuid' : term.name === 'run_name' ? 'name' : term.name
     const value = column(`r.${name}`)
     const isNumber = term.name === 'start_time' || term.name === 'end_time'
-    return [sql`${isNumber ? value : d.textOrder(value)} ${direction} NULLS LAST`]
+    return [d.ordered(isNumber ? value : d.textOrder(value), term.ascending, 'last')]
   }
   const inRow = looks.row(column(TABLES[term.by]), alias, term.key, 'LEFT JOIN')
   const value = inRow(column(`${alias}.value`))
-  if (term.by !== 'metric') return [sql`${d.textOrder(value)} ${direction} NULLS LAST`]
-  const rank = sql`CASE WHEN ${column(`${alias}.is_nan`)} THEN 1 WHEN ${column(`${alias}.value`)} IS NULL THEN 2 ELSE 0 END`
-  return [sql`coalesce(${inRow(rank)}, 2)`, sql`${value} ${direction}`]
+  if (term.by !== 'metric') return [d.ordered(d.textOrder(value), term.ascending, 'last')]
+  const rank = sql`CASE WHEN ${d.isTrue(column(`${alias}.is_nan`))} THEN 1 WHEN ${column(`${alias}.value`)} IS NULL THEN 2 ELSE 0 END`
+  return [sql`coalesce(${inRow(rank)}, 2)`, sql`${value} ${sql.raw(term.ascending ? 'ASC' : 'DESC')}`]
 }

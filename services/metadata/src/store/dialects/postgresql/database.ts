@@ -5,7 +5,9 @@ import { isSilence, translateError } from '../../db/errors.ts'
 import { FreeSpace, readyTimeoutMs } from '../../db/readiness.ts'
 import { retrying } from '../../db/retry.ts'
 import { checkRevision, headSchema } from '../../db/revision.ts'
-import type { DB, Executor, PostgresDatabase, Query } from '../../db.ts'
+import type { Database, DB, Executor, Query } from '../../db.ts'
+import { POSTGRESQL } from './dialect.ts'
+import { failureOf } from './errors.ts'
 
 const connectTimeoutMs = 10_000
 /** MLflow's clients wait for 120 s, and a request may have waited for another one before its own statement begins. */
@@ -18,7 +20,7 @@ const idleTimeoutMs = 60_000
 /** Any number, the same in every process that may create the schema: `mlra` in ASCII. */
 const createLockKey = 0x6d6c7261
 
-export async function openPostgres(connectionString: string, poolSize: number): Promise<PostgresDatabase> {
+export async function openPostgres(connectionString: string, poolSize: number): Promise<Database> {
   const open = (size = poolSize) => openPool(connectionString, size)
   const db = new Postgres(open)
   try {
@@ -67,8 +69,8 @@ async function createSchema(db: Postgres): Promise<void> {
   })
 }
 
-class Postgres implements PostgresDatabase {
-  readonly dialect = 'postgresql'
+class Postgres implements Database {
+  readonly dialect = POSTGRESQL
   readonly kysely = new Kysely<DB>({
     dialect: {
       createAdapter: () => new PostgresAdapter(),
@@ -122,7 +124,7 @@ class Postgres implements PostgresDatabase {
         return result
       } catch (reason) {
         // A server that is silent would be waited for once more.
-        if (isSilence(reason)) broken = reason as Error
+        if (isSilence(translateError(reason, failureOf))) broken = reason as Error
         else {
           await client.query('ROLLBACK').catch((failed: Error) => {
             broken = failed
@@ -180,7 +182,7 @@ class Postgres implements PostgresDatabase {
           ...(query.timeoutMs && { query_timeout: query.timeoutMs }),
         })
       } catch (reason) {
-        throw query.timeoutMs ? translateError(reason) : this.#failure(reason, pool)
+        throw query.timeoutMs ? translateError(reason, failureOf) : this.#failure(reason, pool)
       }
     }
     return {
@@ -192,12 +194,13 @@ class Postgres implements PostgresDatabase {
 
   /** The error that a caller gets. After one connection's silence the others of its pool are not used any more: they would be silent, too. */
   #failure(reason: unknown, pool: pg.Pool): unknown {
-    this.#space.note(reason)
-    if (isSilence(reason) && pool === this.#pool) {
+    const translated = translateError(reason, failureOf)
+    this.#space.note(translated)
+    if (isSilence(translated) && pool === this.#pool) {
       this.#pool = this.#open()
       pool.end().catch(() => {})
     }
-    return translateError(reason)
+    return translated
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -212,7 +215,7 @@ async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
   try {
     return await pool.connect()
   } catch (reason) {
-    throw translateError(reason)
+    throw translateError(reason, failureOf)
   }
 }
 

@@ -1,10 +1,7 @@
 import type { Caller } from '@millrace/kit/call-context'
-import type { PostgresDatabase } from '../../db.ts'
+import type { Database } from '../../db.ts'
 import { type Entry, GroupedCalls } from '../../grouped-calls.ts'
-import type { Statement } from '../../slices.ts'
-
-/** Reads what belongs to an id: the column `json` of its row, undefined when there is none. */
-export type Lookup = (id: string, caller?: Caller) => Promise<string | undefined>
+import type { Statement } from '../../shapes/slices.ts'
 
 /**
  * Groups at once, each on a connection: while the server reads for one, the answers of another are being sent. The second begins when the
@@ -22,7 +19,7 @@ const idsMax = 32
 export class GroupedLookups implements AsyncDisposable {
   readonly #lanes: GroupedCalls<string, string | undefined>[]
 
-  constructor(db: PostgresDatabase, statement: Pick<Statement, 'sql' | 'name'>) {
+  constructor(db: Database, statement: Pick<Statement, 'sql' | 'name'>) {
     const send = async (group: readonly Entry<string, string | undefined>[]) => {
       const ids = [...new Set(group.map(({ op }) => op))]
       const rows = await db.all<{ id: string; json: string }>({ ...statement, parameters: [ids] })

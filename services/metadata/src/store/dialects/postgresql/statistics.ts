@@ -1,4 +1,4 @@
-import type { PostgresDatabase } from '../../db.ts'
+import type { Database } from '../../db.ts'
 
 /** Shortest time between two looks at the tables, ms; a look is 0.3 ms of PostgreSQL. */
 const lookIntervalMs = 5_000
@@ -35,11 +35,11 @@ const grownTables = {
  * until then PostgreSQL takes a new experiment of 2,000 runs for one run, and reads all metrics of a name again for each of them.
  */
 export class PostgresStatistics implements AsyncDisposable {
-  readonly #db: PostgresDatabase
+  readonly #db: Database
   #nextLookMs = 0
   #look: Promise<void> = Promise.resolve()
 
-  constructor(db: PostgresDatabase) {
+  constructor(db: Database) {
     this.#db = db
   }
 

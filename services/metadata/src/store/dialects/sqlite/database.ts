@@ -7,10 +7,23 @@ import { translateError } from '../../db/errors.ts'
 import { FreeSpace } from '../../db/readiness.ts'
 import { retrying } from '../../db/retry.ts'
 import { checkRevision, headSchema } from '../../db/revision.ts'
-import type { DB, Executor, Query, SqliteDatabase } from '../../db.ts'
+import type { Database, DB, Executor, Query } from '../../db.ts'
 import { connectReader, connectWriter } from './connection.ts'
+import { SQLITE } from './dialect.ts'
+import { failureOf } from './errors.ts'
 
-const statementsMax = 500
+export interface SqliteDatabase extends Database {
+  /** Absolute path of the file; undefined for a database in memory. */
+  readonly path: string | undefined
+  /** Runs `work` while nobody else in this process writes; `writer` is not in a transaction. */
+  exclusive<T>(work: (writer: DatabaseSync) => T): Promise<T>
+}
+
+const STATEMENTS_MAX = 500
+
+/** Before anything is translated: an operator reads the driver's own words when a database can't be opened. */
+const isBusy = (reason: unknown) => reason instanceof Error && failureOf(reason) === 'again'
+
 /** One writing connection, first come first served, and one that only reads. */
 export async function openSqlite(path: string | undefined): Promise<SqliteDatabase> {
   if (path) await mkdir(dirname(path), { recursive: true })
@@ -19,9 +32,9 @@ export async function openSqlite(path: string | undefined): Promise<SqliteDataba
     const opened = connectWriter(path ?? ':memory:')
     stack.defer(() => opened.close())
     return opened
-  })
+  }, isBusy)
   const sql = await headSchema('sqlite')
-  await retrying(async () => createSchema(writer, sql))
+  await retrying(async () => createSchema(writer, sql), isBusy)
   const reader = path ? connectReader(path) : writer
   stack.move()
   return new Sqlite(path, writer, reader)
@@ -42,7 +55,7 @@ function createSchema(db: DatabaseSync, sql: string): void {
 }
 
 class Sqlite implements SqliteDatabase {
-  readonly dialect = 'sqlite'
+  readonly dialect = SQLITE
   readonly path: string | undefined
   readonly kysely = new Kysely<DB>({
     dialect: {
@@ -95,7 +108,7 @@ class Sqlite implements SqliteDatabase {
           return result
         } catch (reason) {
           if (this.#writer.isTransaction) this.#writer.exec('ROLLBACK')
-          throw translateError(reason)
+          throw translateError(reason, failureOf)
         }
       }),
     )
@@ -131,7 +144,7 @@ function executor(db: DatabaseSync): Executor {
     if (found) return found
     found = db.prepare(sql)
     if (wide) found.setReadBigInts(true)
-    if (cache.size >= statementsMax) cache.delete(cache.keys().next().value as string)
+    if (cache.size >= STATEMENTS_MAX) cache.delete(cache.keys().next().value as string)
     cache.set(sql, found)
     return found
   }
@@ -139,7 +152,7 @@ function executor(db: DatabaseSync): Executor {
     try {
       return use(prepare(query), bindable(query.parameters))
     } catch (reason) {
-      throw translateError(reason)
+      throw translateError(reason, failureOf)
     }
   }
   return {

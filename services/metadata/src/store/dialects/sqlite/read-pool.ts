@@ -1,7 +1,7 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import { type Caller, throwIfEnded, untilEnded } from '@millrace/kit/call-context'
 import { internalError, temporarilyUnavailable } from '@millrace/kit/errors'
-import type { PageJob, PageRead, Slices, Statement } from '../../slices.ts'
+import type { PageJob, PageRead, Slices, Statement } from '../../shapes/slices.ts'
 
 export interface ReadRequest {
   id: number

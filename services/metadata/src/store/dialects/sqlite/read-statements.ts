@@ -1,5 +1,5 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
-import { type PageJob, type PageRead, type Slices, type Statement, slice } from '../../slices.ts'
+import { type PageJob, type PageRead, type Slices, type Statement, slice } from '../../shapes/slices.ts'
 
 /** Shapes of searches are few; what a client makes up anew each time must not fill the memory. */
 const STATEMENTS_MAX = 200

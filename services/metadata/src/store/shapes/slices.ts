@@ -1,5 +1,6 @@
 import { setImmediate as pause } from 'node:timers/promises'
-import type { Query } from './db.ts'
+import type { Caller } from '@millrace/kit/call-context'
+import type { Database, Query } from '../db.ts'
 
 export interface Statement extends Pick<Query, 'sql' | 'parameters' | 'name'> {
   /** So many rows that SQLite should not hand them over all at once. */
@@ -60,4 +61,23 @@ export async function* parsed<T>(slices: Slices): AsyncGenerator<T[]> {
     first = false
     yield JSON.parse(text) as T[]
   }
+}
+
+/** Reads what belongs to an id: the column `json` of its row, undefined when there is none. */
+export type Lookup = (id: string, caller?: Caller) => Promise<string | undefined>
+
+/** The column `json` of a statement's rows. */
+export async function readTexts(db: Database, statement: Statement, caller?: Caller): Promise<string[]> {
+  return (await db.all<{ json: string }>(statement, caller)).map(row => row.json)
+}
+
+export async function readPage(db: Database, { ids, pageSize, follow }: PageJob, caller?: Caller): Promise<PageRead> {
+  const found = await db.all<{ id: string; sort_key: string | null }>(ids, caller)
+  const page = found.slice(0, pageSize)
+  const parameters = [JSON.stringify(page.map(row => row.id))]
+  const parts: Slices[] = follow.map(() => [])
+  // One after the other: side by side they would take a page's time from everybody who writes.
+  if (page.length > 0)
+    for (const [i, { sql, name }] of follow.entries()) parts[i] = slice(await readTexts(db, { sql, name, parameters }, caller))
+  return { ids: page.map(row => [row.id, row.sort_key] as const), more: found.length > pageSize, parts }
 }

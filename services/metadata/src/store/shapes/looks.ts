@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import type { Fragment } from './search-dialect.ts'
+import type { Dialect, Fragment } from '../dialects/dialect.ts'
 
 /**
  * PostgreSQL's planner takes time with the cube of the tables that share one id: 50 conditions as joins keep it busy for seconds, in this
@@ -13,7 +13,12 @@ const JOINED_MAX = 6
  */
 export class Looks {
   readonly joins: Fragment[] = []
+  readonly #dialect: Dialect
   #count = 0
+
+  constructor(dialect: Dialect) {
+    this.#dialect = dialect
+  }
 
   /** Counts a look. */
   #mayJoin(): boolean {
@@ -27,7 +32,7 @@ export class Looks {
    */
   row(table: Fragment, alias: string, key: string, join: string): (expression: Fragment) => Fragment {
     const name = sql.raw(alias)
-    const on = sql`${name}.run_uuid = r.run_uuid AND ${name}.key = ${key}`
+    const on = sql`${name}.run_uuid = r.run_uuid AND ${name}."key" = ${key}`
     if (!this.#mayJoin()) return expression => sql`(SELECT ${expression} FROM ${table} ${name} WHERE ${on})`
     this.joins.push(sql`${sql.raw(join)} ${table} ${name} ON ${on}`)
     return expression => expression
@@ -35,6 +40,6 @@ export class Looks {
 
   /** @param from what stands after the columns of a SELECT. */
   exists(from: Fragment): Fragment {
-    return this.#mayJoin() ? sql`EXISTS (SELECT 1 ${from})` : sql`((SELECT 1 ${from} LIMIT 1) IS NOT NULL)`
+    return this.#mayJoin() ? sql`EXISTS (SELECT 1 ${from})` : this.#dialect.existsValue(from)
   }
 }
