@@ -1,7 +1,7 @@
 import { type Client, createClient } from '@connectrpc/connect'
 import { LoggedModelService, LoggedModelStatus } from '@millrace/proto/millrace/tracking/v1/logged_models_pb'
 import { expect, test } from 'vitest'
-import { onEachWay, openWorld, refusal } from './world.ts'
+import { onEachWay, refusal } from './world.ts'
 
 type Models = Client<typeof LoggedModelService>
 
@@ -19,7 +19,7 @@ async function read(models: Models, modelId: string) {
 
 const absent = "RESOURCE_DOES_NOT_EXIST: Logged model with ID 'm-x' not found."
 
-onEachWay('logged models', createDatabase => {
+onEachWay('logged models', (createDatabase, openWorld) => {
   test('tags are set, replaced and removed; the last of equal keys counts', async () => {
     await using database = await createDatabase()
     await using world = await openWorld(database.url)

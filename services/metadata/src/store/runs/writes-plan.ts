@@ -1,24 +1,12 @@
 import { doesNotExist } from '@millrace/kit/errors'
 import { appendToUriPath } from '../artifact-uri.ts'
 import type { Row } from '../dialects/dialect.ts'
-import { checkActive, type ExperimentRow } from '../experiments/experiments.ts'
+import { checkActive } from '../experiments/experiments.ts'
 import { metricOfAbsentLoggedModel } from '../logged-models/errors.ts'
 import { checkSame, loggedModelPoints, loggedModelValue, placeOf, type StoredLoggedModelPoint } from '../logged-models/points.ts'
 import { checkRunActive, type ParamConflict, paramsChanged, runAbsent } from './checks.ts'
 import { addLatest, artifactFolder, type LogEntry, type MetricPoint, type NewRun, type RunChange, runNameTag } from './writes.ts'
-
-/** What the database has of all that a group is about. */
-export interface Known {
-  runs: ReadonlyMap<string, { lifecycle_stage: string; experiment_id: number | bigint }>
-  experiments: ReadonlyMap<number, Pick<ExperimentRow, 'experiment_id' | 'lifecycle_stage' | 'artifact_location'>>
-  /** Values by run and key. */
-  params: ReadonlyMap<string, string>
-  loggedModels: ReadonlySet<string>
-  /** By run and place. */
-  points: ReadonlyMap<string, StoredLoggedModelPoint>
-}
-
-export const pairKey = (first: string, second: string) => JSON.stringify([first, second])
+import { type Known, pairKey } from './writes-known.ts'
 
 /** The rows that a group writes. An operation that is refused (an MlflowError) adds none, but see RunWrites. */
 export class WritePlan {
