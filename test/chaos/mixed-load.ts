@@ -20,7 +20,7 @@ export interface LoadOptions {
 }
 
 /** What came of a load: everything that a client would have noticed. */
-export interface LoadResult {
+interface LoadResult {
   readonly calls: number
   /** Writes that were made again. */
   readonly repeats: number

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { listenOnLoopback } from './process.ts'
 
-export interface FtpRule {
+interface FtpRule {
   /** Code and words of the reply. 421 also ends the session, and meets who connects. */
   reply: string
   /** Commands that are replied to; by default all that name a path or begin a transfer. */

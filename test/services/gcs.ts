@@ -21,7 +21,7 @@ export interface GcsBucket {
   names(prefix: string): Promise<string[]>
 }
 
-export const serviceAccount = 'artifacts@millrace-test.iam.gserviceaccount.com'
+const serviceAccount = 'artifacts@millrace-test.iam.gserviceaccount.com'
 
 /**
  * fake-gcs-server: the JSON API with resumable uploads, compose and listings, and signed URLs of the XML API without multipart uploads.

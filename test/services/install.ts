@@ -35,7 +35,7 @@ export async function ensurePackages(packages: string[], present: () => boolean)
  * A Python environment with `packages`, made under .cache on first use. MILLRACE_TEST_VENV names one to use instead.
  * @returns its `bin` folder.
  */
-export async function ensureVenv(name: string, packages: string[]): Promise<string> {
+async function ensureVenv(name: string, packages: string[]): Promise<string> {
   const given = readTestConfig().venv
   if (given) return join(given, 'bin')
   const folder = join(cacheFolder, 'test-venv', name)

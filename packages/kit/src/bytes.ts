@@ -40,7 +40,7 @@ export interface WriteOptions extends ByteOptions {
   length?: number
 }
 
-export interface WriteResult {
+interface WriteResult {
   /** Of a part: what completes the upload names it by. */
   etag?: string
 }

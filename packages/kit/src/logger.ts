@@ -9,7 +9,7 @@ export const LOG_FORMATS = ['text', 'json'] as const
 
 export type LogLevel = (typeof LEVELS)[number]
 export type LogFormat = (typeof LOG_FORMATS)[number]
-export type LogFields = Readonly<Record<string, unknown>>
+type LogFields = Readonly<Record<string, unknown>>
 
 /**
  * Writes one line per entry. Passwords and signatures in URLs are replaced; nothing else is, so no secret belongs in a field. Long texts

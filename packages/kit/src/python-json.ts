@@ -129,10 +129,7 @@ function endOfString(text: string, start: number): number {
   throw new SyntaxError(`not JSON at ${start}`)
 }
 
-/** The value as Python's `json.dumps(value, sort_keys=True, separators=(",", ":"))` writes it. */
-export const dumpsPython = (value: PyJson): string => dump(value, Number.POSITIVE_INFINITY)
-
-/** The same as a message quotes it: only as much is written as it shows. */
+/** The value as Python's `json.dumps(value, sort_keys=True, separators=(",", ":"))` writes it, as much of it as a message shows. */
 export const shownPython = (value: PyJson): string => shorten(dump(value, SHOWN_CHARACTERS_MAX))
 
 /** At least `length` characters of the whole, where it has as many. */

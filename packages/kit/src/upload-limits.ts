@@ -6,7 +6,7 @@ export const UPLOAD_PATH_BYTES_MAX = 4_096
 /** Such a path, in which an escaped character has three bytes, and the root before it. */
 const URI_BYTES_MAX = 3 * UPLOAD_PATH_BYTES_MAX + 2_048
 /** Those of S3 are some hundred characters, session URLs of Google Cloud Storage up to about a thousand. */
-export const UPLOAD_ID_BYTES_MAX = 2_048
+const UPLOAD_ID_BYTES_MAX = 2_048
 /** The largest part number of S3, the most generous of the stores. */
 export const UPLOAD_PARTS_MAX = 10_000
 /** Received parts have the longest, of about a hundred characters. */

@@ -11,7 +11,7 @@ import { concatenation, isConcatenation, type PartTag, parsePartTag, partTooLarg
 import { Turns } from './turns.ts'
 
 /** The largest part that S3 takes. */
-export const PART_SIZE_BYTES_MAX = 5 * 1024 ** 3
+const PART_SIZE_BYTES_MAX = 5 * 1024 ** 3
 const PARTS_MAX = 10_000
 const UPLOAD_ID_BYTES = 24
 

@@ -8,9 +8,8 @@ import { routes } from './routes.ts'
 import { openStores } from './stores.ts'
 import { Transfers } from './transfers.ts'
 
-export { type ArtifactsConfig, type ArtifactsRaw, checkArtifacts, readArtifacts } from './config.ts'
+export { type ArtifactsConfig, checkArtifacts, readArtifacts } from './config.ts'
 export { hostTargets } from './hosts.ts'
-export { byteHandler } from './http-bytes.ts'
 
 const READY_TIMEOUT_MS = 5_000
 

@@ -10,7 +10,7 @@ import { profileOf } from './profiles.ts'
 import { ArtifactStore } from './store.ts'
 import { isLocal, proxiedPath, schemeOf, unknownScheme } from './uri.ts'
 
-export interface OpenedStore {
+interface OpenedStore {
   store: ArtifactStore
   /** Below the store's root. */
   path: string

@@ -28,7 +28,7 @@ export const DEFAULT_TIMINGS: Timings = {
   retryMs: 1_000,
 }
 
-export const RETRY_MS_MAX = 60_000
+const RETRY_MS_MAX = 60_000
 
 /** The pause before attempt number `attempt` + 1. */
 export function backoffMs(firstMs: number, attempt: number): number {

@@ -22,7 +22,7 @@ export interface Site extends AsyncDisposable {
   readonly parts?: StoreParts
 }
 
-export interface StoreParts {
+interface StoreParts {
   /** Where clients reach the store, past the network. */
   readonly endpoint: string
   /** With which a server sends them there. */
@@ -33,11 +33,11 @@ export interface StoreParts {
   loseJoin(what: 'request' | 'answer'): Promise<void>
 }
 
-export interface Network {
+interface Network {
   set(toxics: Toxics): Promise<void>
 }
 
-export interface Refusal {
+interface Refusal {
   name: string
   destination?: string
   env?: Record<string, string>
@@ -47,7 +47,7 @@ export interface Refusal {
   secrets: readonly string[]
 }
 
-export interface Api {
+interface Api {
   /** Answers in the place of the store. */
   set(rule?: CannedRule): void
   /** What the store may answer to any request, and what a client is told then. */

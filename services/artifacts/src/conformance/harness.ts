@@ -20,7 +20,7 @@ export interface Harness extends AsyncDisposable {
   readonly unchecked?: readonly ('signatures' | 'dispositions')[]
 }
 
-export interface Failing {
+interface Failing {
   name: string
   open: () => Promise<Driver>
   /** Error codes that a call may fail with. */

@@ -26,7 +26,7 @@ export interface SchemeDescriptor {
   readonly hosts?: NamedHosts
 }
 
-export interface NamedHosts {
+interface NamedHosts {
   /** URIs of one family lead to the same place when host and port are the same. */
   readonly family: string
   /** What an absent port stands for; none where the store's settings say it. */
@@ -36,7 +36,7 @@ export interface NamedHosts {
 }
 
 /** What clients can do, unless the credentials or the server at hand lack something. The suite of the driver says what is there. */
-export interface Capabilities {
+interface Capabilities {
   /** Where clients send the parts of an upload. */
   readonly parts: 'to the store' | 'to the server' | 'as it offers, else to the server'
   readonly presigned: '' | 'downloads, uploads' | 'downloads, as it offers'

@@ -30,7 +30,7 @@ export function parseXml(document: string): Element {
   return first
 }
 
-export function child(element: Element | undefined, name: string): Element | undefined {
+function child(element: Element | undefined, name: string): Element | undefined {
   return element?.children.find(one => one.name === name)
 }
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Control } from './control.ts'
 import { storableError } from './text.ts'
 
-export type UploadState = 'OPEN' | 'COMPLETING' | 'COMPLETED' | 'ABORTING' | 'ABORTED' | 'FAILED'
+type UploadState = 'OPEN' | 'COMPLETING' | 'COMPLETED' | 'ABORTING' | 'ABORTED' | 'FAILED'
 
 export interface Part {
   readonly partNumber: number
@@ -32,7 +32,7 @@ interface Ended<S extends UploadState> {
 }
 
 /** The key of an upload's record. */
-export function uploadKey(uri: string, uploadId: string): string {
+function uploadKey(uri: string, uploadId: string): string {
   return createHash('sha256').update(`${uri}\0${uploadId}`).digest('hex')
 }
 

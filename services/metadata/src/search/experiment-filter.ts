@@ -7,8 +7,8 @@ import { floatRepr, repr, setRepr } from './python.ts'
 import type { ListOperator, OrderedOperator, PresenceOperator, TextOperator } from './run-filter.ts'
 import { comparableExperimentId, isNumber, listValue, numberValue } from './values.ts'
 
-export type ExperimentField = 'name' | 'experiment_id' | 'creation_time' | 'last_update_time'
-export type ExperimentTime = 'creation_time' | 'last_update_time'
+type ExperimentField = 'name' | 'experiment_id' | 'creation_time' | 'last_update_time'
+type ExperimentTime = 'creation_time' | 'last_update_time'
 
 export type ExperimentCondition =
   | { on: 'name'; operator: TextOperator; value: string }

@@ -16,7 +16,7 @@ import { groupOf, nextIndex, oneOf, previousIndex } from './node-list.ts'
 import { type GroupKind, isWord, type Node, type Token } from './token.ts'
 
 /** Deeper nesting of parentheses than this is refused, as in MLflow. */
-export const NESTING_MAX = 100
+const NESTING_MAX = 100
 
 /**
  * Groups the neighbours of one statement the way MLflow's grammar sees them: names around dots are an identifier, two values around

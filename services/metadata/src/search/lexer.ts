@@ -72,7 +72,7 @@ const RULES: readonly Rule[] = [
 const DOLLAR_QUOTE = /(?<![\p{L}\p{N}_"$])\$(?:[_A-ZÀ-Ü][\p{L}\p{N}_]*)?\$/iuy
 
 /** More tokens are refused, as in MLflow, which counts those of a statement. */
-export const TOKENS_MAX = 10_000
+const TOKENS_MAX = 10_000
 
 /**
  * Cuts `source` into tokens that together are the whole of it; what no rule knows is an `error` token of one character.

@@ -3,13 +3,13 @@ import { invalidParameter } from '@millrace/kit/errors'
 /** Of a filter, and of all items of an order_by together: a list of 5,000 run ids fits. */
 export const SEARCH_CHARACTERS_MAX = 200_000
 /** Comparisons of a filter, and data sets whose points a search looks at: each is a look into a table for every run or model. */
-export const CONDITIONS_MAX = 50
+const CONDITIONS_MAX = 50
 /** Items of order_by. */
-export const ORDER_FIELDS_MAX = 50
+const ORDER_FIELDS_MAX = 50
 /** Experiments of a search; clients name all that there are to search everywhere. */
-export const EXPERIMENTS_MAX = 20_000
+const EXPERIMENTS_MAX = 20_000
 /** Of LIKE and ILIKE: SQLite takes 50,000 bytes, and no value that is stored is longer. */
-export const PATTERN_CHARACTERS_MAX = 16_000
+const PATTERN_CHARACTERS_MAX = 16_000
 
 /** @throws INVALID_PARAMETER_VALUE with what is allowed, the same on every database. */
 function check(what: string, count: number, max: number): void {

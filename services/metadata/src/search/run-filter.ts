@@ -12,7 +12,7 @@ export type PresenceOperator = 'IS NULL' | 'IS NOT NULL'
 
 export type TextAttribute = 'run_id' | 'run_name' | 'status' | 'artifact_uri' | 'user_id'
 export type NumberAttribute = 'start_time' | 'end_time'
-export type DatasetField = 'name' | 'digest' | 'context'
+type DatasetField = 'name' | 'digest' | 'context'
 
 /** One condition on a run. Conditions are independent of each other: two on one entity may be met by different rows. */
 export type RunCondition =

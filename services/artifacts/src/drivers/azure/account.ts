@@ -1,7 +1,7 @@
 import type { AzureConfig } from './config.ts'
 import type { AzureUri } from './location.ts'
 
-export type AzureCredential =
+type AzureCredential =
   /** Base64. */
   | { kind: 'key'; key: string }
   /** @param query with its signature, without a question mark. */

@@ -3,7 +3,7 @@ import { checkProxies, type Proxies, type RawProxies, readProxies } from '../pro
 import { checkTimeoutSeconds, readCertificates } from '../settings.ts'
 import { type AzureIdentityConfig, checkIdentityConfig, type RawIdentityConfig, readIdentityConfig } from './identity-config.ts'
 
-export interface AzureConnection {
+interface AzureConnection {
   account: string
   /** Absent: `https://ACCOUNT.blob.core.windows.net` or what the location's URI says. */
   blobEndpoint?: string

@@ -22,7 +22,7 @@ class AzureFailure extends Error {
 }
 
 /** Code of the error of a call that the store left without an answer for as long as is allowed. */
-export const SILENT_STORE = 'SILENT_STORE'
+const SILENT_STORE = 'SILENT_STORE'
 
 export const silence = (): Error => Object.assign(new Error('the store did not answer in time'), { code: SILENT_STORE })
 

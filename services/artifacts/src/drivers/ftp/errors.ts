@@ -37,7 +37,7 @@ export function isCrowded(error: unknown): boolean {
   return code === 421 || (code === 530 && error instanceof Error && /too many|maximum/i.test(error.message))
 }
 
-export function isDenied(error: unknown): boolean {
+function isDenied(error: unknown): boolean {
   return (
     error instanceof Error && replyOf(error) !== undefined && /permission|denied|not allowed|not enough privileges/i.test(error.message)
   )

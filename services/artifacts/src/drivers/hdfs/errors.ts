@@ -34,7 +34,7 @@ export function isAbsent(error: unknown): boolean {
 }
 
 /** HDFS has no exception of its own for a path through a file: the check of permissions stumbles over it. */
-export function isBelowFile(error: RemoteFailure): boolean {
+function isBelowFile(error: RemoteFailure): boolean {
   return error.exception === 'ParentNotDirectoryException' || (isDenied(error) && /\(is not a directory\)/.test(error.message))
 }
 
@@ -42,7 +42,7 @@ export function isDenied({ exception }: RemoteFailure): boolean {
   return exception === 'AccessControlException'
 }
 
-export function isSafeMode({ exception, message }: RemoteFailure): boolean {
+function isSafeMode({ exception, message }: RemoteFailure): boolean {
   return exception === 'SafeModeException' || (exception === 'RetriableException' && /safe ?mode/i.test(message))
 }
 

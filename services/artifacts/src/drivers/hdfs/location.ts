@@ -2,8 +2,8 @@ import { posix } from 'node:path'
 import { invalidParameter } from '@millrace/kit/errors'
 import { schemeOf, shownUri } from '../../uri.ts'
 
-export const HDFS_SCHEMES = ['hdfs', 'viewfs', 'webhdfs', 'swebhdfs'] as const
-export type HdfsScheme = (typeof HDFS_SCHEMES)[number]
+const HDFS_SCHEMES = ['hdfs', 'viewfs', 'webhdfs', 'swebhdfs'] as const
+type HdfsScheme = (typeof HDFS_SCHEMES)[number]
 
 export interface HdfsLocation {
   scheme: HdfsScheme

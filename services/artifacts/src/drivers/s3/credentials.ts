@@ -3,7 +3,7 @@ import type { FromTemporaryCredentialsOptions } from '@aws-sdk/credential-provid
 import type { AwsIdentity, AwsRole } from './identity-config.ts'
 import { readProfile, type Section, type SharedFiles } from './shared-files.ts'
 
-export interface Keys {
+interface Keys {
   accessKeyId: string
   secretAccessKey: string
   sessionToken?: string
@@ -12,7 +12,7 @@ export interface Keys {
 }
 
 /** How STS is reached: a region, an endpoint, connections. */
-export type StsClientConfig = NonNullable<FromTemporaryCredentialsOptions['clientConfig']>
+type StsClientConfig = NonNullable<FromTemporaryCredentialsOptions['clientConfig']>
 
 export interface CredentialOptions {
   keys?: Keys

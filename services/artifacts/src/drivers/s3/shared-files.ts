@@ -30,7 +30,7 @@ function readSections(file: string): ReadonlyMap<string, Section> {
 }
 
 /** Source of the format: the AWS SDKs and Tools Reference Guide, "Format of the config file". */
-export function parseSections(text: string): ReadonlyMap<string, Section> {
+function parseSections(text: string): ReadonlyMap<string, Section> {
   const sections = new Map<string, Record<string, string>>()
   let section: Record<string, string> | undefined
   let outer = ''
