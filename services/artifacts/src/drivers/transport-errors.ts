@@ -50,7 +50,8 @@ function proxyError(error: unknown, code: string): MlflowError | undefined {
   }
   if (code !== 'ERR_PROXY_TUNNEL') return undefined
   const { statusCode = 0 } = error as { statusCode?: number }
-  if (statusCode === 407) return new MlflowError('UNAUTHENTICATED', "The HTTP proxy refused the server's credentials", options)
+  if (statusCode === 407 || statusCode === 401)
+    return new MlflowError('UNAUTHENTICATED', "The HTTP proxy refused the server's credentials", options)
   if (statusCode === 403) return permissionDenied('The HTTP proxy refuses connections to the artifact store', options)
   return temporarilyUnavailable(`The HTTP proxy does not reach the artifact store${statusCode ? ` (${statusCode})` : ''}`, options)
 }
