@@ -48,7 +48,7 @@ export function isMissing(error: unknown): boolean {
 export function s3Error(error: unknown, key: string): MlflowError {
   if (error instanceof BodyTaken) return s3Error(error.failure, key)
   const { code, status } = failureOf(error)
-  const reason = code === SILENT_STORE ? ((error as Error).cause ?? error) : error
+  const reason = code === SILENT_STORE ? ((error as { reason?: unknown }).reason ?? error) : error
   const transport = transportError(status === 407 ? refusedByProxy() : reason, key)
   if (transport) return transport
   const options = { cause: error }

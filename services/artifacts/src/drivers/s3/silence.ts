@@ -15,7 +15,8 @@ export function giveUpOnSilence(client: S3Client): void {
       try {
         return await next(args)
       } catch (error) {
-        throw isOwnTimeout(error) ? Object.assign(silence(), { cause: error }) : error
+        // Not as its cause, which the SDK would look at, and call again.
+        throw isOwnTimeout(error) ? Object.assign(silence(), { reason: error }) : error
       }
     },
     { name: 'giveUpOnSilence', step: 'finalizeRequest', priority: 'low' },
