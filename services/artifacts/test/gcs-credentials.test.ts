@@ -85,4 +85,64 @@ describe('credentials for Google Cloud Storage', () => {
     expect(await shown({ METADATA_SERVER_DETECTION: 'ping-only' })).toBe('Bearer of-the-machine')
     expect(await shown({ METADATA_SERVER_DETECTION: 'none' })).toBeUndefined()
   })
+
+  test('a token that the store refuses is made anew, once', async () => {
+    await using folder = await tempFolder('gcs-credentials')
+    const file = join(folder.path, 'account.json')
+    await writeFile(file, serviceAccount('named@p.iam.gserviceaccount.com'))
+    const seen: unknown[] = []
+    await using store = await listening((request, response) => {
+      seen.push(issuerOf(request.headers.authorization))
+      response.writeHead(seen.length === 2 ? 200 : 401, { 'Content-Type': 'application/json' }).end('{"size":"1"}')
+    })
+    const env = { API_ENDPOINT_OVERRIDE: `http://${store.host}`, GOOGLE_APPLICATION_CREDENTIALS: file }
+    await using scheme = openGcsScheme(gcsConfig(env))
+    const driver = await scheme.open('gs://bucket/p')
+    expect(await driver.stat('k')).toEqual({ isDir: false, sizeBytes: 1 })
+    await expect(driver.stat('k')).rejects.toMatchObject({ errorCode: 'UNAUTHENTICATED' })
+    expect(seen).toEqual(Array(seen.length).fill('named@p.iam.gserviceaccount.com'))
+  })
+
+  test('an account of another cloud gets a token of Google for its own, and the store is called through the proxy', async () => {
+    await using folder = await tempFolder('gcs-credentials')
+    const [file, source] = [join(folder.path, 'account.json'), join(folder.path, 'subject')]
+    const seen: string[] = []
+    await using proxy = await listening((request, response) => {
+      seen.push(`${request.method} ${request.url} ${request.headers.authorization}`)
+      response.setHeader('Content-Type', 'application/json')
+      const token = { access_token: 'exchanged', issued_token_type: 'urn:ietf:params:oauth:token-type:access_token' }
+      response.end(JSON.stringify(request.url?.includes('/token') ? { ...token, token_type: 'Bearer', expires_in: 3600 } : { size: '1' }))
+    })
+    const account = {
+      type: 'external_account',
+      audience: '//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/providers/provider',
+      subject_token_type: 'urn:ietf:params:oauth:token-type:jwt',
+      token_url: `http://${proxy.host}/v1/token`,
+      credential_source: { file: source },
+    }
+    await writeFile(source, 'subject')
+    await writeFile(file, JSON.stringify(account))
+    const env = { API_ENDPOINT_OVERRIDE: 'http://store.example', GOOGLE_APPLICATION_CREDENTIALS: file, HTTP_PROXY: `http://${proxy.host}` }
+    await using scheme = openGcsScheme(gcsConfig(env))
+    expect(await (await scheme.open('gs://bucket/p')).stat('k')).toEqual({ isDir: false, sizeBytes: 1 })
+    expect(seen).toEqual(['POST /v1/token undefined', 'GET http://store.example/storage/v1/b/bucket/o/p%2Fk?fields=size Bearer exchanged'])
+  })
+
+  test('a person’s token is asked for through the proxy', async () => {
+    await using folder = await tempFolder('gcs-credentials')
+    const file = join(folder.path, 'person.json')
+    await writeFile(file, JSON.stringify({ type: 'authorized_user', client_id: 'c', client_secret: 's', refresh_token: 'r' }))
+    const seen: unknown[] = []
+    const proxy = createServer().on('connect', ({ url }, socket) => {
+      seen.push(url)
+      socket.end('HTTP/1.1 502 Bad Gateway\r\n\r\n')
+    })
+    const HTTPS_PROXY = `http://127.0.0.1:${await listenOnLoopback(proxy)}`
+    await using scheme = openGcsScheme(gcsConfig({ GOOGLE_APPLICATION_CREDENTIALS: file, HTTPS_PROXY }))
+    const driver = await scheme.open('gs://bucket/p')
+    expect([driver.multipart, driver.presign]).toEqual([undefined, undefined])
+    await expect(driver.stat('k')).rejects.toMatchObject({ errorCode: 'TEMPORARILY_UNAVAILABLE' })
+    expect(seen).toContain('oauth2.googleapis.com:443')
+    proxy.close()
+  })
 })
