@@ -4,11 +4,12 @@ import { buffer } from 'node:stream/consumers'
 import type { UploadPart } from '@millrace/kit/bytes'
 import { doesNotExist, invalidParameter, MlflowError } from '@millrace/kit/errors'
 import { guessType } from '@millrace/kit/media-types'
+import pLimit, { type LimitFunction } from 'p-limit'
+import { whenFree } from './concurrency.ts'
 import type { Driver, Multipart, PartTarget, PartWriteOptions, SentPart } from './driver.ts'
 import { folderInTheWay } from './errors.ts'
 import { RECEIVED_PARTS } from './keys.ts'
 import { concatenation, isConcatenation, type PartTag, parsePartTag, partTooLarge, TaggedBody } from './part-tags.ts'
-import { Turns } from './turns.ts'
 
 /** The largest part that S3 takes. */
 const PART_SIZE_BYTES_MAX = 5 * 1024 ** 3
@@ -29,12 +30,12 @@ export class ReceivedMultipart implements Multipart {
   readonly partsMax = PARTS_MAX
   readonly #driver: Driver
   readonly #partSizeBytesMax: number
-  readonly #joins: Turns
+  readonly #joins: LimitFunction
 
   constructor(driver: Driver, { partSizeBytesMax = PART_SIZE_BYTES_MAX, joinsMax = JOINS_MAX } = {}) {
     this.#driver = driver
     this.#partSizeBytesMax = partSizeBytesMax
-    this.#joins = new Turns(Math.min(joinsMax, JOINS_MAX))
+    this.#joins = pLimit(Math.min(joinsMax, JOINS_MAX))
   }
 
   async start(key: string, partCount: number, signal?: AbortSignal): Promise<{ uploadId: string; parts: PartTarget[] }> {
@@ -75,7 +76,7 @@ export class ReceivedMultipart implements Multipart {
       const target = await this.#keyOf(uploadId, signal)
       if (target !== key) throw noSuchUpload()
       const known = await this.#checkParts(uploadId, parts, tags, signal)
-      await this.#joins.take(signal, () => this.#join(key, uploadId, known, signal))
+      await whenFree(this.#joins, signal, () => this.#join(key, uploadId, known, signal))
     } catch (error) {
       // Somebody else may have completed it, now or long ago.
       const isOpen = (await this.#keyOf(uploadId, signal)) === key

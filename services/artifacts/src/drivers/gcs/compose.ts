@@ -1,5 +1,5 @@
 import type { File } from '@google-cloud/storage'
-import { eachAtOnce } from '../../each-at-once.ts'
+import { eachAtOnce } from '../../concurrency.ts'
 import { bucketOf, type GcsLocation } from './location.ts'
 
 /** Source: Cloud Storage, composite objects. */

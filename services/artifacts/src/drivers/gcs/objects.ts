@@ -1,5 +1,5 @@
 import type { FileMetadata, GetFilesOptions } from '@google-cloud/storage'
-import { eachAtOnce } from '../../each-at-once.ts'
+import { eachAtOnce } from '../../concurrency.ts'
 import { isMissing } from './errors.ts'
 import { bucketOf, type GcsLocation } from './location.ts'
 
