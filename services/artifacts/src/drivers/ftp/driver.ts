@@ -9,9 +9,9 @@ import { ReceivedMultipart } from '../../received-multipart.ts'
 import { enter, listPath, modifiedOf, removePath, sizeOf, statPath } from './commands.ts'
 import { ftpError, isAbsent, isGone } from './errors.ts'
 import { type FtpLocation, pathOf } from './location.ts'
-import { patiently } from './patience.ts'
 import type { FtpPool, Lease } from './pool.ts'
 import { openBody, type Section } from './read.ts'
+import { retryWhileBusy } from './retry-busy.ts'
 import { writePath } from './write.ts'
 
 /** Files below a folder of an FTP server that renames over existing files, as servers on POSIX systems do. */
@@ -116,7 +116,7 @@ export class FtpDriver implements Driver {
         const held = await this.#pool.lease(signal, { isNew })
         lease = held
         signal?.addEventListener('abort', stop, { once: true })
-        return await patiently(() => action(held), signal)
+        return await retryWhileBusy(() => action(held), signal)
       } catch (error) {
         lease?.release()
         if (signal?.aborted) throw cancelled(`The transfer of artifact '${key}' was cut off`, { cause: error })

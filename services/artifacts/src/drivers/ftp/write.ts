@@ -8,8 +8,8 @@ import { TEMPORARY_PREFIX } from '../../keys.ts'
 import type { UploadFolders } from '../made-folders.ts'
 import { enter, makeFolder, sizeOf } from './commands.ts'
 import { isAbsent, isBusy, replyOf } from './errors.ts'
-import { BUSY_ATTEMPTS_MAX, patiently, pauseAfter } from './patience.ts'
 import type { FtpPool } from './pool.ts'
+import { BUSY_ATTEMPTS_MAX, pauseAfter, retryWhileBusy } from './retry-busy.ts'
 import { Source } from './source.ts'
 
 /** For an upload that is thrown away to end as usual. */
@@ -39,11 +39,11 @@ export async function writePath(pool: FtpPool, path: string, key: string, body: 
     }
     const { client } = lease
     if (source.failure) throw cancelled(`The transfer of artifact '${key}' was cut off`, { cause: source.failure })
-    const arrived = await patiently(() => sizeOf(client, temporary), signal)
+    const arrived = await retryWhileBusy(() => sizeOf(client, temporary), signal)
     if (arrived !== source.bytes)
       throw internalError(`The artifact store kept ${arrived ?? 0} of ${source.bytes} bytes of artifact '${key}'`)
     signal?.throwIfAborted()
-    await patiently(() => client.rename(temporary, path), signal).catch(async error => {
+    await retryWhileBusy(() => client.rename(temporary, path), signal).catch(async error => {
       throw isAbsent(error) && (await enter(client, path)) ? folderInTheWay(key, error) : error
     })
     folders.keep()

@@ -5,7 +5,7 @@ export const BUSY_ATTEMPTS_MAX = 4
 const FIRST_PAUSE_MS = 200
 
 /** Does `action`, which must be safe to repeat, again while the server is too busy for one of its commands. */
-export async function patiently<T>(action: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+export async function retryWhileBusy<T>(action: () => Promise<T>, signal?: AbortSignal): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await action()
