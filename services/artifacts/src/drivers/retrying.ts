@@ -6,7 +6,7 @@ const ATTEMPTS_MAX = 4
 const FIRST_DELAY_MS = 200
 const DELAY_MS_MAX = 10_000
 
-export interface RetryOptions {
+interface RetryOptions {
   isTransient(error: unknown): boolean
   attemptsMax?: number
   /** Before the attempt after this one, unless the store says when. */
@@ -17,7 +17,7 @@ export interface RetryOptions {
 }
 
 /** An error may say when the store wants to be called again. */
-export interface RetryAfter {
+interface RetryAfter {
   retryAfterMs?: number
 }
 
