@@ -1,14 +1,14 @@
 import { once } from 'node:events'
 import { type ClientHttp2Stream, connect, constants, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http2'
 
-export interface Http2Answer {
+interface Http2Answer {
   status: number
   headers: IncomingHttpHeaders
   trailers: IncomingHttpHeaders
   text: string
 }
 
-export interface Http2Call {
+interface Http2Call {
   /** Rejects when the call is left. */
   readonly answer: Promise<Http2Answer>
   /** Resets the stream, as a client does that wants no answer any more. */

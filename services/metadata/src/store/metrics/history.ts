@@ -20,7 +20,7 @@ export interface HistoryRange {
 }
 
 /** Sampled steps, both inclusive. */
-export interface StepRange {
+interface StepRange {
   start: bigint
   end: bigint
 }
