@@ -1,9 +1,9 @@
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { isBusy, openFileLock } from './file-lock.ts'
 import type { PrismaClient } from './gen/sqlite/client/client.ts'
 import { migratePostgresql, migrateSqlite } from './migrate.ts'
 import { CONNECT_TIMEOUT_MS, CONTROL_SCHEMA, type ControlTarget, STATEMENT_TIMEOUT_MS } from './target.ts'
-import { isBusy, openTurns } from './turns.ts'
 
 /** The Prisma client of either provider: they are made from the same models, and the calls in use are the same on both. */
 export type ControlClient = PrismaClient
@@ -31,9 +31,9 @@ async function openSqlite(path: string): Promise<ControlDatabase> {
   const { default: Database } = await import('better-sqlite3')
   const { PrismaBetterSqlite3 } = await import('@prisma/adapter-better-sqlite3')
   const { PrismaClient } = await import('./gen/sqlite/client/client.ts')
-  const turns = await openTurns(`${path}-turns`)
+  const lock = await openFileLock(`${path}-turns`)
   const take = <T>(work: () => Promise<T>) =>
-    turns.take(work).catch(reason => {
+    lock.hold(work).catch(reason => {
       throw isBusy(reason) ? new Error(`The control database ${path} is in use by another process`, { cause: reason }) : reason
     })
   const prepare = async () => {
@@ -59,11 +59,11 @@ async function openSqlite(path: string): Promise<ControlDatabase> {
       async [Symbol.asyncDispose]() {
         const disconnect = () => client.$disconnect()
         await take(disconnect).catch(disconnect)
-        turns[Symbol.dispose]()
+        lock[Symbol.dispose]()
       },
     }
   } catch (reason) {
-    turns[Symbol.dispose]()
+    lock[Symbol.dispose]()
     throw reason
   }
 }

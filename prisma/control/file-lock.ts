@@ -1,19 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Turns at a SQLite database, among all that use the same lock file in this process and in others. */
-export interface Turns extends Disposable {
+/** FileLock at a SQLite database, among all that use the same lock file in this process and in others. */
+export interface FileLock extends Disposable {
   /**
-   * Runs `work` while nobody else has the turn; `work` must not take another one. A process that dies gives its turn back.
-   * @throws what isBusy knows when the turn doesn't come within TURN_WAIT_MS_MAX.
+   * Runs `work` while it holds the lock; `work` must not ask for it again. A process that dies releases it.
+   * @throws what isBusy knows when the lock isn't free within LOCK_WAIT_MS_MAX.
    */
-  take<T>(work: () => Promise<T>): Promise<T>
+  hold<T>(work: () => Promise<T>): Promise<T>
 }
 
-const TURN_WAIT_MS_MAX = 5_000
+const LOCK_WAIT_MS_MAX = 5_000
 const LOOK_EVERY_MS = 5
 
 /** @param path of the lock file: an empty SQLite database, whose locks the operating system takes back from the dead. */
-export async function openTurns(path: string): Promise<Turns> {
+export async function openFileLock(path: string): Promise<FileLock> {
   const { default: Database } = await import('better-sqlite3')
   const lock = new Database(path, { timeout: 0 })
   let last: Promise<unknown> = Promise.resolve()
@@ -29,9 +29,9 @@ export async function openTurns(path: string): Promise<Turns> {
     }
   }
   return {
-    take(work) {
-      const deadline = Date.now() + TURN_WAIT_MS_MAX
-      const turn = last.then(async () => {
+    hold(work) {
+      const deadline = Date.now() + LOCK_WAIT_MS_MAX
+      const done = last.then(async () => {
         await acquire(deadline)
         try {
           return await work()
@@ -39,8 +39,8 @@ export async function openTurns(path: string): Promise<Turns> {
           lock.exec('ROLLBACK')
         }
       })
-      last = turn.catch(() => undefined)
-      return turn
+      last = done.catch(() => undefined)
+      return done
     },
     [Symbol.dispose]: () => void lock.close(),
   }
