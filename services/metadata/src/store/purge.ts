@@ -5,7 +5,7 @@ import type { Fragment } from './dialects/dialect.ts'
 /** Rows of one delete statement: 2,000 metrics with their four indexes hold SQLite's writer for about 15 ms. */
 export const PURGE_CHUNK_ROWS = 2000
 /** Traces of one statement: each takes its spans, tags and assessments along. */
-export const PURGE_CHUNK_TRACES = 50
+const PURGE_CHUNK_TRACES = 50
 
 export interface Guard {
   table: string

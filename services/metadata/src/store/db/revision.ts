@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import type { DatabaseName } from '../dialects/dialect.ts'
 
 /** The alembic revision of MLflow 3.17.2. */
-export const headRevision = 'dc11669786a5'
+const headRevision = 'dc11669786a5'
 
 /** SQL that makes MLflow's 64 tables at `headRevision` with their first rows. */
 export function headSchema(database: DatabaseName): Promise<string> {

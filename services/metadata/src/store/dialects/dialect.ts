@@ -44,7 +44,7 @@ export interface Words {
 
 export type Row = Readonly<Record<string, unknown>>
 
-export interface Upsert {
+interface Upsert {
   table: string
   key: readonly string[]
   /** All of the same columns, with no key twice. */

@@ -241,7 +241,7 @@ export class Experiments {
 }
 
 /** Whether the removal of a deleted experiment has begun. The caller has locked the experiment's row. */
-export async function isMarked({ kysely }: Database, tx: Executor, id: number): Promise<boolean> {
+async function isMarked({ kysely }: Database, tx: Executor, id: number): Promise<boolean> {
   const mark = kysely.selectFrom('experiment_tags').select('key').where('experiment_id', '=', id).where('key', '=', EXPERIMENT_MARK_KEY)
   return (await tx.get(mark.compile())) !== undefined
 }
