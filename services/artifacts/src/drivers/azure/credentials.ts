@@ -7,7 +7,7 @@ import {
   ManagedIdentityCredential,
   type TokenCredential,
 } from '@azure/identity'
-import type { Connection } from './connection.ts'
+import type { HttpCaller } from '../http-call.ts'
 import type { AzureCredentialKind, AzureIdentityConfig } from './identity-config.ts'
 import { identityHttp } from './transport.ts'
 
@@ -21,9 +21,9 @@ export interface NamedCredential {
 }
 
 /** DefaultAzureCredential's order: a service principal from the environment, workload identity, managed identity, then the Azure CLI. */
-export function credentialsOf(config: AzureIdentityConfig, connection: Connection): NamedCredential[] {
+export function credentialsOf(config: AzureIdentityConfig, caller: HttpCaller): NamedCredential[] {
   const { authorityHost, tenantId, clientId, clientSecret, certificate, federatedTokenFile, managedIdentity } = config
-  const httpClient = identityHttp(connection)
+  const httpClient = identityHttp(caller)
   // The operator named the authority, so no other host is asked whether it is one.
   const options = { authorityHost, httpClient, disableInstanceDiscovery: true }
   const app = tenantId && clientId ? { tenantId, clientId } : undefined

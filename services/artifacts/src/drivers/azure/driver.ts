@@ -7,8 +7,9 @@ import type { Driver, DriverWriteOptions, Entry, Multipart, Presign, ReadOptions
 import { isDirectory, noSuchArtifact, rangeNotSatisfiable, resolveRange } from '../../errors.ts'
 import type { Hold } from '../../held-bytes.ts'
 import { byCodePoint } from '../../keys.ts'
+import { silentStore } from '../transport-errors.ts'
 import { type AzureLocation, blobAt, blobName, folderPrefix, isMarker, listBlobs, marksFolder } from './blobs.ts'
-import { azureError, isCutShort, isMissing, isTransient, silence, statusOf } from './errors.ts'
+import { azureError, isCutShort, isMissing, isTransient, statusOf } from './errors.ts'
 import { AzureMultipart } from './multipart.ts'
 import { AzurePresign } from './presign.ts'
 import { removeBelow, removeBlob } from './remove.ts'
@@ -146,7 +147,15 @@ export class AzureDriver implements Driver {
     }
     const told = (failure: unknown) => azureError(failure, key)
     const isPassing = (failure: unknown) => isTransient(failure) || isCutShort(failure)
-    return new ResumingBody(bodyOf(response), { ...extent, timeoutMs: this.#timeoutMs, signal, silence, isPassing, told, open })
+    return new ResumingBody(bodyOf(response), {
+      ...extent,
+      timeoutMs: this.#timeoutMs,
+      signal,
+      silence: silentStore,
+      isPassing,
+      told,
+      open,
+    })
   }
 
   async #isFolder(key: string, signal?: AbortSignal): Promise<boolean> {

@@ -1,6 +1,5 @@
 import { isRestError } from '@azure/storage-blob'
 import {
-  cancelled,
   deadlineExceeded,
   type ErrorCode,
   internalError,
@@ -9,8 +8,9 @@ import {
   permissionDenied,
   temporarilyUnavailable,
 } from '@millrace/kit/errors'
-import { fileInTheWay, folderInTheWay, noSuchArtifact, storeIsFull, storeIsUntrusted } from '../../errors.ts'
-import { isUnreachable, isUntrusted } from '../system-errors.ts'
+import { fileInTheWay, folderInTheWay, noSuchArtifact, storeIsFull } from '../../errors.ts'
+import { codeOf as systemCodeOf } from '../system-errors.ts'
+import { isTransportTransient, transportError } from '../transport-errors.ts'
 
 /** What the Blob service refused, without URL and headers, which may be signed. */
 class AzureFailure extends Error {
@@ -21,15 +21,9 @@ class AzureFailure extends Error {
   }
 }
 
-/** Code of the error of a call that the store left without an answer for as long as is allowed. */
-const SILENT_STORE = 'SILENT_STORE'
-
-export const silence = (): Error => Object.assign(new Error('the store did not answer in time'), { code: SILENT_STORE })
-
 /** The service's error code, or that of a failed connection. */
 export function codeOf(error: unknown): string {
-  if (isRestError(error)) return error.response?.headers.get('x-ms-error-code') ?? error.code ?? ''
-  return error instanceof Error ? String((error as { code?: unknown }).code || error.name) : 'Unknown'
+  return isRestError(error) ? (error.response?.headers.get('x-ms-error-code') ?? error.code ?? '') : systemCodeOf(error)
 }
 
 /** 0 for anything but a response. */
@@ -45,7 +39,7 @@ const TRANSIENT_STATUSES = new Set([408, 429, 500, 502, 503, 504])
 export const isTransientStatus = (status: number): boolean => TRANSIENT_STATUSES.has(status)
 
 /** Failures that a repetition may mend. */
-export const isTransient = (error: unknown): boolean => isTransientStatus(statusOf(error)) || isUnreachable(error)
+export const isTransient = (error: unknown): boolean => isTransientStatus(statusOf(error)) || isTransportTransient(error)
 
 /** What the SDK makes of a body whose connection is lost. */
 export const isCutShort = (error: unknown): boolean =>
@@ -85,8 +79,8 @@ export function azureError(failure: unknown, key: string): MlflowError {
   const options = { cause: error }
   const known = Object.hasOwn(CODES, code) ? CODES[code] : undefined
   if (known) return new MlflowError(known[0], `${known[1]} (${code})`, options)
-  if (isUnreachable(error)) return temporarilyUnavailable('The artifact store is not reachable', options)
-  if (isUntrusted(error)) return storeIsUntrusted(code, error)
+  const transport = transportError(error, key)
+  if (transport) return transport
   if (status === 507 || FULL.has(code)) return storeIsFull(error, code)
   switch (code) {
     case 'ParentPathIsNotADirectory':
@@ -95,14 +89,8 @@ export function azureError(failure: unknown, key: string): MlflowError {
     case 'ResourceTypeMismatch':
     case 'DirectoryIsNotEmpty':
       return folderInTheWay(key, error)
-    case SILENT_STORE:
-    case 'ETIMEDOUT':
     case 'OperationTimedOut':
       return deadlineExceeded('The artifact store took too long', options)
-    case 'ABORT_ERR':
-    case 'AbortError':
-    case 'ERR_STREAM_PREMATURE_CLOSE':
-      return cancelled(`The transfer of artifact '${key}' was cut off`, options)
   }
   if (status === 404) return noSuchArtifact(key, error)
   if (status === 401) return new MlflowError('UNAUTHENTICATED', `The artifact store refused the server's credentials (${code})`, options)

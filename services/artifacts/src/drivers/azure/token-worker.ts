@@ -1,11 +1,11 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import { Connection } from './connection.ts'
+import { HttpCaller } from '../http-call.ts'
 import type { TokenJob, TokenOutcome } from './tokens.ts'
 
 /** The thread that asks for one token: the first of the configured credentials that has one. */
 const SCOPE = 'https://storage.azure.com/.default'
 
-const { identity, timeoutMs, ca } = workerData as TokenJob
+const { identity, http } = workerData as TokenJob
 const { managedIdentity, imdsHost } = identity
 // The package reads these by itself; it is to find the settings of its storage profile, and no others.
 for (const name of Object.keys(process.env)) {
@@ -15,11 +15,11 @@ if (managedIdentity) Object.assign(process.env, { IDENTITY_ENDPOINT: managedIden
 if (imdsHost) process.env.AZURE_POD_IDENTITY_AUTHORITY_HOST = imdsHost
 
 const { credentialsOf } = await import('./credentials.ts')
-using connection = new Connection(timeoutMs, ca)
+using caller = new HttpCaller(http)
 parentPort?.postMessage(await firstToken())
 
 async function firstToken(): Promise<TokenOutcome> {
-  const credentials = credentialsOf(identity, connection)
+  const credentials = credentialsOf(identity, caller)
   for (const { name, isCertain, credential } of credentials) {
     try {
       const token = await credential.getToken(SCOPE)

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { MlflowError } from '@millrace/kit/errors'
+import type { HttpSettings } from '../http-agents.ts'
 import type { AzureIdentityConfig } from './identity-config.ts'
 
 /** A token is renewed while it still has this long. */
@@ -9,8 +10,7 @@ const FETCH_TIMEOUT_MS = 30_000
 
 export interface TokenJob {
   identity: AzureIdentityConfig
-  timeoutMs: number
-  ca?: string
+  http: HttpSettings
 }
 
 /** What a thread for one token says at its end. */

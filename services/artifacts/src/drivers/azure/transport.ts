@@ -1,31 +1,28 @@
 import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { toHttpHeadersLike } from '@azure/core-http-compat'
 import { createHttpHeaders, type HttpClient } from '@azure/core-rest-pipeline'
 import type { IHttpClient } from '@azure/storage-blob'
-import { isTaken, type StreamedBody } from '../streamed-body.ts'
-import { type Connection, textOfAnswer } from './connection.ts'
-import { isTransient, isTransientStatus } from './errors.ts'
+import { discard, type HttpCall, type HttpCaller, textOf } from '../http-call.ts'
+import { isSpent, retryAfterMs, retrying } from '../retrying.ts'
+import { isTransportTransient } from '../transport-errors.ts'
+import { isTransientStatus } from './errors.ts'
 import type { TokenSource } from './tokens.ts'
 
 /*
- * Azure's packages make, sign and read calls; this sends them over connections like those of every other store. Retries are here and not
- * in the packages: those would send a streamed body again of which a part is gone.
+ * Azure's packages make, sign and read calls; this sends them as those of every other store are sent. Retries are here and not in the
+ * packages, which would send a streamed body again of which a part is gone. Of 128 MiB the SDK takes 5 % more of the processor than calls
+ * of our own to write and as much to read; a small call takes 4 ms for 2 ms.
  */
 
 const ATTEMPTS_MAX = 3
-const RETRY_DELAY_MS = 200
-const RETRY_DELAY_MS_MAX = 5_000
+/** A page of 5,000 blobs with 8 KiB of metadata each. */
+const TEXT_BYTES_MAX = 64 * 1024 * 1024
 
-interface AzureCall {
-  method: string
-  url: string
+interface AzureCall extends HttpCall {
   headers: Record<string, string>
-  body?: Buffer | StreamedBody
   /** Of responses whose body isn't read whole. */
   streamedStatuses?: Set<number>
-  signal?: AbortSignal
 }
 
 interface AzureResponse {
@@ -36,34 +33,34 @@ interface AzureResponse {
 }
 
 /** For storage accounts. @param tokens of an account without a key or a SAS token. */
-export function storageHttp(connection: Connection, tokens?: TokenSource): IHttpClient {
+export function storageHttp(caller: HttpCaller, tokens?: TokenSource): IHttpClient {
   return {
     async sendRequest(request) {
       const { method, url, body, abortSignal, streamResponseStatusCodes: streamedStatuses } = request
       const headers = request.headers.toJson()
       const call = { method, url, headers, body: bodyOf(body, headers), streamedStatuses, signal: abortSignal as AbortSignal | undefined }
-      const response = await sendRetrying(connection, call, tokens)
+      const response = await sendRetrying(caller, call, tokens)
       return { ...response, request, headers: toHttpHeadersLike(createHttpHeaders(response.headers)) }
     },
   }
 }
 
-/** For what gives tokens. */
-export function identityHttp(connection: Connection): HttpClient {
+/** For what gives tokens; its package repeats calls by itself. */
+export function identityHttp(caller: HttpCaller): HttpClient {
   return {
     async sendRequest(request) {
       const { method, url, body, abortSignal, timeout } = request
       const headers = request.headers.toJSON()
       const signals = [abortSignal as AbortSignal | undefined, timeout > 0 ? AbortSignal.timeout(timeout) : undefined]
       const signal = AbortSignal.any(signals.filter(one => one !== undefined))
-      const response = await send(connection, { method, url, headers, body: bodyOf(body, headers), signal })
+      const response = await send(caller, { method, url, headers, body: bodyOf(body, headers), signal })
       return { ...response, request, headers: createHttpHeaders(response.headers) }
     },
   }
 }
 
 /** Asks first whether the store wants a body that passes through. */
-function bodyOf(body: unknown, headers: Record<string, string>): AzureCall['body'] {
+function bodyOf(body: unknown, headers: Record<string, string>): HttpCall['body'] {
   if (body instanceof Readable) {
     headers.expect = '100-continue'
     return { stream: body, length: Number(headers['content-length']) }
@@ -74,51 +71,55 @@ function bodyOf(body: unknown, headers: Record<string, string>): AzureCall['body
   return bytes
 }
 
-async function sendRetrying(connection: Connection, call: AzureCall, tokens: TokenSource | undefined): Promise<AzureResponse> {
-  let renewed = false
-  for (let attempt = 1; ; attempt++) {
-    const token = await tokens?.token()
-    const headers = token === undefined ? call.headers : { ...call.headers, authorization: `Bearer ${token}` }
-    const outcome = await send(connection, { ...call, headers }).catch((error: unknown) => ({ error }))
-    const isRefused = token !== undefined && 'status' in outcome && refusesToken(outcome)
-    // Also when this call can't be sent again: the next one has another token.
-    if (isRefused) tokens?.forget(token)
-    const isFinal = call.signal?.aborted || isSpent(call)
-    if (isRefused && !renewed && !isFinal) {
-      renewed = true
-      continue
-    }
-    const mayPass = 'status' in outcome ? isTransientStatus(outcome.status) : isTransient(outcome.error)
-    if (!mayPass || isFinal || attempt >= ATTEMPTS_MAX) {
-      if ('status' in outcome) return outcome
-      throw outcome.error
-    }
-    const delayMs = Math.min(RETRY_DELAY_MS * 4 ** (attempt - 1), RETRY_DELAY_MS_MAX)
-    await sleep(delayMs * (0.5 + Math.random()), undefined, { signal: call.signal })
+/** Says that a call may be repeated, and what it got. */
+class TransientResponse extends Error {
+  readonly response: AzureResponse
+  readonly retryAfterMs: number | undefined
+
+  constructor(response: AzureResponse) {
+    super(`the store answered ${response.status}`)
+    this.response = response
+    this.retryAfterMs = retryAfterMs(response.headers['retry-after'])
   }
 }
 
-async function send(connection: Connection, { streamedStatuses, ...call }: AzureCall): Promise<AzureResponse> {
-  const answer = await connection.send(call)
-  const { statusCode: status = 0 } = answer
-  const headers = Object.fromEntries(Object.entries(answer.headers).map(([name, value]) => [name, String(value)]))
-  // Whoever reads a body watches over the store's silence: that of a slow reader is none.
-  if (streamedStatuses?.has(status)) return { status, headers, readableStreamBody: withoutLimit(answer) }
-  if (!isStreamed(call.body) || status < 300) return { status, headers, bodyAsText: await textOfAnswer(answer) }
-  // A streamed body goes no further, and its sender has to be told before it has sent everything.
-  answer.once('error', () => undefined)
-  answer.destroy()
-  return { status, headers, bodyAsText: '' }
+async function sendRetrying(caller: HttpCaller, call: AzureCall, tokens: TokenSource | undefined): Promise<AzureResponse> {
+  const isTransient = (error: unknown) => error instanceof TransientResponse || isTransportTransient(error)
+  try {
+    return await retrying({ isTransient, attemptsMax: ATTEMPTS_MAX, body: call.body, signal: call.signal }, async () => {
+      const response = await (tokens ? sendWithToken(caller, call, tokens) : send(caller, call))
+      if (isTransientStatus(response.status)) throw new TransientResponse(response)
+      return response
+    })
+  } catch (error) {
+    if (error instanceof TransientResponse) return error.response
+    throw error
+  }
 }
 
-const isStreamed = (body: AzureCall['body']): body is StreamedBody => body !== undefined && !Buffer.isBuffer(body)
+/** A token may end before its time is over; the next one is asked for once. */
+async function sendWithToken(caller: HttpCaller, call: AzureCall, tokens: TokenSource): Promise<AzureResponse> {
+  for (let isFirst = true; ; isFirst = false) {
+    const token = await tokens.token()
+    const response = await send(caller, { ...call, headers: { ...call.headers, authorization: `Bearer ${token}` } })
+    const isRefused = response.status === 401 || response.headers['x-ms-error-code'] === 'AuthenticationFailed'
+    // Also when this call can't be sent again: the next one has another token.
+    if (isRefused) tokens.forget(token)
+    if (!isRefused || !isFirst || isSpent(call.body) || call.signal?.aborted) return response
+  }
+}
 
-const isSpent = ({ body }: AzureCall) => isStreamed(body) && isTaken(body)
-
-/** A token may end before its time is over. */
-const refusesToken = ({ status, headers }: AzureResponse) => status === 401 || headers['x-ms-error-code'] === 'AuthenticationFailed'
-
-function withoutLimit(answer: IncomingMessage): IncomingMessage {
-  answer.socket.setTimeout(0)
-  return answer
+async function send(caller: HttpCaller, { streamedStatuses, ...call }: AzureCall): Promise<AzureResponse> {
+  const response = await caller.send(call)
+  const { statusCode: status = 0 } = response
+  const headers = Object.fromEntries(Object.entries(response.headers).map(([name, value]) => [name, String(value)]))
+  if (streamedStatuses?.has(status)) {
+    // Whoever reads a body watches over the store's silence: that of a slow reader is none.
+    response.socket.setTimeout(0)
+    return { status, headers, readableStreamBody: response }
+  }
+  if (!(call.body && 'stream' in call.body) || status < 300) return { status, headers, bodyAsText: await textOf(response, TEXT_BYTES_MAX) }
+  // A streamed body goes no further, and its sender has to be told before it has sent everything.
+  discard(response)
+  return { status, headers, bodyAsText: '' }
 }
