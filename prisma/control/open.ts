@@ -74,6 +74,7 @@ async function openPostgresql(url: string): Promise<ControlDatabase> {
   const { PrismaClient } = await import('./gen/postgresql/client/client.ts')
   const connection = { connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS, statement_timeout: STATEMENT_TIMEOUT_MS }
   const migrator = new pg.Client(connection)
+  migrator.on('error', () => undefined)
   await migrator.connect()
   try {
     await migratePostgresql(migrator)

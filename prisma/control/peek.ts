@@ -29,6 +29,7 @@ export async function hasWork(target: ControlTarget, uploadsBefore: number): Pro
     query_timeout: CONNECT_TIMEOUT_MS,
     options: `-c search_path=${CONTROL_SCHEMA}`,
   })
+  client.on('error', () => undefined)
   await client.connect()
   try {
     const { rows } = await client.query<{ there: boolean }>(`SELECT to_regclass('${CONTROL_SCHEMA}.jobs') IS NOT NULL AS there`)

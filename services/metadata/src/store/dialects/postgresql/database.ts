@@ -2,23 +2,23 @@ import { type Caller, endOf, throwIfEnded } from '@millrace/kit/call-context'
 import { type CompiledQuery, DummyDriver, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler } from 'kysely'
 import pg from 'pg'
 import { isSilence, translateError } from '../../db/errors.ts'
-import { FreeSpace, readyTimeoutMs } from '../../db/readiness.ts'
+import { FreeSpace, READY_TIMEOUT_MS } from '../../db/readiness.ts'
 import { retrying } from '../../db/retry.ts'
 import { checkRevision, headSchema } from '../../db/revision.ts'
 import type { Database, DB, Executor, Query } from '../../db.ts'
 import { POSTGRESQL } from './dialect.ts'
 import { failureOf } from './errors.ts'
 
-const connectTimeoutMs = 10_000
+const CONNECT_TIMEOUT_MS = 10_000
 /** MLflow's clients wait for 120 s, and a request may have waited for another one before its own statement begins. */
-const statementTimeoutMs = 30_000
+const STATEMENT_TIMEOUT_MS = 30_000
 /** Only of a server that is silent: one that answers ends the statement itself. */
-const queryTimeoutMs = statementTimeoutMs + 3_000
-const stopTimeoutMs = 5_000
-const schemaTimeoutMs = 120_000
-const idleTimeoutMs = 60_000
+const queryTimeoutMs = STATEMENT_TIMEOUT_MS + 3_000
+const STOP_TIMEOUT_MS = 5_000
+const SCHEMA_TIMEOUT_MS = 120_000
+const IDLE_TIMEOUT_MS = 60_000
 /** Any number, the same in every process that may create the schema: `mlra` in ASCII. */
-const createLockKey = 0x6d6c7261
+const CREATE_LOCK_KEY = 0x6d6c7261
 
 export async function openPostgres(connectionString: string, poolSize: number): Promise<Database> {
   const open = (size = poolSize) => openPool(connectionString, size)
@@ -36,9 +36,9 @@ function openPool(connectionString: string, poolSize: number): pg.Pool {
   const pool = new pg.Pool({
     connectionString,
     max: poolSize,
-    connectionTimeoutMillis: connectTimeoutMs,
-    idleTimeoutMillis: idleTimeoutMs,
-    statement_timeout: statementTimeoutMs,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    idleTimeoutMillis: IDLE_TIMEOUT_MS,
+    statement_timeout: STATEMENT_TIMEOUT_MS,
     query_timeout: queryTimeoutMs,
     keepAlive: true,
     application_name: 'millrace-metadata',
@@ -46,7 +46,9 @@ function openPool(connectionString: string, poolSize: number): pg.Pool {
     // price of a page, for disks that turn, has all runs read where a look for each of 250 is enough: 3.2 ms instead of 2.
     options: '-c jit=off -c random_page_cost=1.1',
   })
-  pool.on('error', () => {})
+  // From birth to death, idle or lent: a connection that is cut fails the statement that is on it, and nothing else.
+  pool.on('connect', client => client.on('error', ignore))
+  pool.on('error', ignore)
   return pool
 }
 
@@ -54,13 +56,13 @@ function openPool(connectionString: string, poolSize: number): pg.Pool {
 async function createSchema(db: Postgres): Promise<void> {
   const sql = await headSchema('postgresql')
   await db.transaction(async (tx, client) => {
-    await tx.run({ sql: `SET LOCAL statement_timeout = ${schemaTimeoutMs}`, parameters: [] })
-    await tx.run({ sql: 'SELECT pg_advisory_xact_lock($1)', parameters: [createLockKey], timeoutMs: schemaTimeoutMs })
+    await tx.run({ sql: `SET LOCAL statement_timeout = ${SCHEMA_TIMEOUT_MS}`, parameters: [] })
+    await tx.run({ sql: 'SELECT pg_advisory_xact_lock($1)', parameters: [CREATE_LOCK_KEY], timeoutMs: SCHEMA_TIMEOUT_MS })
     const tables = await tx.all<{ name: string }>({
       sql: "SELECT tablename AS name FROM pg_tables WHERE schemaname = current_schema() AND tablename IN ('alembic_version', 'experiments')",
       parameters: [],
     })
-    if (tables.length === 0) await client.query({ text: sql, query_timeout: schemaTimeoutMs } as pg.QueryConfig)
+    if (tables.length === 0) await client.query({ text: sql, query_timeout: SCHEMA_TIMEOUT_MS } as pg.QueryConfig)
     const known = tables.length === 0 || tables.some(t => t.name === 'alembic_version')
     const row = known
       ? await tx.get<{ version_num: string }>({ sql: 'SELECT version_num FROM alembic_version', parameters: [] })
@@ -93,7 +95,7 @@ class Postgres implements Database {
   }
 
   async ready(): Promise<void> {
-    await this.#direct.get({ sql: 'SELECT 1', parameters: [], timeoutMs: readyTimeoutMs })
+    await this.#direct.get({ sql: 'SELECT 1', parameters: [], timeoutMs: READY_TIMEOUT_MS })
     this.#space.check()
   }
 
@@ -144,7 +146,6 @@ class Postgres implements Database {
     const stop = () => {
       stopped = this.#stop(client)
     }
-    client.on('error', ignore)
     try {
       throwIfEnded(caller)
       caller.signal.addEventListener('abort', stop, { once: true })
@@ -158,7 +159,6 @@ class Postgres implements Database {
       await stopped?.catch(reason => {
         broken = reason
       })
-      client.off('error', ignore)
       client.release(broken)
     }
   }
@@ -167,7 +167,7 @@ class Postgres implements Database {
   async #stop(client: pg.PoolClient): Promise<void> {
     this.#stops ??= this.#open(1)
     const { processID } = client as unknown as { processID: number }
-    await this.#stops.query({ text: 'SELECT pg_cancel_backend($1)', values: [processID], query_timeout: stopTimeoutMs } as pg.QueryConfig)
+    await this.#stops.query({ text: 'SELECT pg_cancel_backend($1)', values: [processID], query_timeout: STOP_TIMEOUT_MS } as pg.QueryConfig)
   }
 
   #executor(on: () => pg.Pool | pg.PoolClient): Executor {

@@ -3,8 +3,9 @@ import type { FailureKind } from '../../db/errors.ts'
 /** SQLSTATEs: PostgreSQL, appendix A. The other codes and the texts are those of sockets and of the driver. */
 export function failureOf(reason: Error): FailureKind | undefined {
   const { code } = reason as { code?: unknown }
-  if (typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code)) return ofState(code)
+  // First, since EPIPE has the form of a SQLSTATE.
   if (typeof code === 'string' && /^E[A-Z]+$/.test(code)) return 'unavailable'
+  if (typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code)) return ofState(code)
   if (reason.message === 'Query read timeout') return 'silent'
   return /timeout|terminated|not queryable|Connection/i.test(reason.message) ? 'unavailable' : undefined
 }
