@@ -3,7 +3,7 @@ import type { Route } from '@millrace/kit/rpc'
 import type { MetadataConfig } from './config.ts'
 import { type Overrides, openContext } from './context.ts'
 import { routes } from './routes.ts'
-import { readyTimeoutMs } from './store/db/readiness.ts'
+import { READY_TIMEOUT_MS } from './store/db/readiness.ts'
 
 export { checkMetadata, type MetadataConfig, readMetadata } from './config.ts'
 
@@ -19,7 +19,7 @@ export async function openMetadata(config: MetadataConfig, overrides?: Overrides
   const context = await openContext(config, overrides)
   return {
     routes: routes(context),
-    ready: () => within(context.ready(), readyTimeoutMs),
+    ready: () => within(context.ready(), READY_TIMEOUT_MS),
     [Symbol.asyncDispose]: () => context[Symbol.asyncDispose](),
   }
 }

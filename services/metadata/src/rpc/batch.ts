@@ -1,14 +1,14 @@
 import { invalidParameter } from '@millrace/kit/errors'
 import type { LogBatchRequest } from '@millrace/proto/millrace/tracking/v1/runs_pb'
 import { repr } from '../search/python.ts'
-import { type KeyValue, type LogEntry, runNameTag } from '../store/runs/writes.ts'
+import { type KeyValue, type LogEntry, RUN_NAME_TAG } from '../store/runs/writes.ts'
 import { checkMetric, checkMetricDataset, checkParam, checkTag } from './entries.ts'
 import { checkRunId } from './input-checks.ts'
 
-const metricsMax = 1000
-const paramsMax = 100
-const tagsMax = 100
-const entitiesMax = 1000
+const METRICS_MAX = 1000
+const PARAMS_MAX = 100
+const TAGS_MAX = 100
+const ENTITIES_MAX = 1000
 
 /**
  * Checks in MLflow's order: data sets of metrics, the run's id, every item, the sizes, params given twice. Of tags with the same key the
@@ -21,10 +21,10 @@ export function checkBatch(request: LogBatchRequest, truncate: boolean): LogEntr
   const metrics = request.metrics.map((metric, i) => checkMetric(metric, `metrics[${i}].`))
   const params = request.params.map((param, i) => checkParam(param, `params[${i}].key`, truncate))
   const tags = request.tags.map((tag, i) => checkTag(tag, `tags[${i}].`, truncate))
-  checkSize('metrics', metrics.length, metricsMax)
-  checkSize('params', params.length, paramsMax)
-  checkSize('tags', tags.length, tagsMax)
-  checkSize('metrics, params, and tags', metrics.length + params.length + tags.length, entitiesMax)
+  checkSize('metrics', metrics.length, METRICS_MAX)
+  checkSize('params', params.length, PARAMS_MAX)
+  checkSize('tags', tags.length, TAGS_MAX)
+  checkSize('metrics, params, and tags', metrics.length + params.length + tags.length, ENTITIES_MAX)
   checkDistinct(params)
   return { runId, metrics, params, tags: lastOfEach(tags), batch: true }
 }
@@ -50,6 +50,6 @@ function checkDistinct(params: readonly KeyValue[]): void {
 function lastOfEach(tags: readonly KeyValue[]): readonly KeyValue[] {
   if (tags.length === 0) return tags
   const last = new Map<string, KeyValue>()
-  for (const tag of tags) if (tag.key !== runNameTag || tag.value !== '') last.set(tag.key, tag)
+  for (const tag of tags) if (tag.key !== RUN_NAME_TAG || tag.value !== '') last.set(tag.key, tag)
   return [...last.values()]
 }

@@ -2,9 +2,9 @@ import { invalidParameter } from '@millrace/kit/errors'
 import { shorten } from '@millrace/kit/shown'
 import { repr } from '../search/python.ts'
 
-export const keyLengthMax = 250
-export const paramValueLengthMax = 6000
-export const runTagValueLengthMax = 8000
+export const KEY_LENGTH_MAX = 250
+export const PARAM_VALUE_LENGTH_MAX = 6000
+export const RUN_TAG_VALUE_LENGTH_MAX = 8000
 
 /** Lengths count Unicode characters; there are never more of them than UTF-16 units, so most texts need no counting. */
 export function longerThan(text: string, max: number): boolean {
@@ -37,7 +37,7 @@ export const isPlainKey = (key: string) => PLAIN_KEY.test(key)
 /** @param path The key's place in the request, for the message. @throws INVALID_PARAMETER_VALUE for a key that MLflow does not take. */
 export function checkKey(key: string, path: string): void {
   if (PLAIN_KEY.test(key)) return
-  if (key.length > KEY_READ_CHARACTERS_MAX) checkLength(path, key, keyLengthMax)
+  if (key.length > KEY_READ_CHARACTERS_MAX) checkLength(path, key, KEY_LENGTH_MAX)
   if (!KEY.test(key)) {
     throw invalidValue(
       path,

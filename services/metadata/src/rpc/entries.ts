@@ -8,9 +8,9 @@ import {
   fitLength,
   invalidValue,
   isPlainKey,
-  keyLengthMax,
-  paramValueLengthMax,
-  runTagValueLengthMax,
+  KEY_LENGTH_MAX,
+  PARAM_VALUE_LENGTH_MAX,
+  RUN_TAG_VALUE_LENGTH_MAX,
 } from './checks.ts'
 
 interface Metric {
@@ -41,7 +41,7 @@ export function checkMetric(metric: Metric, path: string): MetricPoint {
     const shown = `metric '${shorten(key)}' (value=${floatRepr(value)})`
     throw invalidValue(`${path}timestamp`, timestamp, `${shown}. Timestamp must be a nonnegative long (64-bit integer) `)
   }
-  if (!isPlainKey(key)) checkLength('Metric name', key, keyLengthMax)
+  if (!isPlainKey(key)) checkLength('Metric name', key, KEY_LENGTH_MAX)
   const isNan = Number.isNaN(value)
   const stored = isNan ? 0 : Math.max(-infinity, Math.min(infinity, value))
   const point: MetricPoint = { key, value: stored, isNan, timestamp, step }
@@ -54,13 +54,13 @@ export function checkMetric(metric: Metric, path: string): MetricPoint {
 /** @param path The key's place in the request. */
 export function checkParam({ key = '', value = '' }: Pair, path: string, truncate: boolean): KeyValue {
   checkKey(key, path)
-  checkLength('Param key', key, keyLengthMax)
-  return { key, value: fitLength('Param value', value, paramValueLengthMax, truncate) }
+  checkLength('Param key', key, KEY_LENGTH_MAX)
+  return { key, value: fitLength('Param value', value, PARAM_VALUE_LENGTH_MAX, truncate) }
 }
 
 /** @param path What comes before the names of fields in messages: `tags[3].` or nothing. */
 export function checkTag({ key = '', value = '' }: Pair, path: string, truncate: boolean): KeyValue {
   checkKey(key, `${path}key`)
-  checkLength(`${path}key`, key, keyLengthMax)
-  return { key, value: fitLength(`${path}value`, value, runTagValueLengthMax, truncate) }
+  checkLength(`${path}key`, key, KEY_LENGTH_MAX)
+  return { key, value: fitLength(`${path}value`, value, RUN_TAG_VALUE_LENGTH_MAX, truncate) }
 }

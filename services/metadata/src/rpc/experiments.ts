@@ -10,7 +10,7 @@ import { checkCustomViews, checkExperimentTag, isCustomView } from './experiment
 
 type Methods = Exclude<keyof ServiceImpl<typeof ExperimentService>, 'searchExperiments'>
 
-const nameLengthMax = 500
+const NAME_LENGTH_MAX = 500
 
 export function experiments({
   experiments: store,
@@ -72,7 +72,7 @@ export function experiments({
 
 function checkName(name: string): string {
   if (name === '') throw invalidParameter("Invalid experiment name: ''")
-  checkLength('name', name, nameLengthMax)
+  checkLength('name', name, NAME_LENGTH_MAX)
   return name
 }
 

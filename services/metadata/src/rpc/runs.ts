@@ -7,7 +7,7 @@ import { type RunInfo, type RunService, RunStatus, type RunTag } from '@millrace
 import type { MetadataContext } from '../context.ts'
 import { experimentId } from '../search/values.ts'
 import { randomRunName } from '../store/runs/names.ts'
-import { type KeyValue, type RunRow, runNameTag } from '../store/runs/writes.ts'
+import { type KeyValue, RUN_NAME_TAG, type RunRow } from '../store/runs/writes.ts'
 import { checkBatch } from './batch.ts'
 import { checkParam, checkTag } from './entries.ts'
 
@@ -81,7 +81,7 @@ export function runs({
 
     async setTag(request, context) {
       const tag = checkTag(request, '', truncate)
-      const tags = tag.key === runNameTag && tag.value === '' ? none : [tag]
+      const tags = tag.key === RUN_NAME_TAG && tag.value === '' ? none : [tag]
       await runWrites.log(
         { runId: request.runId || request.runUuid || '', metrics: none, params: none, tags, batch: false },
         callOf(context),
@@ -111,7 +111,7 @@ function checkExperiment(text: string): number {
 
 /** The run's name: as given, as its tag says, or a random one. The tag is added to `tags` when it isn't there or is empty. */
 function nameOf(given: string, tags: KeyValue[]): string {
-  const tagged = tags.find(tag => tag.key === runNameTag)
+  const tagged = tags.find(tag => tag.key === RUN_NAME_TAG)
   if (given && tagged?.value && given !== tagged.value) {
     throw invalidParameter(
       "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values " +
@@ -119,7 +119,7 @@ function nameOf(given: string, tags: KeyValue[]): string {
     )
   }
   const name = given || tagged?.value || randomRunName()
-  if (!tagged?.value) tags.push({ key: runNameTag, value: name })
+  if (!tagged?.value) tags.push({ key: RUN_NAME_TAG, value: name })
   if (new Set(tags.map(tag => tag.key)).size < tags.length) throw badRequest('A run cannot have two tags of the same key')
   return name
 }

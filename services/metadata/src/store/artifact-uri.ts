@@ -50,12 +50,12 @@ function join(path: string, suffix: string): string {
   return path === '' || path.endsWith('/') ? path + suffix : `${path}/${suffix}`
 }
 
-const decodingsMax = 10
+const DECODINGS_MAX = 10
 
 /** @throws INVALID_PARAMETER_VALUE when the query holds `..`, however often it is percent-encoded. */
 export function checkQuery(query: string): void {
   let text = query
-  for (let i = 0; i < decodingsMax; i++) {
+  for (let i = 0; i < DECODINGS_MAX; i++) {
     const decoded = percentDecode(text)
     if (decoded === text) {
       if (text.includes('..')) throw invalidParameter('Invalid query string')

@@ -24,15 +24,15 @@ export interface GroupOptions<Op, Result> {
 }
 
 /** A metric is 10 microseconds of a SQLite writer: no group holds the thread for much more than 20 ms. */
-export const writtenRowsMax = 2000
+export const WRITTEN_ROWS_MAX = 2000
 
 /**
  * How long a group waits for more: until as many callers are there as were when the last group was answered, who send their next request
  * within this time, or until that many turns of the event loop, a few microseconds each, have brought nobody. Of 8 connections 8 meet in
  * a group, without the wait 4; a lone one doesn't wait.
  */
-const gatherMsMax = 1
-const quietTurnsMax = 60
+const GATHER_MS_MAX = 1
+const QUIET_TURNS_MAX = 60
 
 /**
  * Group commit: requests that arrive while a transaction is being written share the next one, so that one fsync serves them all: alone a
@@ -101,14 +101,14 @@ export class GroupedCalls<Op, Result> implements AsyncDisposable {
   }
 
   async #gather(): Promise<void> {
-    const end = performance.now() + gatherMsMax
+    const end = performance.now() + GATHER_MS_MAX
     let seen = 0
     let quiet = 0
     do {
       await turn()
       quiet = this.#waiting.length > seen ? 0 : quiet + 1
       seen = this.#waiting.length
-    } while (seen < this.#callers && quiet < quietTurnsMax && performance.now() < end)
+    } while (seen < this.#callers && quiet < QUIET_TURNS_MAX && performance.now() < end)
   }
 
   /** What has been taken is done, whoever has gone by then. */

@@ -2,9 +2,9 @@ import { temporarilyUnavailable } from '@millrace/kit/errors'
 import { isDiskFull } from './errors.ts'
 
 /** Whoever asks waits for 3 s. */
-export const readyTimeoutMs = 2_500
+export const READY_TIMEOUT_MS = 2_500
 /** Then writes may show whether there is room again. */
-const fullForMs = 15_000
+const FULL_FOR_MS = 15_000
 
 /** Whether the database had room for what was written last. */
 export class FreeSpace {
@@ -12,7 +12,7 @@ export class FreeSpace {
 
   /** @param reason why a write failed. */
   note(reason: unknown): void {
-    if (isDiskFull(reason)) this.#fullUntilMs = performance.now() + fullForMs
+    if (isDiskFull(reason)) this.#fullUntilMs = performance.now() + FULL_FOR_MS
   }
 
   /** A write went through. */

@@ -35,7 +35,7 @@ export interface ExperimentOptions {
 }
 
 const workspace = 'default'
-const defaultId = 0
+const DEFAULT_ID = 0
 const INT32_MAX = 2_147_483_647n
 
 /** Experiments with their tags. Ids are decimal texts; "" is the default experiment where one is read or renamed, as in MLflow's store. */
@@ -65,9 +65,9 @@ export class Experiments {
   async ensureDefault(): Promise<void> {
     const now = Date.now()
     const values = {
-      experiment_id: defaultId,
+      experiment_id: DEFAULT_ID,
       name: 'Default',
-      artifact_location: appendToUriPath(this.#root, String(defaultId)),
+      artifact_location: appendToUriPath(this.#root, String(DEFAULT_ID)),
       lifecycle_stage: 'active',
       creation_time: now,
       last_update_time: now,
@@ -107,7 +107,7 @@ export class Experiments {
 
   /** In any lifecycle stage. @throws RESOURCE_DOES_NOT_EXIST */
   async get(id: string): Promise<ExperimentWithTags> {
-    return this.#withTags(await this.#find(this.#db, id || String(defaultId)))
+    return this.#withTags(await this.#find(this.#db, id || String(DEFAULT_ID)))
   }
 
   /** In any lifecycle stage. */
@@ -130,7 +130,7 @@ export class Experiments {
   /** @throws INVALID_STATE when it is deleted, BAD_REQUEST when the name is taken. */
   async rename(id: string, name: string): Promise<void> {
     await this.#db.transaction(async tx => {
-      const found = await this.#find(tx, id || String(defaultId))
+      const found = await this.#find(tx, id || String(DEFAULT_ID))
       if (found.lifecycle_stage !== 'active') throw invalidState('Cannot rename a non-active experiment.')
       await this.#update(tx, found.experiment_id, { name })
     })
@@ -173,7 +173,7 @@ export class Experiments {
    * @throws RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE for a deleted one.
    */
   async lockActive(tx: Executor, id: string): Promise<ExperimentRow> {
-    const found = await this.#find(tx, id || String(defaultId), undefined, 'share')
+    const found = await this.#find(tx, id || String(DEFAULT_ID), undefined, 'share')
     checkActive(found)
     return found
   }

@@ -5,7 +5,7 @@ import { checkActive } from '../experiments/experiments.ts'
 import { metricOfAbsentLoggedModel } from '../logged-models/errors.ts'
 import { checkSame, loggedModelPoints, loggedModelValue, placeOf, type StoredLoggedModelPoint } from '../logged-models/points.ts'
 import { checkRunActive, type ParamConflict, paramsChanged, runAbsent } from './checks.ts'
-import { addLatest, artifactFolder, type LogEntry, type MetricPoint, type NewRun, type RunChange, runNameTag } from './writes.ts'
+import { ARTIFACT_FOLDER, addLatest, type LogEntry, type MetricPoint, type NewRun, RUN_NAME_TAG, type RunChange } from './writes.ts'
 import { type Known, pairKey } from './writes-known.ts'
 
 /** The rows that a group writes. An operation that is refused (an MlflowError) adds none, but see RunWrites. */
@@ -29,7 +29,7 @@ export class WritePlan {
     const experiment = this.#known.experiments.get(experimentId)
     if (!experiment) throw doesNotExist(`No Experiment with id=${experimentId} exists`)
     checkActive(experiment)
-    const uri = appendToUriPath(experiment.artifact_location ?? '', runId, artifactFolder)
+    const uri = appendToUriPath(experiment.artifact_location ?? '', runId, ARTIFACT_FOLDER)
     const unused = { source_type: 'UNKNOWN', source_name: '', entry_point_name: '', source_version: '' }
     const own = { run_uuid: runId, name, user_id: userId, status: 'RUNNING', start_time: startTime, lifecycle_stage: 'active' }
     this.runs.push({ ...own, ...unused, artifact_uri: uri, experiment_id: experimentId })
@@ -40,7 +40,7 @@ export class WritePlan {
   change(change: RunChange): void {
     this.#activeRun(change.runId)
     this.changes.push(change)
-    if (change.name) this.#putTag(change.runId, runNameTag, change.name)
+    if (change.name) this.#putTag(change.runId, RUN_NAME_TAG, change.name)
   }
 
   log(entry: LogEntry): void {
@@ -64,7 +64,7 @@ export class WritePlan {
       this.#points.set(pairKey(runId, placeOf(model.modelId, key, timestamp, step)), row)
     }
     for (const { key, value } of tags) {
-      if (key === runNameTag) this.changes.push({ runId, name: value })
+      if (key === RUN_NAME_TAG) this.changes.push({ runId, name: value })
       this.#putTag(runId, key, value)
     }
   }

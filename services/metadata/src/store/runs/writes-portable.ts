@@ -4,7 +4,7 @@ import { sql } from 'kysely'
 import { isUniqueViolation } from '../db/errors.ts'
 import { type Database, type Executor, runEach, wide } from '../db.ts'
 import type { Fragment } from '../dialects/dialect.ts'
-import { type Entry, writtenRowsMax } from '../grouped-calls.ts'
+import { type Entry, WRITTEN_ROWS_MAX } from '../grouped-calls.ts'
 import { WriteLanes } from '../write-lanes.ts'
 import { apartByRun, type RunOp, weighRunOp } from './groups.ts'
 import type { LogEntry, NewRun, RunChange, RunRow, RunWrites } from './writes.ts'
@@ -28,7 +28,7 @@ export class PortableRunWrites implements RunWrites {
   constructor(db: Database) {
     this.#db = db
     const send = (group: readonly Entry<RunOp, Result>[]) => this.#send(group)
-    this.#lanes = new WriteLanes({ send, weigh: weighRunOp, weightMax: writtenRowsMax, keepApart: () => apartByRun(false) })
+    this.#lanes = new WriteLanes({ send, weigh: weighRunOp, weightMax: WRITTEN_ROWS_MAX, keepApart: () => apartByRun(false) })
   }
 
   async log(log: LogEntry, caller?: Caller): Promise<void> {

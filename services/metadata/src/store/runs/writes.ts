@@ -69,8 +69,8 @@ export interface RunWrites extends AsyncDisposable {
   update(change: RunChange, caller?: Caller): Promise<RunRow>
 }
 
-export const runNameTag = 'mlflow.runName'
-export const artifactFolder = 'artifacts'
+export const RUN_NAME_TAG = 'mlflow.runName'
+export const ARTIFACT_FOLDER = 'artifacts'
 
 /** MLflow's order of points: by step, then timestamp, then stored value; the greatest is the run's latest of the metric. */
 function isLater(a: MetricPoint, b: MetricPoint): boolean {

@@ -1,4 +1,4 @@
-import { addLatest, type KeyValue, type LogEntry, type MetricPoint, runNameTag } from '../../runs/writes.ts'
+import { addLatest, type KeyValue, type LogEntry, type MetricPoint, RUN_NAME_TAG } from '../../runs/writes.ts'
 import type { Parameters } from './parameters.ts'
 
 export type Column = unknown[]
@@ -15,7 +15,7 @@ export function logKinds(entries: readonly LogEntry[]): LogKinds {
     metrics: entries.some(entry => entry.metrics.length > 0),
     params: entries.some(entry => entry.params.length > 0),
     tags: entries.some(entry => entry.tags.length > 0),
-    name: entries.some(entry => entry.tags.some(tag => tag.key === runNameTag)),
+    name: entries.some(entry => entry.tags.some(tag => tag.key === RUN_NAME_TAG)),
   }
 }
 
@@ -66,7 +66,7 @@ export function logParts(parameters: Parameters, kinds: LogKinds): { parts: stri
     )
   }
   if (kinds.name) {
-    parts.push(`put_names AS (UPDATE runs r SET name = tag.value FROM tag WHERE tag.key = '${runNameTag}' AND r.run_uuid = tag.run_uuid)`)
+    parts.push(`put_names AS (UPDATE runs r SET name = tag.value FROM tag WHERE tag.key = '${RUN_NAME_TAG}' AND r.run_uuid = tag.run_uuid)`)
   }
   return { parts, conflicts, overtaken }
 }

@@ -7,10 +7,10 @@ import type { Statement } from '../../shapes/slices.ts'
  * Groups at once, each on a connection: while the server reads for one, the answers of another are being sent. The second begins when the
  * first has enough to do: a get is 170 microseconds of both processes when eight callers share one group, 195 when they share two.
  */
-const lanes = 2
-const laneLoadMin = 16
+const LANES = 2
+const LANE_LOAD_MIN = 16
 /** Ids of a group; a whole run of 26 values is 35 microseconds for PostgreSQL, so none holds up the others for more than about a millisecond. */
-const idsMax = 32
+const IDS_MAX = 32
 
 /**
  * Lookups that are asked for together are one statement: starting one costs PostgreSQL and its client as much as reading three runs.
@@ -26,11 +26,11 @@ export class GroupedLookups implements AsyncDisposable {
       const found = new Map(rows.map(row => [row.id, row.json]))
       for (const entry of group) entry.resolve(found.get(entry.op))
     }
-    this.#lanes = Array.from({ length: lanes }, () => new GroupedCalls({ send, weigh: () => 1, weightMax: idsMax }))
+    this.#lanes = Array.from({ length: LANES }, () => new GroupedCalls({ send, weigh: () => 1, weightMax: IDS_MAX }))
   }
 
   get(id: string, caller?: Caller): Promise<string | undefined> {
-    return this.#lanes.reduce((a, b) => (a.load >= laneLoadMin && b.load < a.load ? b : a)).submit(id, caller)
+    return this.#lanes.reduce((a, b) => (a.load >= LANE_LOAD_MIN && b.load < a.load ? b : a)).submit(id, caller)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,5 +1,5 @@
 import type { Query } from '../../db.ts'
-import { type LogEntry, type NewRun, type RunChange, type RunRow, runNameTag } from '../../runs/writes.ts'
+import { type LogEntry, type NewRun, RUN_NAME_TAG, type RunChange, type RunRow } from '../../runs/writes.ts'
 import { type Column, type LogKinds, logKinds, logParts, logValues, pushPair } from './log-sql.ts'
 import { Parameters } from './parameters.ts'
 
@@ -83,7 +83,7 @@ function groupSql(kinds: Kinds): string {
   }
   if (kinds.change) {
     parts.push(...changeParts(parameters))
-    answer('changed', 'NULL', 'NULL', 'NULL', `ARRAY[${runColumns.map(column => `${column}::text`).join(', ')}]`)
+    answer('changed', 'NULL', 'NULL', 'NULL', `ARRAY[${RUN_COLUMNS.map(column => `${column}::text`).join(', ')}]`)
   }
   if (kinds.logs) {
     const log = logParts(parameters, kinds)
@@ -93,7 +93,7 @@ function groupSql(kinds: Kinds): string {
   return `WITH ${parts.join(', ')} ${answers.join(' UNION ALL ')}`
 }
 
-const runColumns = [
+const RUN_COLUMNS = [
   'run_uuid',
   'name',
   'user_id',
@@ -145,15 +145,15 @@ function changeParts(parameters: Parameters): string[] {
   const [id, status, endTime, name] = ['text', 'text', 'bigint', 'text'].map(type => `(SELECT ${parameters.next(type)})`)
   return [
     `changed AS (UPDATE runs SET status = coalesce(${status}, status), end_time = coalesce(${endTime}, end_time), ` +
-      `name = coalesce(${name}, name) WHERE run_uuid = ${id} AND lifecycle_stage = 'active' RETURNING ${runColumns.join(', ')})`,
-    `named AS (INSERT INTO tags (key, value, run_uuid) SELECT '${runNameTag}', ${name}, run_uuid FROM changed WHERE ${name} IS NOT NULL ` +
+      `name = coalesce(${name}, name) WHERE run_uuid = ${id} AND lifecycle_stage = 'active' RETURNING ${RUN_COLUMNS.join(', ')})`,
+    `named AS (INSERT INTO tags (key, value, run_uuid) SELECT '${RUN_NAME_TAG}', ${name}, run_uuid FROM changed WHERE ${name} IS NOT NULL ` +
       'ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value)',
   ]
 }
 
 /** From the column `changed` of an answer. */
 export function changedRow(columns: readonly (string | null)[]): RunRow {
-  const row = Object.fromEntries(runColumns.map((column, i) => [column, columns[i] ?? null]))
+  const row = Object.fromEntries(RUN_COLUMNS.map((column, i) => [column, columns[i] ?? null]))
   const integer = (text: unknown) => (text === null ? null : BigInt(text as string))
   return {
     ...row,

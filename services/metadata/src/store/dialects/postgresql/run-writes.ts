@@ -4,12 +4,12 @@ import { appendToUriPath } from '../../artifact-uri.ts'
 import { retrying } from '../../db/retry.ts'
 import { type Database, statement } from '../../db.ts'
 import { checkActive } from '../../experiments/experiments.ts'
-import { type Entry, writtenRowsMax } from '../../grouped-calls.ts'
+import { type Entry, WRITTEN_ROWS_MAX } from '../../grouped-calls.ts'
 import { metricOfAbsentLoggedModel } from '../../logged-models/errors.ts'
 import { checkSame, loggedModelPoints, loggedModelValue, placeOf, type StoredLoggedModelPoint } from '../../logged-models/points.ts'
 import { checkRunActive, type ParamConflict, paramsChanged, runAbsent } from '../../runs/checks.ts'
 import { apartByRun, type RunOp, weighRunOp } from '../../runs/groups.ts'
-import { artifactFolder, type LogEntry, type NewRun, type RunChange, type RunRow, type RunWrites } from '../../runs/writes.ts'
+import { ARTIFACT_FOLDER, type LogEntry, type NewRun, type RunChange, type RunRow, type RunWrites } from '../../runs/writes.ts'
 import { WriteLanes } from '../../write-lanes.ts'
 import { changedRow, groupQuery, type NewRunAt, type RunAnswer, type RunGroup } from './run-sql.ts'
 
@@ -50,7 +50,7 @@ export class PostgresRunWrites implements RunWrites {
   constructor(db: Database) {
     this.#db = db
     const send = (group: readonly Entry<Op, Result>[]) => this.#send(group)
-    this.#lanes = new WriteLanes<Op, Result>({ send, weigh: weighRunOp, weightMax: writtenRowsMax, keepApart: () => apartByRun(true) })
+    this.#lanes = new WriteLanes<Op, Result>({ send, weigh: weighRunOp, weightMax: WRITTEN_ROWS_MAX, keepApart: () => apartByRun(true) })
   }
 
   async log(entry: LogEntry, caller?: Caller): Promise<void> {
@@ -66,7 +66,7 @@ export class PostgresRunWrites implements RunWrites {
   async create(run: NewRun, caller?: Caller): Promise<string> {
     const cached = this.#locations.get(run.experimentId)
     const location = cached === undefined ? await this.#locate(run.experimentId) : cached
-    const uri = appendToUriPath(location ?? '', run.runId, artifactFolder)
+    const uri = appendToUriPath(location ?? '', run.runId, ARTIFACT_FOLDER)
     if (await this.#lanes.submit(run.runId, { create: { ...run, location, uri } }, caller)) return uri
     this.#locations.delete(run.experimentId)
     await this.#locate(run.experimentId)

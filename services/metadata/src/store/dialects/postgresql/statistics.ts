@@ -1,13 +1,13 @@
 import type { Database } from '../../db.ts'
 
-/** Shortest time between two looks at the tables, ms; a look is 0.3 ms of PostgreSQL. */
-const lookIntervalMs = 5_000
+/** Shortest time between two looks at the TABLES, ms; a look is 0.3 ms of PostgreSQL. */
+const LOOK_INTERVAL_MS = 5_000
 /** A table has outgrown its statistics when so many rows, and this part of those counted last, came to it: autovacuum's own measure. */
-const grownRowsMin = 500
-const grownPart = 0.1
+const GROWN_ROWS_MIN = 500
+const GROWN_PART = 0.1
 
 /** What searches of runs and of logged models join. */
-const tables = [
+const TABLES = [
   'runs',
   'latest_metrics',
   'params',
@@ -22,16 +22,16 @@ const tables = [
 ]
 
 /** Only the owner can have a table analysed. */
-const grownTables = {
+const GROWN_TABLES = {
   sql: `SELECT c.oid::regclass::text AS name FROM pg_class c
     WHERE c.oid = ANY($1::text[]::regclass[]) AND pg_has_role(c.relowner, 'USAGE')
     AND pg_stat_get_live_tuples(c.oid) - greatest(c.reltuples, 0) > $2::int + $3::float8 * greatest(c.reltuples, 0)`,
-  parameters: [tables, grownRowsMin, grownPart],
+  parameters: [TABLES, GROWN_ROWS_MIN, GROWN_PART],
   name: 'millrace_grown_tables',
 }
 
 /**
- * Has tables analysed that have outgrown their statistics, while somebody searches runs or models. Autovacuum comes once a minute;
+ * Has TABLES analysed that have outgrown their statistics, while somebody searches runs or models. Autovacuum comes once a minute;
  * until then PostgreSQL takes a new experiment of 2,000 runs for one run, and reads all metrics of a name again for each of them.
  */
 export class PostgresStatistics implements AsyncDisposable {
@@ -43,7 +43,7 @@ export class PostgresStatistics implements AsyncDisposable {
     this.#db = db
   }
 
-  /** Looks after the tables unless that was done a moment ago; nobody waits for it. */
+  /** Looks after the TABLES unless that was done a moment ago; nobody waits for it. */
   keepUp(): void {
     if (performance.now() < this.#nextLookMs) return
     this.#nextLookMs = Number.POSITIVE_INFINITY
@@ -51,12 +51,12 @@ export class PostgresStatistics implements AsyncDisposable {
       // Searches go on with the statistics that there are, and tell of a database that is out of reach themselves.
       .catch(() => {})
       .finally(() => {
-        this.#nextLookMs = performance.now() + lookIntervalMs
+        this.#nextLookMs = performance.now() + LOOK_INTERVAL_MS
       })
   }
 
   async #analyze(): Promise<void> {
-    const grown = await this.#db.all<{ name: string }>(grownTables)
+    const grown = await this.#db.all<{ name: string }>(GROWN_TABLES)
     if (grown.length === 0) return
     // Another process may be at it.
     await this.#db.run({ sql: `ANALYZE (SKIP_LOCKED) ${grown.map(table => table.name).join(', ')}`, parameters: [] })

@@ -6,14 +6,14 @@ import { metricOfAbsentLoggedModel } from '../../logged-models/errors.ts'
 import { checkSame, loggedModelPoints, loggedModelValue, type StoredLoggedModelPoint } from '../../logged-models/points.ts'
 import { checkRunActive, type ParamConflict, paramsChanged, runAbsent } from '../../runs/checks.ts'
 import {
-  artifactFolder,
+  ARTIFACT_FOLDER,
   type LogEntry,
   latestOf,
   type MetricPoint,
   type NewRun,
+  RUN_NAME_TAG,
   type RunChange,
   type RunRow,
-  runNameTag,
 } from '../../runs/writes.ts'
 
 interface KnownRun {
@@ -95,7 +95,7 @@ export class SqliteRunStatements {
     if (batch) this.#checkLoggedModels(runId, metrics)
     this.#putLoggedModelMetrics(runId, run.experiment_id, metrics)
     for (const { key, value } of tags) {
-      if (key === runNameTag) this.#rename.run(value, runId)
+      if (key === RUN_NAME_TAG) this.#rename.run(value, runId)
       this.#putTag.run(key, value, runId)
     }
   }
@@ -106,7 +106,7 @@ export class SqliteRunStatements {
       | undefined
     if (!experiment) throw doesNotExist(`No Experiment with id=${experimentId} exists`)
     checkActive(experiment)
-    const uri = appendToUriPath(experiment.artifact_location ?? '', runId, artifactFolder)
+    const uri = appendToUriPath(experiment.artifact_location ?? '', runId, ARTIFACT_FOLDER)
     this.#putRun.run(runId, name, userId, startTime, uri, experimentId)
     for (const { key, value } of tags) this.#putNewTag.run(key, value, runId)
     return uri
@@ -117,7 +117,7 @@ export class SqliteRunStatements {
     this.#update.run(status ?? null, endTime ?? null, runId)
     if (name) {
       this.#rename.run(name, runId)
-      this.#putTag.run(runNameTag, name, runId)
+      this.#putTag.run(RUN_NAME_TAG, name, runId)
     }
     return this.#readRun.get(runId) as unknown as RunRow
   }

@@ -3,7 +3,7 @@ import type { Caller } from '@millrace/kit/call-context'
 import { MlflowError } from '@millrace/kit/errors'
 import { translateError } from '../../db/errors.ts'
 import { retrying } from '../../db/retry.ts'
-import { type Entry, GroupedCalls, writtenRowsMax } from '../../grouped-calls.ts'
+import { type Entry, GroupedCalls, WRITTEN_ROWS_MAX } from '../../grouped-calls.ts'
 import { type RunOp, weighRunOp } from '../../runs/groups.ts'
 import type { LogEntry, NewRun, RunChange, RunRow, RunWrites } from '../../runs/writes.ts'
 import type { SqliteDatabase } from './database.ts'
@@ -21,7 +21,7 @@ export class SqliteRunWrites implements RunWrites {
 
   constructor(db: SqliteDatabase) {
     this.#db = db
-    this.#group = new GroupedCalls({ send: group => this.#write(group), weigh: weighRunOp, weightMax: writtenRowsMax })
+    this.#group = new GroupedCalls({ send: group => this.#write(group), weigh: weighRunOp, weightMax: WRITTEN_ROWS_MAX })
   }
 
   async log(log: LogEntry, caller?: Caller): Promise<void> {
