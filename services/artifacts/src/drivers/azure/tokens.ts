@@ -7,6 +7,8 @@ import type { AzureIdentityConfig } from './identity-config.ts'
 /** A token is renewed while it still has this long. */
 const RENEWAL_MS = 5 * 60_000
 const FETCH_TIMEOUT_MS = 30_000
+/** Of a token that doesn't say when it ends: `@azure/identity` reads only one of the two fields that managed identities may send. */
+const LIFE_MS_ASSUMED = RENEWAL_MS + 60_000
 
 export interface TokenJob {
   identity: AzureIdentityConfig
@@ -61,7 +63,10 @@ async function fetchToken(job: TokenJob): Promise<{ token: string; expiresTime: 
   const worker = new Worker(new URL('./token-worker.ts', import.meta.url), { workerData: job })
   try {
     const [outcome] = (await once(worker, 'message', { signal: AbortSignal.timeout(FETCH_TIMEOUT_MS) })) as [TokenOutcome]
-    if (outcome.kind === 'token') return outcome
+    if (outcome.kind === 'token') {
+      const { token, expiresTime } = outcome
+      return { token, expiresTime: Number.isFinite(expiresTime) ? expiresTime : Date.now() + LIFE_MS_ASSUMED }
+    }
     if (outcome.kind === 'none') throw noCredentials(outcome.asked)
     throw noToken(outcome.by, new Error(outcome.reason))
   } catch (error) {
