@@ -16,6 +16,8 @@ export interface HttpCall {
   headers?: OutgoingHttpHeaders
   /** A stream goes over a connection of its own: a kept one may turn out to be closed when bytes of the body are gone already. */
   body?: Buffer | StreamedBody
+  /** Until the headers of the response, also when something moves all that time. Not for streamed bodies. */
+  withinMs?: number
   signal?: AbortSignal
 }
 
@@ -44,7 +46,7 @@ export class HttpCaller implements Disposable {
     for (let attempt = 1; ; attempt++) {
       const request = this.#begin(call, body?.length, this.agents)
       try {
-        return notFromProxy(await responseTo(request, body))
+        return notFromProxy(await responseTo(request, body, call.withinMs))
       } catch (error) {
         if (attempt === ATTEMPTS_MAX || call.signal?.aborted || !request.reusedSocket || !isLost(error)) throw error
       }
@@ -78,13 +80,19 @@ export class HttpCaller implements Disposable {
 
 const isStreamed = (body: HttpCall['body']): body is StreamedBody => body !== undefined && 'stream' in body
 
-function responseTo(request: ClientRequest, body: Buffer | undefined): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    request.once('timeout', () => request.destroy(silentStore()))
-    request.on('error', reject)
-    request.once('response', resolve)
-    request.end(body)
-  })
+async function responseTo(request: ClientRequest, body: Buffer | undefined, withinMs?: number): Promise<IncomingMessage> {
+  const giveUp = () => request.destroy(silentStore())
+  const limit = withinMs === undefined ? undefined : setTimeout(giveUp, withinMs)
+  try {
+    return await new Promise((resolve, reject) => {
+      request.once('timeout', giveUp)
+      request.on('error', reject)
+      request.once('response', resolve)
+      request.end(body)
+    })
+  } finally {
+    clearTimeout(limit)
+  }
 }
 
 /** Node fails a call that waits for a connection only once that is there. */
@@ -115,14 +123,19 @@ export function withoutTimeout(response: IncomingMessage): IncomingMessage {
   return response
 }
 
-/** A whole response as text. @throws when it is longer than `bytesMax`. */
-export async function textOf(response: IncomingMessage, bytesMax: number): Promise<string> {
+/** A whole response as text. @throws when it is longer than `bytesMax`, or takes longer than `withinMs` although something moves. */
+export async function textOf(response: IncomingMessage, bytesMax: number, withinMs?: number): Promise<string> {
+  const limit = withinMs === undefined ? undefined : setTimeout(() => response.destroy(silentStore()), withinMs)
   const chunks: Buffer[] = []
   let length = 0
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    length += chunk.length
-    if (length > bytesMax) throw oversized()
-    chunks.push(chunk)
+  try {
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      length += chunk.length
+      if (length > bytesMax) throw oversized()
+      chunks.push(chunk)
+    }
+  } finally {
+    clearTimeout(limit)
   }
   return Buffer.concat(chunks).toString()
 }

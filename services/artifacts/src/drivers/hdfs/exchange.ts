@@ -14,11 +14,12 @@ export class Wire extends HttpCaller {
 
   /** The response of whatever status. */
   respond(call: HttpCall): Promise<IncomingMessage> {
-    return super.send(call.method === 'PUT' && !call.body ? { ...call, body: Buffer.alloc(0) } : call)
+    const withinMs = this.timeoutMs
+    return super.send(call.method === 'PUT' && !call.body ? { ...call, withinMs, body: Buffer.alloc(0) } : { ...call, withinMs })
   }
 
   textOf(response: IncomingMessage): Promise<string> {
-    return textOf(response, RESPONSE_BYTES_MAX)
+    return textOf(response, RESPONSE_BYTES_MAX, this.timeoutMs)
   }
 
   async check(response: IncomingMessage): Promise<IncomingMessage> {
