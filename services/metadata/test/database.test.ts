@@ -1,9 +1,9 @@
 import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from 'vitest'
 import { openDatabase } from '../src/store/open.ts'
-import { onEachDatabase, openWorld } from './world.ts'
+import { onEachEmptyDatabase, openWorld } from './world.ts'
 
-onEachDatabase('the database', create => {
+onEachEmptyDatabase('the database', create => {
   test('an empty one gets all 64 tables of MLflow, its revision and the default experiment', async () => {
     await using database = await create()
     await using world = await openWorld(database.url)
