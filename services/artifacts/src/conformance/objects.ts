@@ -11,6 +11,9 @@ const collectGarbage = runInNewContext('gc') as () => void
 
 const BIG_BYTES = 192 * 1024 * 1024
 const RSS_GROWTH_BYTES_MAX = 110 * 1024 * 1024
+const LOOK_EVERY_MS_MIN = 50
+const PAUSES_FOR_COLLECTING = 4
+const BIG_TIMEOUT_MS = 600_000
 
 const ODD_KEYS = [
   'plain.txt',
@@ -195,22 +198,31 @@ export function objectCases({ harness, withDriver }: Suite): void {
         expect((await digest((await driver.read('g')).body)).length).toBe(4_000_000)
       }))
 
-    test('a big stream of unknown length passes in bounded memory', () =>
-      withDriver(['huge'], async driver => {
-        collectGarbage()
-        const before = process.memoryUsage.rss()
-        let highest = before
-        const watch = setInterval(() => {
+    test(
+      'a big stream of unknown length passes in bounded memory',
+      () =>
+        withDriver(['huge'], async driver => {
           collectGarbage()
-          highest = Math.max(highest, process.memoryUsage.rss())
-        }, 50)
-        try {
-          await driver.write('huge', generated(BIG_BYTES))
-          expect(await digest((await driver.read('huge')).body)).toEqual(await digest(generated(BIG_BYTES)))
-        } finally {
-          clearInterval(watch)
-        }
-        expect(highest - before).toBeLessThan(RSS_GROWTH_BYTES_MAX)
-      }))
+          const before = process.memoryUsage.rss()
+          let highest = before
+          let watch: NodeJS.Timeout | undefined
+          // Servers of some tests are in this process: the collector leaves them most of the time.
+          const look = () => {
+            const begun = performance.now()
+            collectGarbage()
+            highest = Math.max(highest, process.memoryUsage.rss())
+            watch = setTimeout(look, Math.max(LOOK_EVERY_MS_MIN, (performance.now() - begun) * PAUSES_FOR_COLLECTING))
+          }
+          look()
+          try {
+            await driver.write('huge', generated(BIG_BYTES))
+            expect(await digest((await driver.read('huge')).body)).toEqual(await digest(generated(BIG_BYTES)))
+          } finally {
+            clearTimeout(watch)
+          }
+          expect(highest - before).toBeLessThan(RSS_GROWTH_BYTES_MAX)
+        }),
+      BIG_TIMEOUT_MS,
+    )
   })
 }
