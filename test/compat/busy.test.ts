@@ -34,7 +34,11 @@ test.each([false, true])('the Python client waits for room and goes on; services
   const held = new Promise<number | undefined>((resolve, reject) => {
     holding.once('response', response => resolve(response.resume().statusCode)).once('error', reject)
   })
+  held.catch(() => undefined)
   holding.write('begun')
+  // An upload that stands still makes room for others.
+  const going = setInterval(() => holding.write('.'), 1_000)
+  stack.defer(() => clearInterval(going))
   await eventually('the upload is held', async () => ((await counted('streams{direction="upload"}')) === 1 ? true : undefined))
 
   const file = join(cwd, 'model.bin')
@@ -42,6 +46,7 @@ test.each([false, true])('the Python client waits for room and goes on; services
   const done = python('busy.py', server.url, { cwd, args: [file], env: { MLFLOW_HTTP_REQUEST_MAX_RETRIES: '10' } })
   await eventually('the client was refused', async () => ((await counted('streams_refused_total{limit="streams"}')) > 0 ? true : undefined))
   await sleep(BUSY_FOR_MS)
+  clearInterval(going)
   holding.end()
   expect(await held).toBe(200)
   expect(await done).toBe('done')

@@ -11,7 +11,7 @@ import { startRedis } from '../services/redis.ts'
 import { filesBelow } from './deletion.ts'
 import { python } from './python.ts'
 
-const SESSION_TIMEOUT_MS = 240_000
+const SESSION_TIMEOUT_MS = 480_000
 
 const sizes = {
   S3_ENDPOINT: 'http://no.store',

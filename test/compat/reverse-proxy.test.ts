@@ -8,7 +8,7 @@ import { startNginx } from '../services/nginx.ts'
 import { freePort, type TempFolder, tempFolder } from '../services/process.ts'
 import { python } from './python.ts'
 
-const SESSION_TIMEOUT_MS = 240_000
+const SESSION_TIMEOUT_MS = 480_000
 const SIZES = { MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE: '6000000', MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE: '5242880' }
 const FORCED = { ...SIZES, MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD: 'true' }
 

@@ -4,7 +4,7 @@ import { startTlsFtp, startVsftpd } from '../services/ftp.ts'
 import { mlflowVenv } from '../services/install.ts'
 import { storeSession } from './store-session.ts'
 
-const SESSION_TIMEOUT_MS = 240_000
+const SESSION_TIMEOUT_MS = 480_000
 
 beforeAll(async () => {
   await mlflowVenv()

@@ -7,7 +7,7 @@ import { tempFolder } from '../services/process.ts'
 import { python } from './python.ts'
 import { storeSession } from './store-session.ts'
 
-const SESSION_TIMEOUT_MS = 240_000
+const SESSION_TIMEOUT_MS = 480_000
 
 beforeAll(async () => {
   await mlflowVenv()

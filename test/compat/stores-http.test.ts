@@ -6,7 +6,7 @@ import { startMlflow } from '../services/mlflow.ts'
 import { tempFolder } from '../services/process.ts'
 import { storeSession } from './store-session.ts'
 
-const SESSION_TIMEOUT_MS = 240_000
+const SESSION_TIMEOUT_MS = 480_000
 
 beforeAll(async () => {
   await mlflowVenv()

@@ -7,7 +7,7 @@ import { startSshd } from '../services/sftp.ts'
 import { filesBelow } from './deletion.ts'
 import { storeSession } from './store-session.ts'
 
-const SESSION_TIMEOUT_MS = 240_000
+const SESSION_TIMEOUT_MS = 480_000
 
 beforeAll(async () => {
   await mlflowVenv()

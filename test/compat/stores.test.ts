@@ -5,7 +5,7 @@ import { mlflowVenv } from '../services/install.ts'
 import { tempFolder } from '../services/process.ts'
 import { storeSession } from './store-session.ts'
 
-const SESSION_TIMEOUT_MS = 240_000
+const SESSION_TIMEOUT_MS = 480_000
 
 beforeAll(async () => {
   await mlflowVenv()

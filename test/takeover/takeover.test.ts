@@ -7,7 +7,7 @@ import { startMillrace } from '../services/millrace.ts'
 import { startMlflow } from '../services/mlflow.ts'
 import { tempFolder } from '../services/process.ts'
 
-const TAKEOVER_TIMEOUT_MS = 240_000
+const TAKEOVER_TIMEOUT_MS = 600_000
 
 interface Site {
   cwd: string
