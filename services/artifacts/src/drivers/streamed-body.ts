@@ -14,7 +14,6 @@ export interface StreamedBody {
   onSent?(bytes: number): void
 }
 
-const CONNECT_TIMEOUT_MS = 10_000
 /** A store that doesn't say within this time whether it wants the body gets it. */
 const CONTINUE_MS_MAX = 1_000
 
@@ -111,10 +110,6 @@ function onceConnected(call: ClientRequest, action: () => void): void {
 function limitSilence(call: ClientRequest, timeoutMs: number, isWaitingForBody: () => boolean): void {
   const giveUp = () => call.destroy(silentStore())
   call.once('socket', socket => {
-    if (socket.connecting) {
-      const connecting = setTimeout(giveUp, Math.min(CONNECT_TIMEOUT_MS, timeoutMs))
-      for (const event of ['connect', 'close']) socket.once(event, () => clearTimeout(connecting))
-    }
     socket.setTimeout(timeoutMs)
     socket.on('timeout', () => {
       if (isWaitingForBody()) socket.setTimeout(timeoutMs)
