@@ -98,7 +98,7 @@ export class WritePlan {
   }
 
   get loggedModelMetrics(): Row[] {
-    return [...this.#points.values()]
+    return [...this.#points].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row)
   }
 
   #activeRun(runId: string) {
